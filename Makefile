@@ -1,0 +1,32 @@
+# Everything a fresh machine with Python 3.11 and make needs; each target does its own set-up, once.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check bench docs clean
+
+demo: $(STAMP)          ## fetch model and messages, train, judge, report, classify two messages
+	$(BIN)/classtune demo -o demo
+
+test: $(STAMP) check    ## lint, types, house, unit and end-to-end tests
+	$(BIN)/python -m pytest -q
+
+check: $(STAMP)         ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)         ## every figure of the README; writes benchmarks/results.json
+	$(BIN)/python benchmarks/run.py
+
+docs: $(STAMP)          ## docs/cli.md and docs/settings.md from the code
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) demo
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $(STAMP)

@@ -1,0 +1,227 @@
+"""Settings and recipes: what a training run can be told, and every problem of a setting reported at once.
+
+A setting is documented where it is declared; that text is its flag's help and its row in docs/settings.md.
+In force: flags and ``--set`` over a recipe file over a named recipe over the defaults here.
+Knows nothing of models or data.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from classtune.errors import SettingsError, did_you_mean
+
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Pooling = Literal["auto", "last", "first", "mean", "last+mean"]
+
+# Told of long work: what is being done, how much of it is done, how much there is.
+Progress = Callable[[str, int, int], None]
+
+
+class Settings(BaseModel):
+    """Everything a training run can be told. Frozen: settings in force never change under way."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    # model
+    model: str = Field("smollm2-135m", description="Backbone: a name from `classtune models`, a Hub id, or a folder.")
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained", description="`random` starts the backbone from nothing."
+    )
+    depth: Literal["auto", "all"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="Blocks kept: a number, `all`, or `auto` (chosen by probes on training rows)."
+    )
+    trainable: Literal["head", "all", "lora"] | Annotated[int, Field(ge=1)] = Field(
+        1, description="What is trained beside the head: the last N blocks, `head` (none), `all`, or `lora`."
+    )
+    pooling: Pooling = Field(
+        "auto",
+        description="How token states become one vector. `auto`: as the backbone's Hugging Face class does.",
+    )
+    head_bias: bool = Field(False, description="A bias in the head. Hugging Face decoder classifiers have none.")
+    causal_mask: bool = Field(True, description="`false` lets every token of a decoder see the whole text.")
+    dropout: Fraction = Field(0.0, description="Dropout in the trained blocks and before the head.")
+    lora_rank: Annotated[int, Field(ge=1)] = Field(16, description="Rank of the LoRA matrices.")
+    lora_alpha: Annotated[float, Field(gt=0)] = Field(16.0, description="Scale of the LoRA matrices.")
+
+    # texts
+    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Cut texts to this many tokens, and say how many were cut. Unset: too long a text is an error.",
+    )
+    padding: Literal["none", "longest"] | Annotated[int, Field(ge=1)] = Field(
+        "none", description="Pad every text to the `longest` training text or to a length. `none`: real tokens only."
+    )
+
+    pool_padding: bool = Field(False, description="Padded positions count in pooling, as in the tutorial.")
+
+    # rows
+    split: Literal["grouped", "llms-from-scratch"] = Field(
+        "grouped",
+        description="`grouped`: stratified, copies kept together. `llms-from-scratch`: the tutorial's own rows.",
+    )
+    quoting: bool | None = Field(
+        None,
+        description="Quotes in delimited text: `true` as pandas reads them, `false` as characters. Unset: found out.",
+    )
+    validation: Fraction = Field(0.1, description="Share of rows for validation, where no file is given.")
+    test: Fraction = Field(0.2, description="Share of rows for the test, where no file is given.")
+    balance: Literal["none", "undersample"] = Field("none", description="`undersample`: as many rows of each class.")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="`balanced`: rare classes weigh more in the loss."
+    )
+
+    # training
+    epochs: Annotated[int, Field(ge=1)] = Field(4, description="Passes over the training rows, at most.")
+    batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Texts per batch.")
+    drop_last: bool = Field(False, description="Leave out the last batch of an epoch where it is not full.")
+    accumulate: Annotated[int, Field(ge=1)] = Field(1, description="Batches per optimizer step.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(3e-4, description="AdamW's highest learning rate.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.1, description="AdamW's weight decay.")
+    warmup: Fraction = Field(0.1, description="Share of the steps over which the learning rate rises.")
+    schedule: Literal["constant", "linear", "cosine"] = Field("cosine", description="Learning rate after warm-up.")
+    clip: Annotated[float, Field(ge=0)] = Field(1.0, description="Largest gradient norm; 0 leaves gradients alone.")
+    patience: Count = Field(
+        2, description="Stop after this many epochs without a better validation loss; 0 never stops."
+    )
+    keep_best: bool = Field(True, description="Keep the weights of the best validation loss rather than the last.")
+    evaluate_every: Count = Field(0, description="Steps between evaluations within an epoch; 0: after each epoch only.")
+    evaluate_batches: Annotated[int, Field(ge=1)] = Field(
+        5, description="Batches of each split in an evaluation within an epoch."
+    )
+    epoch_metrics: Literal["loss", "accuracy"] = Field(
+        "loss",
+        description="After an epoch: validation `loss` alone, or also `accuracy` of both splits as the tutorial does.",
+    )
+
+    # trunk and depth
+    cache: bool = Field(
+        True, description="Run the trunk once and train on stored activations. `false` gives the same losses, slower."
+    )
+    store_limit_mb: Count | None = Field(
+        None, description="Largest store in memory; beyond, a memory-mapped file. Unset: a quarter of free memory."
+    )
+    probe_tokens: Annotated[int, Field(ge=1000)] = Field(
+        32_000, description="Tokens of the training texts that choose the depth, at most."
+    )
+
+    # run
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(123, description="The one seed of everything random.")
+    device: str = Field("auto", description="`cpu`, `cuda`, `mps`, or `auto`.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        problems = []
+        if self.validation + self.test >= 1:
+            problems.append(f"validation ({self.validation}) and test ({self.test}) leave no rows to train on.")
+        if isinstance(self.depth, int) and isinstance(self.trainable, int) and self.trainable > self.depth:
+            problems.append(f"trainable = {self.trainable} is more than the depth = {self.depth} blocks that are kept.")
+        if self.pool_padding and self.padding == "none":
+            problems.append('pool_padding counts padding, and padding = "none": set padding = "longest" or a length.')
+        if self.weights == "random" and self.depth == "auto":
+            problems.append('weights = "random" has no best depth to find: set depth to "all" or a number.')
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+DEFAULTS = Settings.model_construct()
+
+
+def recipes() -> dict[str, dict[str, Any]]:
+    """The named recipes that come with classtune, by name."""
+    folder = resources.files("classtune") / "recipes"
+    found = {}
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".toml"):
+            found[entry.name.removesuffix(".toml")] = tomllib.loads(entry.read_text(encoding="utf-8"))
+    return found
+
+
+def resolve(recipe: str | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings in force: ``overrides`` over the recipe (a name or a TOML file) over the defaults.
+
+    A recipe file may name the recipe it starts from: ``recipe = "llms-from-scratch"``.
+    Raises SettingsError with every problem found.
+    """
+    values = {**(_recipe_values(recipe) if recipe else {}), **(overrides or {})}
+    problems = []
+    for name in [name for name in values if name not in Settings.model_fields]:
+        problems.append(f"setting {name!r} is unknown. {did_you_mean(name, Settings.model_fields)}")
+        del values[name]
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        problems += _explain(error)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """``["epochs=3", "depth=auto"]`` → values. A value is read as TOML; what is not TOML is text.
+
+    Raises SettingsError for an item without ``=``.
+    """
+    wrong = [f"--set {item!r}: write key=value." for item in assignments if "=" not in item]
+    if wrong:
+        raise SettingsError(wrong)
+    values: dict[str, Any] = {}
+    for key, _, value in (item.partition("=") for item in assignments):
+        values[key.strip()] = parse_value(value.strip())
+    return values
+
+
+def parse_value(text: str) -> Any:
+    """``"3"`` → 3, ``"true"`` → True, ``"auto"`` → ``"auto"``."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _recipe_values(recipe: str) -> dict[str, Any]:
+    known = recipes()
+    for values in known.values():
+        del values["description"]
+    if recipe in known:
+        return known[recipe]
+    path = Path(recipe)
+    if path.suffix != ".toml":
+        raise SettingsError(f"recipe {recipe!r} is unknown. {did_you_mean(recipe, known)} A file must end in .toml.")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}.") from None
+    values.pop("description", None)
+    base = values.pop("recipe", None)
+    if base is None:
+        return values
+    if base not in known:
+        raise SettingsError(f"{path}: recipe = {base!r} is unknown. {did_you_mean(str(base), known)}")
+    return {**known[base], **values}
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """pydantic's problems in our words, one a setting: of a choice of types, each says what it would take."""
+    faults: dict[str, list[str]] = {}
+    lines = []
+    for problem in error.errors():
+        if problem["loc"]:
+            fault = problem["msg"].lower().removeprefix("input ").partition(", unable")[0]
+            faults.setdefault(f"{problem['loc'][0]} = {problem['input']!r}", []).append(fault)
+        else:
+            lines += problem["msg"].removeprefix("Value error, ").split("\n")
+    for told, wanted in faults.items():
+        description = Settings.model_fields[told.partition(" = ")[0]].description
+        lines.append(f"{told}: {', or '.join(dict.fromkeys(wanted))}. {description}")
+    return lines

@@ -1,0 +1,66 @@
+"""Every error that classtune raises on purpose.
+
+    ClasstuneError            exit code 1: the work failed
+    ├── Interrupted           stopped by Ctrl-C; what was finished is kept (exit code 1)
+    └── UserError             exit code 2: the user can mend it
+        ├── SettingsError     a flag, a recipe or a setting
+        ├── DataError         a table, its columns, its texts or labels
+        ├── SourceError       a model or data set that could not be found, fetched or verified
+        ├── BundleError       a saved classifier that is missing, damaged or cannot be written
+        └── NotFittedError    an estimator that was asked before it was fitted (see estimator.py)
+
+A message says what, where, got and do: ``train.csv line 42: the label is empty. Fill it in, or pass --drop-unlabelled.``
+An error may carry many problems; they are shown together, so that nobody mends a file one run at a time.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+SHOWN_PROBLEMS = 20
+
+
+class ClasstuneError(Exception):
+    """Base of all errors of this library; the command line prints it without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: list[str] = [problems] if isinstance(problems, str) else list(problems)
+        shown = self.problems[:SHOWN_PROBLEMS]
+        hidden = len(self.problems) - len(shown)
+        super().__init__("\n".join([*shown, f"… and {hidden:,} more like these."] if hidden else shown))
+
+
+class Interrupted(ClasstuneError):
+    """The user stopped the work."""
+
+
+class UserError(ClasstuneError):
+    """Something that the user can mend."""
+
+    exit_code = 2
+
+
+class SettingsError(UserError):
+    """A setting has an unknown name or an impossible value."""
+
+
+class DataError(UserError):
+    """A table cannot be used as it is."""
+
+
+class SourceError(UserError):
+    """A model or data set cannot be found, fetched or verified."""
+
+
+class BundleError(UserError):
+    """A bundle cannot be read or written."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence that offers the nearest known name, or the list of them: ``Did you mean 'epochs'?``"""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
