@@ -1,0 +1,64 @@
+"""What the command line calls DATA: a file, ``-``, or a data set's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from classtune.data.tables import Table, TableFormat, read_table
+from classtune.sources import DATASETS, fetch_dataset
+from classtune.sources.registry import DataFile
+
+
+def open_data(
+    data: str,
+    format: TableFormat,
+    *,
+    labelled: bool = True,
+    stdin: BinaryIO | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Table:
+    """The table that DATA names. A file of that name comes before a data set of that name.
+
+    Raises DataError for a table that cannot be used, SourceError for a data set that cannot be had.
+    """
+    if data in DATASETS and not Path(data).exists():
+        return load_dataset(data, format, notify=notify)
+    return read_table(data, format, labelled=labelled, stdin=stdin)
+
+
+def load_dataset(name: str, format: TableFormat, *, notify: Callable[[str], None] | None = None) -> Table:
+    """A named data set, read as its source says; ``format.quoting`` alone can be told otherwise, as the tutorial does."""
+    path, file = fetch_dataset(name, notify=notify)
+    table = read_table(
+        path,
+        replace(
+            format,
+            delimiter=file.delimiter,
+            quoting=file.quoting if format.quoting is None else format.quoting,
+            encoding=file.encoding,
+            header=file.columns is None,
+            text=str(1 + file.columns.index(file.text)) if file.columns else file.text,
+            label=str(1 + file.columns.index(file.label)) if file.columns else file.label,
+        ),
+    )
+    table = replace(table, labels=[file.labels.get(label, label) for label in table.labels or []], name=name, notes=[])
+    return _parted(table, file) if file.run_together else table
+
+
+def _parted(table: Table, file: DataFile) -> Table:
+    """Rows that have swallowed the rows after them, made rows of their own again."""
+    assert table.labels is not None
+    assert file.run_together is not None
+    texts: list[str] = []
+    labels: list[str] = []
+    lines: list[int] = []
+    for text, label, line in zip(table.texts, table.labels, table.lines, strict=True):
+        pieces = re.split(file.run_together, text)
+        texts += pieces[0::2]
+        labels += [label, *pieces[1::2]]
+        lines += [line] * len(pieces[0::2])
+    return replace(table, texts=texts, labels=labels, lines=lines)

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classtune.data.splits import (
+    Splits,
+    find_leaks,
+    fold,
+    grouped_split,
+    rows_without_leaks,
+    tutorial_split,
+    undersample,
+)
+from classtune.data.tables import TableFormat, read_table
+from classtune.errors import DataError, SettingsError
+
+SHARES = {"validation": 0.1, "test": 0.2}
+VARIANTS: list[Callable[[str], str]] = [
+    str,
+    str.upper,
+    lambda text: f"  {text}\n",
+    lambda text: text.replace("i", "ｉ"),
+]
+# Few bodies in many guises, so that most tables hold copies; a body stands under several labels.
+random_rows = st.lists(
+    st.tuples(st.integers(0, 60), st.sampled_from(VARIANTS), st.sampled_from("abc")), min_size=1, max_size=150
+)
+
+
+def parts(splits: Splits) -> list[list[int]]:
+    return [splits.train.tolist(), splits.validation.tolist(), splits.test.tolist()]
+
+
+@given(st.text())
+def test_folding_twice_changes_nothing(text: str) -> None:
+    assert fold(fold(text)) == fold(text)
+
+
+def test_folding_sees_through_case_width_and_white_space() -> None:
+    assert fold(" STRASSE\u00a0\tﬁn ") == fold("straße fin")
+    assert fold("résumé") != fold("resume")
+
+
+@given(random_rows, st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.1, 0.3]), st.sampled_from([0.0, 0.2, 0.4]))
+def test_no_text_crosses_a_split_and_every_row_is_used_once(
+    rows: list[tuple[int, Callable[[str], str], str]], seed: int, validation: float, test: float
+) -> None:
+    # three texts of each label's own make every table splittable
+    texts = [variant(f"win {body}") for body, variant, _ in rows] + [f"{label}{n}" for label in "abc" for n in range(3)]
+    labels = [label for _, _, label in rows] + [label for label in "abc" for _ in range(3)]
+    splits = grouped_split(texts, labels, validation=validation, test=test, seed=seed)
+    assert sorted(chain.from_iterable(parts(splits))) == list(range(len(texts)))
+    train, held, tested = ({fold(texts[row]) for row in part} for part in parts(splits))
+    assert len(train | held | tested) == len(train) + len(held) + len(tested)
+    for part, share in zip(parts(splits), (1, validation, test), strict=True):
+        assert {labels[row] for row in part} >= set("abc") if share else not part
+
+
+@given(st.lists(st.integers(1, 12), min_size=3, max_size=60), st.integers(0, 99))
+def test_shares_of_each_class_are_kept_to_within_a_group(copies: list[int], seed: int) -> None:
+    texts = [f"{label} {n}" for label in "ab" for n, count in enumerate(copies) for _ in range(count)]
+    labels = [text[0] for text in texts]
+    splits = grouped_split(texts, labels, **SHARES, seed=seed)
+    for label in "ab":
+        for rows, share in ((splits.validation, 0.1), (splits.test, 0.2)):
+            size = sum(labels[row] == label for row in rows)
+            assert abs(size - share * sum(copies)) <= max(copies) + 1
+
+
+def test_many_small_classes_do_not_add_up_to_wrong_sizes() -> None:
+    labels = [
+        f"class {n % 100}" for n in range(700)
+    ]  # 0.7 and 1.4 rows of each would be rounded the same way 100 times
+    splits = grouped_split([str(n) for n in range(700)], labels, **SHARES, seed=1)
+    assert splits.sizes() == {"train": 460, "validation": 100, "test": 140}
+
+
+def test_a_group_of_two_labels_counts_for_the_most_common() -> None:
+    texts = ["same"] * 3 + [f"a{n}" for n in range(3)] + [f"b{n}" for n in range(3)]
+    labels = ["b", "a", "a", *"aaa", *"bbb"]
+    with pytest.raises(DataError, match="label 'b': 2 distinct texts in 3 rows"):
+        grouped_split(texts[:-1], labels[:-1], **SHARES, seed=0)
+    assert grouped_split(texts, labels, **SHARES, seed=0).sizes()["test"] >= 2
+
+
+def test_every_class_with_too_few_texts_is_listed() -> None:
+    texts = ["x", "X ", "x", "y", "z", *(f"t{n}" for n in range(9))]
+    labels = ["rare", "rare", "rare", "two", "two", *["fine"] * 9]
+    with pytest.raises(DataError) as caught:
+        grouped_split(texts, labels, **SHARES, seed=0)
+    advice = "and the split needs 3. Add texts, merge it with another label, or leave it out."
+    assert caught.value.problems == [
+        f"label 'rare': 1 distinct text in 3 rows, {advice}",
+        f"label 'two': 2 distinct texts in 2 rows, {advice}",
+    ]
+    splits = grouped_split(texts[3:], labels[3:], validation=0, test=0.2, seed=0)  # two texts are enough for two parts
+    assert splits.sizes()["validation"] == 0
+    assert {labels[3:][row] for row in splits.test} == {"two", "fine"}
+
+
+def test_one_class_only() -> None:
+    with pytest.raises(DataError, match="all 2 rows have the label 'spam': a classifier needs two"):
+        grouped_split(["a", "b"], ["spam", "spam"], **SHARES, seed=0)
+    with pytest.raises(DataError, match="two classes: got 1"):
+        tutorial_split(["a", "b"], ["spam", "spam"])
+
+
+def test_impossible_shares() -> None:
+    with pytest.raises(SettingsError, match="leave training rows"):
+        grouped_split(["a", "b"], ["x", "y"], validation=0.5, test=0.5, seed=0)
+
+
+def test_the_split_depends_on_the_seed_alone() -> None:
+    program = """if True:
+        import sys
+        from classtune.data.splits import grouped_split
+        texts, labels = [f"t{n % 90}" for n in range(99)], ["ab"[n % 90 % 2] for n in range(99)]
+        splits = grouped_split(texts, labels, validation=0.1, test=0.2, seed=int(sys.argv[1]))
+        print(splits.test.tolist(), splits.validation.tolist())
+    """
+
+    def printed(seed: int, hash_seed: str) -> str:
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", program, str(seed)]
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+    assert printed(1, "1") == printed(1, "2") != printed(2, "1")
+
+
+def test_the_tutorials_rows(real: Callable[[str], Path]) -> None:
+    table = read_table(real("sms_spam/SMSSpamCollection"), TableFormat(quoting=True))
+    assert table.labels is not None
+    assert Counter(table.labels) == {"ham": 4825, "spam": 747}
+    splits = tutorial_split(table.texts, table.labels)
+    assert splits.sizes() == {"train": 1045, "validation": 149, "test": 300}
+    hashes = [
+        hashlib.sha256("\n".join(f"{table.labels[row]}\t{table.texts[row]}" for row in part).encode()).hexdigest()
+        for part in parts(splits)
+    ]
+    assert hashes == [
+        "8a066fcb76c3d41668e83c5da80fb5968f053b1eef42eea2f875cae5fe44a423",
+        "88ba1d478c04b4698721c60b7ef26cdf5630f8bb9ae231a4b0b95be951f46be7",
+        "14bfb3d256e166ea179210b8617d1332af94ad5122d0439bf6ae1b65f41d1a8e",
+    ]
+
+
+def test_a_leak_free_split_of_the_messages(real: Callable[[str], Path]) -> None:
+    table = read_table(real("sms_spam/SMSSpamCollection"))
+    assert table.labels is not None
+    splits = grouped_split(table.texts, table.labels, **SHARES, seed=123)
+    assert [splits.sizes()[part] for part in ("validation", "test")] == [
+        pytest.approx(557, abs=2),
+        pytest.approx(1115, abs=2),
+    ]
+    train, test = ([table.texts[row] for row in rows] for rows in (splits.train, splits.test))
+    assert find_leaks(train, test) == []
+    assert np.mean([table.labels[row] == "spam" for row in splits.test]) == pytest.approx(747 / 5574, abs=0.002)
+
+
+def test_undersampling_leaves_as_many_of_each() -> None:
+    labels = ["a"] * 10 + ["b"] * 3 + ["c"] * 5
+    rows = undersample(labels, range(1, 18), seed=5)
+    assert Counter(labels[row] for row in rows) == {"a": 3, "b": 3, "c": 3}
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert 0 not in rows
+    assert (
+        undersample(labels, range(1, 18), seed=5).tolist()
+        == rows.tolist()
+        != undersample(labels, range(1, 18), 6).tolist()
+    )
+
+
+def test_leaks_between_given_files() -> None:
+    train, test = ["Hello", "one", "hello ", "two"], ["three", " HELLO", "TWO"]
+    assert find_leaks(train, test) == [(0, 1), (3, 2)]
+    assert rows_without_leaks(train, test).tolist() == [1]
+    assert rows_without_leaks(test, train).tolist() == [0]
