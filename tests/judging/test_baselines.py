@@ -1,0 +1,77 @@
+"""The baseline is strong, repeatable, and speaks of every class of the task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classtune.errors import DataError
+from classtune.judging.baselines import fit_tfidf
+from classtune.judging.metrics import judge
+
+HAM, SPAM = (
+    ["see you at home", "are you coming tonight?", "ok, later then"],
+    ["WIN £1000 now!!!", "free prize, call 0906", "txt WIN to 88222"],
+)
+
+
+@pytest.fixture
+def real() -> Callable[[str, str], list[list[str]]]:
+    """Rows of a real data file, cut at its separator; the test is skipped where the file is missing."""
+    folder = Path(os.environ.get("CLASSTUNE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
+
+    def read(name: str, separator: str) -> list[list[str]]:
+        if not (folder / name).exists():
+            pytest.skip(f"no {name} in {folder} (set CLASSTUNE_TEST_DATA)")
+        return [line.split(separator, 1) for line in (folder / name).read_text("utf-8").split("\n") if line]
+
+    return read
+
+
+def test_probabilities_cover_classes_without_training_rows() -> None:
+    baseline = fit_tfidf(HAM + SPAM, np.array([1] * 3 + [3] * 3), classes=5, seed=0)
+    probabilities = baseline.probabilities(["WIN a free prize!", "see you later", "zzz"])
+    assert probabilities.argmax(axis=1)[:2].tolist() == [3, 1]
+    assert not probabilities[:, [0, 2, 4]].any()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+def test_same_rows_give_the_same_bytes() -> None:
+    truth = np.array([0, 1, 2] * 2)
+    runs = [fit_tfidf(HAM + SPAM, truth, classes=3, seed=1).probabilities(SPAM).tobytes() for _ in range(2)]
+    assert runs[0] == runs[1]
+
+
+def test_balanced_weights_favour_the_rare_class() -> None:
+    texts, truth = [*HAM * 10, SPAM[0]], np.array([0] * 30 + [1])
+    plain, balanced = (
+        fit_tfidf(texts, truth, classes=2, seed=0, class_weight=weight).probabilities(["call now"])[0, 1]
+        for weight in (None, "balanced")
+    )
+    assert balanced > plain
+
+
+def test_texts_without_any_word_are_taken() -> None:
+    baseline = fit_tfidf(["!!!", "???", "😀", "感情"], np.array([0, 1, 0, 1]), classes=2, seed=0)
+    assert baseline.probabilities(["!!!", ""]).shape == (2, 2)
+
+
+def test_one_class_is_an_error() -> None:
+    with pytest.raises(DataError, match="at least two classes"):
+        fit_tfidf(HAM, np.zeros(3, dtype=int), classes=2, seed=0)
+
+
+def test_reaches_its_strength_on_real_messages(real: Callable[[str, str], list[list[str]]]) -> None:
+    rows = real("sms_spam/SMSSpamCollection", "\t")
+    distinct = list({text.casefold(): (label, text) for label, text in rows}.values())
+    order = np.random.default_rng(0).permutation(len(distinct))
+    texts = [distinct[i][1] for i in order]
+    truth = np.array([distinct[i][0] == "spam" for i in order]).astype(int)
+    baseline = fit_tfidf(texts[1000:], truth[1000:], classes=2, seed=123)
+    figures = judge(baseline.probabilities(texts[:1000]), truth[:1000], ["ham", "spam"])
+    assert figures["accuracy"] >= 0.98
+    assert figures["log_loss"] < 0.06

@@ -1,0 +1,119 @@
+"""Every figure against scikit-learn's, scipy's or a sum done by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn import metrics as oracle
+
+from classtune.errors import DataError
+from classtune.judging.metrics import SMALLEST_PROBABILITY, expected_calibration_error, judge, wilson
+
+
+def random_case(rows: int, classes: int, seed: int, present: int | None = None) -> tuple[Any, Any, list[str]]:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, present or classes, rows)
+    logits = rng.normal(size=(rows, classes)) + 1.5 * np.eye(classes)[truth]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return probabilities, truth, [f"class {i}" for i in range(classes)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes", "present"),
+    [(400, 2, 2), (400, 6, 6), (60, 6, 4), (3, 5, 5), (1, 2, 2), (2000, 77, 77)],
+    ids=["binary", "six", "classes-absent", "fewer-rows-than-classes", "one-row", "many"],
+)
+def test_figures_equal_scikit_learns(rows: int, classes: int, present: int) -> None:
+    probabilities, truth, labels = random_case(rows, classes, seed=rows, present=present)
+    predicted, every = probabilities.argmax(axis=1), range(classes)
+    figures = judge(probabilities, truth, labels)
+    assert figures["rows"] == rows
+    assert figures["accuracy"] == pytest.approx(oracle.accuracy_score(truth, predicted))
+    assert figures["macro_f1"] == pytest.approx(oracle.f1_score(truth, predicted, average="macro", zero_division=0))
+    assert figures["log_loss"] == pytest.approx(oracle.log_loss(truth, probabilities, labels=every))
+    assert figures["confusion"] == oracle.confusion_matrix(truth, predicted, labels=every).tolist()
+    expected = oracle.precision_recall_fscore_support(truth, predicted, labels=every, zero_division=0)
+    found = [list(row.values()) for row in figures["per_label"].values()]
+    np.testing.assert_allclose(found, np.transpose(expected))
+    assert list(figures["per_label"]) == labels
+
+
+def test_figures_survive_json_unchanged() -> None:
+    figures = judge(*random_case(50, 3, seed=1))
+    assert json.loads(json.dumps(figures)) == figures
+
+
+def test_perfect_predictions() -> None:
+    truth = np.array([0, 1, 2, 1])
+    figures = judge(np.eye(3, dtype=np.float32)[truth], truth, ["a", "b", "c"])
+    assert (figures["accuracy"], figures["macro_f1"], figures["log_loss"], figures["ece"]) == (1, 1, 0, 0)
+    assert figures["accuracy_ci95"] == [pytest.approx(4 / (4 + 1.959964**2)), 1.0]
+    assert figures["macro_f1_ci95"] == [1, 1]
+
+
+def test_certain_and_wrong_costs_the_same_finite_loss_in_float32_and_float64() -> None:
+    for kind in (np.float32, np.float64):
+        loss = judge(np.array([[1.0, 0.0]], dtype=kind), np.array([1]), ["a", "b"])["log_loss"]
+        assert loss == pytest.approx(-math.log(SMALLEST_PROBABILITY))
+
+
+@pytest.mark.parametrize(
+    ("right", "rows"), [(0, 1), (1, 1), (0, 50), (50, 50), (7, 10), (1106, 1115), (999_999, 1_000_000)]
+)
+def test_wilson_equals_scipys(right: int, rows: int) -> None:
+    expected = binomtest(right, rows).proportion_ci(method="wilson")
+    assert wilson(right, rows) == pytest.approx([expected.low, expected.high], abs=1e-12)
+    assert wilson(right, rows)[0] <= right / rows <= wilson(right, rows)[1]
+
+
+def test_bootstrap_interval_equals_one_from_drawn_rows() -> None:
+    probabilities, truth, labels = random_case(300, 4, seed=3)
+    predicted, rng = probabilities.argmax(axis=1), np.random.default_rng(0)
+    draws = rng.integers(0, 300, (1000, 300))
+    scores = [oracle.f1_score(truth[draw], predicted[draw], average="macro", zero_division=0) for draw in draws]
+    figures = judge(probabilities, truth, labels)
+    assert figures["macro_f1_ci95"] == pytest.approx(np.quantile(scores, [0.025, 0.975]).tolist(), abs=0.012)
+    assert figures == judge(probabilities, truth, labels)
+    assert figures["macro_f1_ci95"] != judge(probabilities, truth, labels, seed=7)["macro_f1_ci95"]
+
+
+def test_ece_by_hand() -> None:
+    # 30 rows: two to a bin. Twenty at 0.9, of which 15 are right; ten at 0.6, of which 9 are right.
+    confidence = np.repeat([0.9, 0.6], [20, 10])
+    right = np.array([True] * 15 + [False] * 5 + [True] * 9 + [False])
+    assert expected_calibration_error(confidence, right) == pytest.approx((20 * 0.15 + 10 * 0.3) / 30)
+
+
+def test_ece_bins_have_equal_mass() -> None:
+    # Rising confidence, each row alone in its bin: the mean of |confidence - right|.
+    confidence, right = np.linspace(0.5, 0.99, 15), np.arange(15) % 2 == 0
+    assert expected_calibration_error(confidence, right) == pytest.approx(np.abs(confidence - right).mean())
+    # Twice the rows in the same bins: gaps within a bin cancel, those between bins do not.
+    pairs = np.repeat(confidence, 2)
+    assert expected_calibration_error(pairs, np.tile([True, False], 15)) == pytest.approx(
+        np.abs(confidence - 0.5).mean()
+    )
+
+
+def test_ece_ignores_the_order_of_rows() -> None:
+    rng = np.random.default_rng(5)
+    confidence, right = rng.choice([0.5, 0.7, 1.0], 100), rng.random(100) < 0.8
+    shuffled = rng.permutation(100)
+    in_order = expected_calibration_error(confidence, right)
+    assert expected_calibration_error(confidence[shuffled], right[shuffled]) == pytest.approx(in_order, abs=1e-12)
+
+
+def test_what_cannot_be_judged_is_said_at_once() -> None:
+    with pytest.raises(DataError, match="there are none"):
+        judge(np.empty((0, 2)), np.empty(0, dtype=int), ["a", "b"])
+    with pytest.raises(DataError) as caught:
+        judge(np.array([[math.nan, 1.0, 0.0]]), np.array([2]), ["a", "b"])
+    shape, classes, finite = caught.value.problems
+    assert "(1, 3)" in shape
+    assert "2 … 2" in classes
+    assert "1 are not finite" in finite

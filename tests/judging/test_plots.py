@@ -1,0 +1,93 @@
+"""Figures are small, repeatable, well-formed, and carry their numbers as text."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classtune.judging import plots
+
+HISTORY: list[dict[str, Any]] = [
+    {
+        "epoch": epoch / 4,
+        "examples": 250 * epoch,
+        "step": 16 * epoch,
+        "train_loss": 0.7 / (1 + epoch),
+        "validation_loss": 0.8 / (1 + epoch),
+        "train_accuracy": None if epoch % 4 else 0.9,
+        "validation_accuracy": 0.85,
+    }
+    for epoch in range(41)
+]
+CURVE = [{"depth": depth, "score": 0.8 + 0.01 * min(depth, 15), "se": 0.01} for depth in range(1, 31)]
+MODEL = {"accuracy": 0.992, "accuracy_ci95": [0.985, 0.996]}
+BASELINE = {"accuracy": 0.987, "accuracy_ci95": [0.979, 0.992], "name": "TF-IDF + logistic regression"}
+MANY = (np.eye(80, dtype=int) * 40 + np.arange(6400).reshape(80, 80) % 3).tolist()
+FIGURES = {
+    "training": lambda: plots.training_curves(HISTORY),
+    "one measurement": lambda: plots.training_curves([HISTORY[0]]),
+    "nothing measured": lambda: plots.training_curves([]),
+    "depth": lambda: plots.depth_curve(CURVE, 15, 30),
+    "one depth": lambda: plots.depth_curve(CURVE[:1], 1, 1),
+    "two classes": lambda: plots.confusion_matrix([[960, 5], [9, 141]], ["ham", "spam"]),
+    "odd labels": lambda: plots.confusion_matrix(
+        np.eye(6, dtype=int).tolist(), ["感情", "😀", "$a$ <b> & '\"", "a\0\nb\ud800", "x -->", "شكر"]
+    ),
+    "80 classes": lambda: plots.confusion_matrix(MANY, [f"a_rather_long_label_{i}" for i in range(80)]),
+    "300 classes": lambda: plots.confusion_matrix(np.eye(300, dtype=int).tolist(), [str(i) for i in range(300)]),
+    "comparison": lambda: plots.comparison(MODEL, BASELINE),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_is_small_repeatable_and_described(name: str) -> None:
+    svg = FIGURES[name]()
+    assert svg == FIGURES[name]()
+    assert len(svg.encode()) < 40_000
+    root = ET.fromstring(svg)
+    title = root.find("{http://www.w3.org/2000/svg}title")
+    assert title is not None
+    assert title.text == root.get("aria-label")
+    assert len(title.text or "") > 20
+    assert root.get("role") == "img"
+    links = [value for node in root.iter() for key, value in node.attrib.items() if key.endswith("href")]
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
+
+
+def words(svg: str) -> list[str]:
+    return [node.text or "" for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_training_curves_show_epochs_examples_and_only_what_was_measured() -> None:
+    shown = words(FIGURES["training"]())
+    assert {"epoch", "examples seen", "10,000", "loss", "accuracy", "train", "validation"} <= set(shown)
+    without = [{**entry, "train_accuracy": None, "validation_accuracy": None} for entry in HISTORY]
+    assert "accuracy" not in words(plots.training_curves(without))
+
+
+def test_confusion_matrix_names_every_class_and_counts_few() -> None:
+    assert {"ham", "spam", "960", "5", "9", "141"} <= set(words(FIGURES["two classes"]()))
+    assert len([word for word in words(FIGURES["80 classes"]()) if word.startswith("a_rather")]) == 160
+
+
+def test_alternative_text_tells_the_figures() -> None:
+    assert "kept" in FIGURES["depth"]()
+    assert "best 95.0\u00a0% after block 15; 15 of 30 blocks kept" in FIGURES["depth"]()
+    assert "language model 99.2\u00a0% (98.5\u00a0% to 99.6\u00a0%)" in FIGURES["comparison"]()
+    assert "1,101 of 1,115 texts right" in FIGURES["two classes"]()
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100.0"), (0.99996, "100.00"), (0.9998, "99.98"), (0.992, "99.2"), (0.0, "0.0"), (0.0004, "0.04")],
+)
+def test_percent_does_not_round_errors_away_at_one_digit(share: float, text: str) -> None:
+    assert plots.percent(share) == f"{text}\u00a0%"
+
+
+def test_shown_is_one_printable_line() -> None:
+    assert plots.shown("a\n\tb\0c\ud800", 20) == "a b\ufffdc\ufffd"
+    assert plots.shown("x" * 10_000_000, 5) == "xxxx…"
