@@ -31,7 +31,7 @@ def open_data(
 
 
 def load_dataset(name: str, format: TableFormat, *, notify: Callable[[str], None] | None = None) -> Table:
-    """A named data set, read as its source says; ``format.quoting`` alone can be told otherwise, as the tutorial does."""
+    """A named data set, read as its source says but for ``format.quoting``, where that is told."""
     path, file = fetch_dataset(name, notify=notify)
     table = read_table(
         path,

@@ -1,0 +1,102 @@
+"""The activation store: what leaves the trunk, once for each distinct text, in memory or in a memory-mapped file."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+
+from classtune.config import Progress
+from classtune.errors import ClasstuneError
+from classtune.model.network import Network, Trunk
+from classtune.model.tokens import Batch, TokenIds, length_sorted_batches, padding_mask
+
+
+@dataclass
+class Distinct:
+    """Texts by their distinct token ids.
+
+    of_row: index in ``ids`` of each row's text [rows]; -1 for a row without tokens.
+    """
+
+    ids: list[TokenIds]
+    of_row: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, ids: Sequence[TokenIds]) -> Distinct:
+        seen: dict[bytes, int] = {}
+        of_row = np.empty(len(ids), dtype=np.int64)
+        distinct: list[TokenIds] = []
+        for row, item in enumerate(ids):
+            if len(item) == 0:  # a row that no split uses
+                of_row[row] = -1
+                continue
+            index = seen.setdefault(item.tobytes(), len(distinct))
+            if index == len(distinct):
+                distinct.append(item)
+            of_row[row] = index
+        return cls(distinct, of_row)
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(item) for item in self.ids)
+
+
+class ActivationStore:
+    """Trunk outputs of distinct texts: ``values`` float32 [tokens of all texts, width]."""
+
+    def __init__(self, network: Network, distinct: Distinct, limit_bytes: int | None) -> None:
+        self.distinct = distinct
+        self.network = network
+        self.lengths = np.array([len(item) for item in distinct.ids], dtype=np.int64)
+        self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        self.last = np.array([network.encoder.last_pooled(item) for item in distinct.ids], dtype=np.int64)
+        self.tokens_passed = 0
+        self.seconds = 0.0
+        shape = (int(self.starts[-1]), network.width)
+        needed = shape[0] * shape[1] * 4
+        self.limit_bytes = psutil.virtual_memory().available // 4 if limit_bytes is None else limit_bytes
+        self.on_disk = needed > self.limit_bytes
+        if self.on_disk:
+            free = psutil.disk_usage(tempfile.gettempdir()).free
+            if needed > free:
+                raise ClasstuneError(
+                    f"The activations take {needed / 2**20:,.0f} MB; memory for {self.limit_bytes / 2**20:,.0f} MB "
+                    f"and {free / 2**20:,.0f} MB of {tempfile.gettempdir()} are free. "
+                    "Set TMPDIR to a larger disk, or use fewer texts."
+                )
+            with tempfile.TemporaryFile(prefix="classtune-store-") as file:  # the mapping keeps it until the store goes
+                self.values: NDArray[np.float32] = np.memmap(file, np.float32, "w+", shape=shape)
+        else:
+            self.values = np.empty(shape, np.float32)
+
+    def fill(self, trunk: Trunk, progress: Progress) -> None:
+        """Run the trunk over every distinct text, in length-sorted batches."""
+        started = time.perf_counter()
+        done, total = 0, int(self.starts[-1])
+        for rows in length_sorted_batches(self.lengths.tolist()):
+            batch = self.network.encoder.batch([self.distinct.ids[row] for row in rows])
+            states = trunk(batch.to(self.network.device)).cpu().numpy()
+            self.tokens_passed += batch.values.numel()
+            for row, state in zip(rows, states, strict=True):
+                self.values[self.starts[row] : self.starts[row + 1]] = state[: self.lengths[row]]
+            done += int(self.lengths[rows].sum())
+            progress("trunk", done, total)
+        self.seconds = time.perf_counter() - started
+
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
+        """Stored activations of some rows of the table, padded with zeros on the right."""
+        texts = self.distinct.of_row[rows]
+        lengths = self.lengths[texts]
+        width = int(lengths.max())
+        values = torch.zeros(len(texts), width, self.values.shape[1])
+        for place, text in enumerate(texts):
+            values[place, : lengths[place]] = torch.from_numpy(self.values[self.starts[text] : self.starts[text + 1]])
+        mask = padding_mask(lengths, width, self.network.encoder.needs_mask)
+        return Batch(values, mask, torch.from_numpy(self.last[texts]))

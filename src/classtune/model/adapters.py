@@ -1,0 +1,30 @@
+"""LoRA (peft): low-rank matrices on every linear layer of the blocks, merged into the weights before they are saved."""
+
+from __future__ import annotations
+
+from peft import LoraConfig, LoraModel
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from classtune.model.network import Network
+
+
+def add_lora(network: Network, *, rank: int, alpha: float, dropout: float) -> LoraModel:
+    """Put LoRA on the blocks; only its matrices and the head are trained. Hu et al. 2021, arXiv:2106.09685."""
+    assert network.family is not None
+    blocks = network.family.blocks + "."
+    linear = {
+        name: module
+        for name, module in network.base.named_modules()
+        if name.startswith(blocks) and type(module) in (nn.Linear, Conv1D)
+    }
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=list(linear),
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in linear.values()),  # GPT-2's weights are [in, out]
+    )
+    adapted = LoraModel(network.base, {"default": config}, "default")
+    network.head.requires_grad_(True)
+    return adapted

@@ -1,0 +1,198 @@
+"""Load a backbone from a folder or a GGUF file and put a classification head on it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from classtune.config import Settings
+from classtune.errors import SettingsError, SourceError
+from classtune.model.families import Family, family_of
+from classtune.model.gguf import converted
+from classtune.model.head import LinearHead
+from classtune.model.network import Network
+from classtune.model.tokens import TextEncoder, TokenRules
+
+# What transformers raises for files that are damaged, or that it cannot make a classifier of.
+_UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError),
+    *(SafetensorError, StrictDataclassError),
+)
+_NO_LIMIT = 1_000_000  # transformers writes 1e30 for "the tokenizer knows no limit"
+
+
+def load_backbone(path: Path, labels: list[str], settings: Settings) -> Network:
+    """A network with the folder's backbone and a new head for ``labels``.
+
+    path: a Hugging Face folder, a folder with one ``.gguf`` file, or that file.
+    Raises SourceError for a folder that holds no readable model, SettingsError for settings that it cannot follow.
+    """
+    torch.manual_seed(settings.seed)
+    with quiet_transformers(), _readable(path):
+        folder = str(_folder(path))
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        of = int(config.num_hidden_layers)
+    _set_labels(config, labels)
+    _set_dropout(config, settings.dropout)
+    _set_padding(config, tokenizer)
+    if isinstance(settings.depth, int) and settings.depth > of:
+        raise SettingsError(f"depth = {settings.depth}: {settings.model} has {of} blocks. Choose 1 to {of}.")
+    trainable = settings.trainable
+    if isinstance(trainable, int) and trainable > of:
+        raise SettingsError(f"trainable = {trainable}: {settings.model} has {of} blocks. Choose 1 to {of}, or `all`.")
+    with quiet_transformers(), _readable(path):
+        if settings.weights == "random":
+            classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+        else:
+            classifier = AutoModelForSequenceClassification.from_pretrained(
+                folder, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, use_safetensors=True
+            )
+    torch.manual_seed(settings.seed)  # an own head starts the same, whatever was drawn before it
+    return assemble(classifier, tokenizer, settings, of=of, source=settings.model)
+
+
+def assemble(
+    classifier: Any,
+    tokenizer: Any,
+    settings: Settings,
+    *,
+    of: int,
+    source: str,
+    rules: TokenRules | None = None,
+) -> Network:
+    """A network around a classifier and its tokenizer, with pooling, head and masks as the settings say.
+
+    rules: how texts become tokens, for a saved classifier; None: as the settings and the model say.
+    """
+    config = classifier.config
+    family = family_of(config)
+    pooling = settings.pooling
+    if family is None:
+        _refuse_unknown(config.model_type, settings)
+    elif pooling == "auto":
+        pooling = family.pooling
+    if not settings.causal_mask:
+        if family is None or not family.causal:
+            raise SettingsError(f"causal_mask = false: {config.model_type!r} is not a causal decoder.")
+        config.is_causal = classifier.base_model.config.is_causal = False
+        for module in classifier.modules():
+            if hasattr(module, "is_causal"):
+                module.is_causal = False
+    own_head = None
+    if family and (pooling != family.pooling or (settings.head_bias and family.pooling == "last")):
+        own_head = LinearHead(
+            config.hidden_size, config.num_labels, pooling, bias=settings.head_bias, dropout=settings.dropout
+        )
+    special = tokenizer.num_special_tokens_to_add()
+    if settings.max_tokens and settings.max_tokens <= special:
+        raise SettingsError(
+            f"max_tokens = {settings.max_tokens}: {special} special tokens leave no room for text. Choose more."
+        )
+    rules = rules or _token_rules(settings, text_limit(config, tokenizer, family))
+    needs_mask = family is None or not family.causal or not settings.causal_mask
+    encoder = TextEncoder(tokenizer, rules, needs_mask=needs_mask)
+    return Network(classifier, family, encoder, pooling=pooling, own_head=own_head, of=of, source=source)
+
+
+def _refuse_unknown(model_type: str, settings: Settings) -> None:
+    """What cannot be had for an architecture that is not in families.py."""
+    asked = [
+        name
+        for name, usual in (("pooling", "auto"), ("head_bias", False), ("pool_padding", False))
+        if getattr(settings, name) != usual
+    ]
+    if isinstance(settings.depth, int):
+        asked.append("depth")
+    if settings.trainable == "lora":
+        asked.append('trainable = "lora"')
+    if asked:
+        raise SettingsError(
+            [
+                f"{name}: not available for the architecture {model_type!r}, which classtune cannot cut."
+                for name in asked
+            ]
+        )
+
+
+def _token_rules(settings: Settings, limit: int) -> TokenRules:
+    """How texts become tokens, for a model that takes ``limit`` of them. Padding to a length cuts to it too."""
+    length = settings.padding if isinstance(settings.padding, int) else None
+    if length and length > limit:
+        raise SettingsError(f"padding = {length}: {settings.model} takes {limit:,} tokens. Choose at most that.")
+    cut = [wanted for wanted in (settings.max_tokens, length) if wanted is not None]
+    return TokenRules(limit=min([limit, *cut]), cut=bool(cut), pad_to=length, pool_padding=settings.pool_padding)
+
+
+def text_limit(config: Any, tokenizer: Any, family: Family | None) -> int:
+    """Longest text that the model takes, in tokens, special tokens included."""
+    positions = int(getattr(config, "max_position_embeddings", 0) or _NO_LIMIT)
+    known = int(min(tokenizer.model_max_length, _NO_LIMIT))
+    return min(positions - (family.reserved_positions if family else 0), known)
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """transformers reports missing heads and shows bars of its own; both are expected here."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _UNREADABLE as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SourceError(f"{path}: no model can be read from it ({reason}).") from error
+
+
+def _folder(path: Path) -> Path:
+    """The Hugging Face folder to load from."""
+    if path.suffix == ".gguf":
+        return converted(path)
+    files = sorted(path.glob("*.gguf"))
+    if (path / "config.json").exists() or not files:
+        return path
+    if len(files) > 1:
+        raise SourceError(
+            f"{path}: holds {len(files)} GGUF files; name one of them: {', '.join(f.name for f in files)}."
+        )
+    return converted(files[0])
+
+
+def _set_labels(config: Any, labels: list[str]) -> None:
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+    config.problem_type = "single_label_classification"
+
+
+def _set_dropout(config: Any, dropout: float) -> None:
+    """Every dropout that the configuration has, under whichever name."""
+    for name in list(config.to_dict()):
+        if ("dropout" in name or name.endswith("_pdrop")) and not isinstance(getattr(config, name), bool):
+            setattr(config, name, dropout)
+
+
+def _set_padding(config: Any, tokenizer: Any) -> None:
+    """A padding token for tokenizers without one (GPT-2), known to the model too: else batches over 1 are refused."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    tokenizer.padding_side = "right"
+    config.pad_token_id = tokenizer.pad_token_id

@@ -1,0 +1,214 @@
+"""The one training loop. Everything it needs comes in as arguments; nothing in it knows of files, labels or tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from classtune.config import Progress, Settings
+from classtune.errors import ClasstuneError
+from classtune.model.tokens import Batch, length_sorted_batches
+from classtune.training.checkpoint import Checkpoint
+from classtune.training.optimizer import build_optimizer, learning_rate
+
+Rows = NDArray[np.int64]
+Judge = Callable[[Rows], tuple[float | None, float | None]]  # loss and accuracy of some rows; None for no rows
+
+# Batches whose texts are sorted together by length before they are shuffled: little padding, still random batches.
+_SORTED_TOGETHER = 50
+
+
+@dataclass
+class Examples:
+    """What a network is trained on: ``batch(rows)`` is its input, ``truth`` and ``lengths`` its classes and tokens."""
+
+    batch: Callable[[Rows], Batch]
+    truth: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+@dataclass
+class History:
+    """How a training went.
+
+    points: one entry an evaluation: epoch (may be a fraction), step, examples seen, losses and accuracies (None where
+        not asked for). best_epoch, best_loss: the lowest validation loss; without validation rows the last epoch.
+    """
+
+    points: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    epochs: int = 0
+    stopped: str = "all epochs"
+
+
+def fit(
+    network: nn.Module,
+    examples: Examples,
+    train: Rows,
+    validation: Rows,
+    settings: Settings,
+    *,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress,
+) -> History:
+    """Train the parameters of ``network`` that ask for gradients; leaves it with the best (or last) weights.
+
+    Raises ClasstuneError when the loss is no longer a number.
+    """
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    optimizer = build_optimizer(trained.values(), settings)
+    weights = class_weights(examples.truth[train], int(examples.truth.max()) + 1, settings)
+    judge = partial(_judge, network, examples, weights)
+    examples_per_epoch = len(train) - len(train) % settings.batch_size if settings.drop_last else len(train)
+    per_epoch = math.ceil(examples_per_epoch / settings.batch_size)
+    if per_epoch == 0:
+        raise ClasstuneError(
+            f"{len(train)} training rows do not fill one batch of {settings.batch_size}: lower batch_size."
+        )
+    steps_per_epoch = math.ceil(per_epoch / settings.accumulate)
+    steps = steps_per_epoch * settings.epochs
+    history, best = History(), {name: p.detach().clone() for name, p in trained.items()}
+    if checkpoint and (state := checkpoint.load(trained, best, optimizer)):
+        history = History(**state)
+    for epoch in range(history.epochs, settings.epochs):
+        if settings.patience and epoch - history.best_epoch >= settings.patience:
+            history.stopped = f"{settings.patience} epochs without a better validation loss"
+            break
+        # One generator an epoch, so that a resumed run draws what an uninterrupted one draws.
+        torch.manual_seed(settings.seed + epoch)
+        batches = shuffled_batches(examples.lengths, train, settings, epoch)
+        step, before = epoch * steps_per_epoch, epoch * examples_per_epoch
+        loss_sum, seen = 0.0, 0
+        network.train()
+        for index, rows in enumerate(batches):
+            loss = _loss(network, examples, weights, rows)
+            # The last group of an epoch may hold fewer batches than the others.
+            group = min(settings.accumulate, per_epoch - index // settings.accumulate * settings.accumulate)
+            (loss / group).backward()  # type: ignore[no-untyped-call]
+            loss_sum, seen = loss_sum + loss.item() * len(rows), seen + len(rows)
+            if not math.isfinite(loss_sum):
+                raise ClasstuneError(
+                    f"The loss is not a number at step {step + 1}. Lower learning_rate, or set clip = 1."
+                )
+            if (index + 1) % settings.accumulate == 0 or index + 1 == per_epoch:
+                if settings.clip:
+                    nn.utils.clip_grad_norm_(trained.values(), settings.clip)
+                for group_settings in optimizer.param_groups:
+                    group_settings["lr"] = learning_rate(settings, step, steps)
+                optimizer.step()
+                optimizer.zero_grad()
+                step += 1
+                if settings.evaluate_every and step % settings.evaluate_every == 0:
+                    point = _within_epoch(judge, train, validation, settings)
+                    done = epoch + (index + 1) / per_epoch
+                    history.points.append({"epoch": done, "step": step, "examples": before + seen, **point})
+                    network.train()
+            progress("epochs", before + seen, settings.epochs * examples_per_epoch)
+        point = _after_epoch(judge, train, validation, settings, loss_sum / seen)
+        history.points.append({"epoch": epoch + 1, "step": step, "examples": before + seen, **point})
+        history.epochs = epoch + 1
+        loss_now = point["validation_loss"]
+        better = loss_now is None or loss_now < history.best_loss
+        if better:
+            history.best_epoch = epoch + 1
+            history.best_loss = math.inf if loss_now is None else loss_now
+        if better or not settings.keep_best:
+            for name, parameter in trained.items():
+                best[name].copy_(parameter.detach())
+        if checkpoint:
+            checkpoint.save(trained, best, optimizer, asdict(history))
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(best[name])
+    return history
+
+
+@torch.inference_mode()
+def logits_of(network: nn.Module, examples: Examples, rows: Rows, progress: Progress | None = None) -> Tensor:
+    """Logits [rows, labels] in length-sorted batches, on the CPU."""
+    network.eval()
+    result: Tensor | None = None
+    done = 0
+    for places in length_sorted_batches(examples.lengths[rows].tolist()):
+        logits = network(examples.batch(rows[places])).float().cpu()
+        if result is None:
+            result = torch.empty(len(rows), logits.shape[1])
+        result[torch.from_numpy(places)] = logits
+        done += len(places)
+        if progress:
+            progress("test", done, len(rows))
+    return torch.empty(0, 0) if result is None else result
+
+
+def shuffled_batches(lengths: NDArray[np.int64], rows: Rows, settings: Settings, epoch: int) -> list[Rows]:
+    """The batches of an epoch, in order: random, with texts of like length together so that little is padded."""
+    rng = np.random.default_rng([settings.seed, epoch])
+    size = settings.batch_size
+    shuffled = rng.permutation(rows)
+    if settings.drop_last:
+        shuffled = shuffled[: len(rows) // size * size]
+    window = size * _SORTED_TOGETHER
+    batches: list[Rows] = []
+    for start in range(0, len(shuffled), window):
+        together = shuffled[start : start + window]
+        together = together[np.argsort(lengths[together], kind="stable")]
+        batches += [together[place : place + size] for place in range(0, len(together), size)]
+    return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def class_weights(truth: NDArray[np.int64], classes: int, settings: Settings) -> Tensor | None:
+    """``balanced``: rows / (classes met x rows of the class), as scikit-learn weighs them; None for equal weights."""
+    if settings.class_weights == "none":
+        return None
+    counts = np.bincount(truth, minlength=classes)
+    return torch.tensor(len(truth) / (np.count_nonzero(counts) * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def _loss(network: nn.Module, examples: Examples, weights: Tensor | None, rows: Rows) -> Tensor:
+    logits = network(examples.batch(rows))
+    truth = torch.from_numpy(examples.truth[rows]).to(logits.device)
+    return F.cross_entropy(logits.float(), truth, None if weights is None else weights.to(logits.device))
+
+
+def _judge(
+    network: nn.Module, examples: Examples, weights: Tensor | None, rows: Rows
+) -> tuple[float | None, float | None]:
+    """Loss and accuracy of some rows; None for none."""
+    if len(rows) == 0:
+        return None, None
+    logits, truth = logits_of(network, examples, rows), torch.from_numpy(examples.truth[rows])
+    return float(F.cross_entropy(logits, truth, weights)), float((logits.argmax(1) == truth).float().mean())
+
+
+def _within_epoch(judge: Judge, train: Rows, validation: Rows, settings: Settings) -> dict[str, float | None]:
+    """The tutorial's rhythm: the loss on the first batches of both splits."""
+    first = settings.evaluate_batches * settings.batch_size
+    return {
+        "train_loss": judge(train[:first])[0],
+        "validation_loss": judge(validation[:first])[0],
+        "train_accuracy": None,
+        "validation_accuracy": None,
+    }
+
+
+def _after_epoch(
+    judge: Judge, train: Rows, validation: Rows, settings: Settings, train_loss: float
+) -> dict[str, float | None]:
+    """Training loss as it was on the way, validation loss and accuracy; training accuracy where it is asked for."""
+    validation_loss, validation_accuracy = judge(validation)
+    return {
+        "train_loss": train_loss,
+        "validation_loss": validation_loss,
+        "train_accuracy": judge(train)[1] if settings.epoch_metrics == "accuracy" else None,
+        "validation_accuracy": validation_accuracy,
+    }

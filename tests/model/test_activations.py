@@ -1,0 +1,95 @@
+"""The store: each distinct text through the trunk once, the same bytes in memory and on disk."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from classtune.errors import ClasstuneError
+from classtune.model.activations import ActivationStore, Distinct
+from classtune.model.families import FAMILIES
+from classtune.model.network import Network, Trunk
+
+MakeNetwork = Callable[..., Network]
+BYTES_PER_TOKEN = 32 * 4
+
+
+def no_progress(*_: object) -> None:
+    pass
+
+
+def filled(network: Network, texts: list[str], limit: int | None) -> ActivationStore:
+    store = ActivationStore(network, Distinct.of(network.encoder.encode(texts)), limit)
+    store.fill(Trunk(network, 2), no_progress)
+    return store
+
+
+def test_memory_and_file_hold_the_same_bytes_and_the_limit_decides(make_network: MakeNetwork, texts: list[str]) -> None:
+    network = make_network("llama")
+    needed = sum(len(ids) for ids in network.encoder.encode(texts)) * BYTES_PER_TOKEN
+    in_memory, on_disk = filled(network, texts, needed), filled(network, texts, needed - 1)
+    assert not in_memory.on_disk
+    assert not isinstance(in_memory.values, np.memmap)
+    assert on_disk.on_disk
+    assert isinstance(on_disk.values, np.memmap)
+    assert in_memory.values.tobytes() == on_disk.values.tobytes()
+    assert np.abs(in_memory.values).sum(1).min() > 0  # every token's row is written
+    rows = np.array([4, 0, 7, 0])
+    a, b = in_memory.batch(rows), on_disk.batch(rows)
+    assert torch.equal(a.values, b.values)
+    assert torch.equal(a.last, b.last)
+
+
+def test_distinct_texts_pass_the_trunk_once(make_network: MakeNetwork, texts: list[str]) -> None:
+    network = make_network("bert")
+    ids = network.encoder.encode([*texts, *texts[:4], texts[0]])
+    distinct = Distinct.of([*ids, np.empty(0, np.int32)])
+    assert distinct.of_row.tolist() == [*range(10), 0, 1, 2, 3, 0, -1]
+    store = ActivationStore(network, distinct, None)
+    trunk, passed = Trunk(network, 2), []
+    trunk.register_forward_pre_hook(lambda _, given: passed.append(given[0].values.shape))
+    store.fill(trunk, no_progress)
+    real = sum(len(ids[row]) for row in range(10))
+    assert sum(shape[0] for shape in passed) == 10
+    assert store.tokens_passed == sum(shape.numel() for shape in passed)
+    assert real <= store.tokens_passed <= real * 1.01
+    assert distinct.tokens == real
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_stored_activations_are_those_of_the_trunk(make_network: MakeNetwork, texts: list[str], name: str) -> None:
+    network = make_network(name)
+    store = filled(network, texts, None)
+    rows = np.array([3, 4, 1])
+    ours = store.batch(rows)
+    batch = network.encoder.batch(network.encoder.encode([texts[row] for row in rows]))
+    theirs = Trunk(network, 2)(batch)
+    assert torch.equal(ours.last, batch.last)
+    assert (ours.mask is None) == (batch.mask is None)
+    for place, row in enumerate(rows):
+        length = len(network.encoder.encode([texts[row]])[0])
+        torch.testing.assert_close(ours.values[place, :length], theirs[place, :length], rtol=1e-5, atol=1e-5)
+        assert not ours.values[place, length:].any()
+
+
+def test_a_store_larger_than_the_disk_is_refused(
+    make_network: MakeNetwork, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(psutil, "disk_usage", lambda _: usage(free=10))
+    with pytest.raises(ClasstuneError, match=r"The activations take .* MB; .* are free\. Set TMPDIR"):
+        filled(make_network("llama"), texts, 0)
+
+
+def test_progress_counts_tokens_to_the_end(make_network: MakeNetwork, texts: list[str]) -> None:
+    network = make_network("llama")
+    store = ActivationStore(network, Distinct.of(network.encoder.encode(texts)), None)
+    told: list[tuple[str, int, int]] = []
+    store.fill(Trunk(network, 1), lambda *news: told.append(news))
+    assert told[-1] == ("trunk", store.distinct.tokens, store.distinct.tokens)
+    assert [done for _, done, _ in told] == sorted({done for _, done, _ in told})
