@@ -1,0 +1,1 @@
+"""A saved classifier at work: texts to scores. Never imports training."""

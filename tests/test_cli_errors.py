@@ -1,0 +1,214 @@
+"""Mistakes at the command line: told in words, all at once, with exit code 2, nothing printed and nothing written."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small import LIMIT, Ran, Run, rows, write_csv
+
+pytest_plugins = ["bundle_fixtures"]
+
+
+@pytest.fixture
+def refused(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """What is told when a command is refused; what must hold for every refusal is checked here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLASSTUNE_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("CLASSTUNE_HOME", str(tmp_path / "no-cache"))
+
+    def run(*arguments: object) -> str:
+        before = sorted(os.listdir(tmp_path))
+        ran: Ran = command(*arguments)
+        assert (ran.code, ran.out) == (2, "")
+        assert "Traceback" not in ran.err
+        assert sorted(set(os.listdir(tmp_path)) - {"no-cache"}) == before
+        return ran.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        (["--recipe", "llm-from-scratch"], "recipe 'llm-from-scratch' is unknown. Did you mean 'llms-from-scratch'?"),
+        (["--recipe", "mine.toml"], "mine.toml: cannot be read (No such file or directory)."),
+        (["--set", "epoch=3"], "setting 'epoch' is unknown. Did you mean 'epochs'?"),
+        (["--set", "epochs"], "--set 'epochs': write key=value."),
+        (["--epochs", "0"], "epochs = 0: should be greater than or equal to 1."),
+        (["--depth", "some"], "depth = 'some': should be 'auto' or 'all', or should be a valid integer."),
+        (["--depth", "2", "--trainable", "3"], "trainable = 3 is more than the depth = 2 blocks that are kept."),
+        (["--depth", "4"], "depth = 4:"),
+        (["--trainable", "4"], "trainable = 4:"),
+        (["--device", "tpu"], "device = 'tpu': cannot be used here"),
+        (["--set", "split=llms-from-scratch", "--test", "test.csv"], "leave --validation and --test out."),
+        (["--encoding", "utf-9"], "utf-9"),
+        (["--text", "txt"], "no column is called 'txt' (--text). Did you mean 'text'?"),
+        (["--nonsense"], "No such option: --nonsense"),
+    ],
+)
+def test_wrong_settings(
+    told: list[str], problem: str, small_csv: Path, small_llama: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    write_csv(tmp_path / "test.csv", rows(10))
+    assert problem in refused("train", small_csv, "-o", "bundle", "--model", small_llama, *told)
+
+
+def test_several_wrong_settings_come_in_one_message(small_csv: Path, refused: Callable[..., str]) -> None:
+    told = refused("train", small_csv, "--epochs", "0", "--pooling", "max", "--set", "sed=1", "--set", "test=2")
+    for problem in ("epochs = 0", "pooling = 'max'", "setting 'sed' is unknown. Did you mean 'seed'?", "test = 2"):
+        assert problem in told
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        ("smollm2-153m", "Did you mean 'smollm2-135m'?"),
+        ("./nowhere", "./nowhere: no such folder or file."),
+        ("empty", "empty: not a model: the folder holds neither config.json nor a .gguf file."),
+        ("broken", "broken: no model can be read from it"),
+        ("gpt2", "openai-community/gpt2: not in the Hub's cache, and fetching is off."),
+    ],
+)
+def test_models_that_cannot_be_had(
+    model: str, problem: str, small_csv: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{", encoding="utf-8")
+    assert problem in refused("train", small_csv, "-o", "bundle", "--model", model)
+
+
+def test_a_data_set_that_is_unknown_is_offered_the_nearest(refused: Callable[..., str]) -> None:
+    assert "Did you mean 'sms-spam'?" in refused("train", "sms-spm")
+
+
+TABLES: dict[str, tuple[bytes, str]] = {
+    "empty.csv": (b"", "empty.csv: the file is empty."),
+    "header.csv": (b"text,label\n", "header.csv: there is a header and no rows."),
+    "picture.csv": (b"\x89PNG\r\n\x1a\n\0\0", "picture.csv: is a PNG picture, not a text table."),
+    "binary.csv": (b"text,label\na\0\xff\xfe,b\n", "binary.csv"),
+    "latin.csv": (
+        "text,label\ncafé,a\n".encode("latin-1"),
+        "latin.csv line 2: byte 0xE9 is not UTF-8. Pass --encoding",
+    ),
+    "ragged.csv": (b"text,label\na,x,y\nb,z\n", "ragged.csv line 2: 3 fields"),
+    "other.csv": (b"a,b,c\n1,2,3\n4,5,6\n", "other.csv: no column looks like the text among 'a', 'b', 'c'."),
+    "two.csv": (b"text,review,label\na,b,x\nc,d,y\n", "two.csv: more than one column could hold the text:"),
+    "labels.csv": (
+        b"text,label\na,\nb,x\nc, \n",
+        "labels.csv line 4: the label is empty. Fill it in, or pass --drop-u",
+    ),
+    "texts.csv": (b"text,label\n,x\nb,y\n", "texts.csv line 2: the text is empty. Fill it in, or pass --drop-empty."),
+    "alike.csv": (b"text,label\na,Spam\nb,spam\nc,ham\n", "labels that differ only by case or spaces: 'Spam' (1: 2)"),
+    "one.csv": (b"text,label\na,x\nb,x\nc,x\nd,x\n", "all 4 rows have the label 'x': a classifier needs two classes"),
+    "small.csv": (
+        b"text,label\na,x\nb,x\nc,x\nd,y\ne,z\n",
+        "label 'y': 1 distinct text in 1 rows, and the split needs 3.",
+    ),
+    "old.xls": (b"\xd0\xcf\x11\xe0", "old.xls: .xls files are not read."),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_that_cannot_be_used(name: str, tmp_path: Path, small_llama: Path, refused: Callable[..., str]) -> None:
+    (tmp_path / name).write_bytes(TABLES[name][0])
+    assert TABLES[name][1] in refused("train", name, "-o", "bundle", "--model", small_llama)
+
+
+def test_every_class_that_is_too_small_and_every_empty_cell_is_told(
+    tmp_path: Path, small_llama: Path, refused: Callable[..., str]
+) -> None:
+    (tmp_path / "small.csv").write_bytes(TABLES["small.csv"][0])
+    assert "label 'z': 1 distinct text" in refused("train", "small.csv", "--model", small_llama)
+    (tmp_path / "labels.csv").write_bytes(TABLES["labels.csv"][0])
+    assert "labels.csv line 2: the label is empty." in refused("train", "labels.csv", "--model", small_llama)
+
+
+def test_missing_files_are_told(tmp_path: Path, small_bundle: Path, refused: Callable[..., str]) -> None:
+    assert "none.csv: no such file." in refused("train", "none.csv")
+    assert "none.csv: no such file." in refused("evaluate", small_bundle, "none.csv")
+    assert "none.csv: no such file." in refused("predict", small_bundle, "none.csv")  # and is not taken for a text
+    (tmp_path / "folder").mkdir()
+    assert "folder: is a folder." in refused("train", "folder")
+
+
+def test_nothing_at_standard_input_is_told(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    assert "standard input: the file is empty." in refused("train", "-")
+
+
+def test_texts_longer_than_the_model_takes_are_told_with_the_way_out(
+    tmp_path: Path, small_llama: Path, small_bundle: Path, refused: Callable[..., str], command: Run
+) -> None:
+    lines = rows(30)
+    lines[4] = ("x" * (LIMIT + 1), lines[4][1])
+    write_csv(tmp_path / "long.csv", lines)
+    told = refused("train", "long.csv", "-o", "bundle", "--model", small_llama, "--depth", "all", "--epochs", "1")
+    assert f"long.csv line 6: the text has {LIMIT + 1} tokens, and the model takes {LIMIT}." in told
+    assert f"Pass --set max_tokens={LIMIT} to cut long texts" in told
+    quick = ["--depth", "all", "--epochs", "1", "--set", f"max_tokens={LIMIT}", "--json"]
+    cut = command("train", "long.csv", "-o", "bundle", "--model", small_llama, *quick)
+    assert cut.document["cut_texts"] == 1
+    assert f"1 of 30 texts were cut to {LIMIT} tokens." in cut.document["notes"]
+    assert f"line 6: the text has {LIMIT + 1} tokens" in refused("predict", small_bundle, "long.csv")
+
+
+def test_labels_that_training_never_sees_are_told(
+    tmp_path: Path, small_csv: Path, small_llama: Path, small_bundle: Path, refused: Callable[..., str]
+) -> None:
+    write_csv(tmp_path / "test.csv", [("hello", "ham"), ("buy", "spamm"), ("what", "eggs")])
+    told = refused("train", small_csv, "-o", "bundle", "--model", small_llama, "--test", "test.csv")
+    assert "test.csv line 3: the label 'spamm' is not in" in told
+    assert "Did you mean 'spam'?" in told
+    assert "test.csv line 4: the label 'eggs' is not in" in told
+    told = refused("evaluate", small_bundle, "test.csv")
+    assert "test.csv line 3: the label 'spamm' is not one of the bundle's. Did you mean 'spam'?" in told
+    assert "test.csv line 4: the label 'eggs' is not one of the bundle's. Known: ham, spam." in told
+
+
+@pytest.mark.parametrize(
+    ("output", "problem"),
+    [
+        ("out.txt", "-o out.txt: predictions are written as .csv or .jsonl."),
+        ("nowhere/out.csv", "-o nowhere/out.csv: there is no folder nowhere."),
+    ],
+)
+def test_predictions_that_cannot_be_written_are_refused_before_any_work(
+    output: str, problem: str, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    assert problem in refused("predict", tmp_path / "not even looked at", "hello", "-o", output)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [("", "text is empty"), ("  ", "text is empty"), ("\udcff", "half a character")]
+)
+def test_texts_that_are_none(text: str, problem: str, small_bundle: Path, refused: Callable[..., str]) -> None:
+    assert problem in refused("predict", small_bundle, "hello", text)
+
+
+def test_what_is_missing_on_the_command_line_is_told(small_bundle: Path, refused: Callable[..., str]) -> None:
+    assert "Missing argument" in refused("train")
+    assert "Missing argument" in refused("predict", small_bundle)
+    assert "No such command" in refused("trian")
+
+
+def test_here_is_no_place_for_a_bundle(small_csv: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    for place in (".", tmp_path, "/"):
+        assert "is not empty and holds no bundle." in refused("train", small_csv, "-o", place)
+
+
+def test_a_failure_that_is_nobody_s_mistake_is_exit_code_1(
+    small_csv: Path, small_llama: Path, tmp_path: Path, command: Run
+) -> None:
+    explode = ["--set", "learning_rate=1e30", "--set", "clip=0", "--set", "warmup=0", "--epochs", "3", "--depth", "all"]
+    ran = command("train", small_csv, "-o", tmp_path / "bundle", "--model", small_llama, *explode)
+    assert (ran.code, ran.out) == (1, "")
+    assert "The loss is not a number at step" in ran.err
+    assert not (tmp_path / "bundle").exists()

@@ -1,0 +1,112 @@
+"""The commands with the real default model on real messages."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classtune.errors import SourceError
+
+pytestmark = pytest.mark.slow
+DATA = Path(os.environ.get("CLASSTUNE_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+MESSAGES = DATA / "sms_spam" / "SMSSpamCollection"
+TEXTS = ["WINNER! Call 09061701461 now to claim your 900 pound prize", "I'm ten minutes late, start without me"]
+
+
+def classtune(*arguments: object) -> Any:
+    """What a command prints, as JSON. Nothing may be fetched any more."""
+    done = subprocess.run(
+        [sys.executable, "-m", "classtune.cli", *map(str, arguments), "--json"],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "CLASSTUNE_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """300 messages to train on and 200 others; a third of both are spam."""
+    if not MESSAGES.exists():
+        pytest.skip(f"no messages in {MESSAGES} (set CLASSTUNE_TEST_DATA)")
+    lines = [line.split("\t", 1) for line in MESSAGES.read_text(encoding="utf-8").splitlines()]
+    distinct = list({text: (text, label) for label, text in lines}.values())
+    spam = [line for line in distinct if line[1] == "spam"]
+    ham = [line for line in distinct if line[1] == "ham"]
+    folder = tmp_path_factory.mktemp("tables")
+    for name, chosen in (("train", [*spam[:100], *ham[:200]]), ("new", [*spam[100:166], *ham[200:334]])):
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("text", "label"), *chosen])
+    return folder / "train.csv", folder / "new.csv"
+
+
+@pytest.fixture(scope="module")
+def trained(tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], float]:
+    """The bundle, the result, and the seconds that the command took."""
+    from classtune.model.gguf import converted
+    from classtune.sources import fetch_model
+
+    try:
+        folder = fetch_model("smollm2-135m")
+    except SourceError as error:
+        pytest.skip(f"the default model cannot be had: {error}")
+    converted(next(folder.glob("*.gguf")))
+    bundle = tmp_path_factory.mktemp("bundles") / "bundle"
+    started = time.perf_counter()
+    result = classtune("train", tables[0], "-o", bundle, "--epochs", "2", "--set", "probe_tokens=4000")
+    return bundle, result, time.perf_counter() - started
+
+
+def test_training_is_quick_and_better_than_the_most_common_class(
+    trained: tuple[Path, dict[str, Any], float],
+) -> None:
+    bundle, result, seconds = trained
+    assert seconds < 60
+    test = result["test"]
+    assert test["rows"] == result["splits"]["test"] == 60
+    assert test["accuracy"] > 40 / 60 + 0.15
+    depth = result["depth"]
+    assert depth["kept"] < depth["of"] == 30
+    assert json.loads((bundle / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"] == depth["kept"]
+    assert result["trunk"]["texts"] <= 300
+    assert result["trunk"]["tokens"] <= 1.02 * result["trunk"]["distinct_tokens"]
+
+
+def test_it_classifies_texts_it_never_saw(
+    trained: tuple[Path, dict[str, Any], float], tables: tuple[Path, Path]
+) -> None:
+    bundle = trained[0]
+    best = [ranked[0]["label"] for ranked in classtune("predict", bundle, *TEXTS)]
+    assert best == ["spam", "ham"]
+    judged = classtune("evaluate", bundle, tables[1])["test"]
+    shares = Counter(row["label"] for row in csv.DictReader(tables[1].open(encoding="utf-8", newline="")))
+    assert judged["rows"] == 200
+    assert judged["accuracy"] > max(shares.values()) / 200 + 0.15
+
+
+def test_transformers_alone_gives_the_same_scores(trained: tuple[Path, dict[str, Any], float]) -> None:
+    from transformers import pipeline
+
+    bundle = trained[0]
+    classify = pipeline("text-classification", model=str(bundle), top_k=None, device="cpu")
+    for ours, theirs in zip(classtune("predict", bundle, *TEXTS), classify(TEXTS, batch_size=2), strict=True):
+        scores = {entry["label"]: entry["score"] for entry in theirs}
+        assert {entry["label"]: entry["score"] for entry in ours} == pytest.approx(scores, abs=1e-4)
+
+
+def test_info_knows_where_it_came_from(trained: tuple[Path, dict[str, Any], float]) -> None:
+    record = classtune("info", trained[0])
+    assert record["settings"]["model"] == "smollm2-135m"
+    assert record["labels"] == ["ham", "spam"]
+    assert record["test"] == trained[1]["test"]
