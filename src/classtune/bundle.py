@@ -116,9 +116,10 @@ def load_bundle(folder: Path, *, device: str = "cpu", verify: bool = True) -> Bu
         labels = [str(label) for label in record["labels"]]
         settings = Settings(**record["settings"])
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
             classifier = AutoModelForSequenceClassification.from_pretrained(
-                str(folder), dtype=torch.float32, num_labels=len(labels), local_files_only=True
+                str(folder), dtype=torch.float32, num_labels=len(labels), use_safetensors=True, **options
             )
         network = assemble(
             classifier,

@@ -9,7 +9,8 @@
         ├── BundleError       a saved classifier that is missing, damaged or cannot be written
         └── NotFittedError    an estimator that was asked before it was fitted (see estimator.py)
 
-A message says what, where, got and do: ``train.csv line 42: the label is empty. Fill it in, or pass --drop-unlabelled.``
+A message says what, where, got and do:
+``train.csv line 42: the label is empty. Fill it in, or pass --drop-unlabelled.``
 An error may carry many problems; they are shown together, so that nobody mends a file one run at a time.
 """
 

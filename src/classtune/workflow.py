@@ -50,6 +50,7 @@ GOLDEN_TEXTS = (
     "ok",
 )
 _TIMED_TEXTS = 200
+_LEAST_PROBED = 50
 _SHOWN_MISTAKES = 10
 _PACKAGES = ("classtune", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "peft")
 
@@ -78,6 +79,14 @@ class Trained:
     def _write_pages(self, folder: Path) -> None:
         write_report(folder / "report.html", self.result)
         (folder / "README.md").write_text(model_card(self.result), encoding="utf-8")
+
+
+@dataclass
+class _Baseline:
+    """A fitted baseline and its probabilities on the test rows [rows, labels]."""
+
+    model: TfidfBaseline
+    scores: NDArray[np.float64]
 
 
 class _Clock:
@@ -126,13 +135,13 @@ def train(
     with clock.time("tokens"):
         ids, settings = _encode(network, material, settings)
     with clock.time("baseline"):
-        baseline, baseline_scores = _baseline(material, settings)
+        baseline = _baseline(material, settings)
     try:
         with clock.time("depth"):
             depth = _choose_depth(network, ids, material, settings, checkpoint, progress)
         with clock.time("trunk"):
             start, lora = _prepare_tail(network, settings)
-            examples, trunk = _examples(network, ids, material, start, settings, progress)
+            examples, trunk = _examples(network, ids, material, start, settings, checkpoint, progress)
         tail = network.tail(start)
         with clock.time("epochs"):
             train_rows, validation_rows = material.splits.train, material.splits.validation
@@ -140,7 +149,7 @@ def train(
                 tail, examples, train_rows, validation_rows, settings, checkpoint=checkpoint, progress=progress
             )
     except KeyboardInterrupt:
-        kept = checkpoint.folder if checkpoint and checkpoint.exists() else None
+        kept = checkpoint.folder if checkpoint and checkpoint.folder.exists() else None
         raise Interrupted(
             f"Stopped. What was finished is in {kept}: give the same command with --resume to go on."
             if kept
@@ -153,9 +162,9 @@ def train(
         lora.merge_and_unload()
     network.classifier.requires_grad_(False).eval()
     predictor = Predictor(network, material.labels)
-    result = _result(network, material, settings, history, depth, trunk, scores, baseline_scores)
-    if result["verdict"] is not None:
-        result["verdict"] = _verdict(result, material, scores, baseline_scores, predictor, baseline)
+    result = _result(network, material, settings, history, depth, trunk)
+    if baseline is not None:
+        result |= _judgement(material, scores, baseline, predictor)
     for note in result["notes"][told:]:
         notify(note)
     result["timing"] = clock.read()
@@ -196,21 +205,25 @@ def _encode(network: Network, material: Material, settings: Settings) -> tuple[l
     ids: list[TokenIds] = [np.empty(0, np.int32)] * len(material.texts)
     for row, item in zip(used, network.encoder.encode(texts, places), strict=True):
         ids[row] = item
-    if cut := network.encoder.texts_cut:
+    material.data["cut"] = cut = network.encoder.texts_cut
+    if cut:
         material.notes.append(f"{cut:,} of {len(used):,} texts were cut to {network.encoder.rules.limit:,} tokens.")
     return ids, settings
 
 
-def _baseline(material: Material, settings: Settings) -> tuple[TfidfBaseline, NDArray[np.float64]]:
+def _baseline(material: Material, settings: Settings) -> _Baseline | None:
+    """The baseline on the same rows; None where there are no test rows to compare on."""
     splits = material.splits
-    baseline = fit_tfidf(
+    if len(splits.test) == 0:
+        return None
+    model = fit_tfidf(
         [material.texts[row] for row in splits.train],
         material.truth[splits.train],
         classes=len(material.labels),
         seed=settings.seed,
         class_weight="balanced" if settings.class_weights == "balanced" else None,
     )
-    return baseline, baseline.probabilities([material.texts[row] for row in splits.test]).astype(np.float64)
+    return _Baseline(model, model.probabilities([material.texts[row] for row in splits.test]).astype(np.float64))
 
 
 def _choose_depth(
@@ -235,9 +248,8 @@ def _choose_depth(
         train = material.splits.train
         rng = np.random.default_rng(settings.seed)
         sample = rng.permutation(train)
-        sample = sample[
-            : max(50, int(np.searchsorted(np.cumsum([len(ids[row]) for row in sample]), settings.probe_tokens)))
-        ]
+        tokens = np.cumsum([len(ids[row]) for row in sample])
+        sample = sample[: max(_LEAST_PROBED, int(np.searchsorted(tokens, settings.probe_tokens)))]
         floor = settings.trainable if isinstance(settings.trainable, int) else 1
         choice = choose_depth(
             network,
@@ -270,7 +282,7 @@ def _prepare_tail(network: Network, settings: Settings) -> tuple[int | None, Any
     if trainable == "lora":
         lora = add_lora(network, rank=settings.lora_rank, alpha=settings.lora_alpha, dropout=settings.dropout)
         start = None
-    if start is not None and not network.prove_split(start, GOLDEN_TEXTS):
+    if not network.prove_split(start, GOLDEN_TEXTS):
         start = None
     return start, lora
 
@@ -281,6 +293,7 @@ def _examples(
     material: Material,
     start: int | None,
     settings: Settings,
+    checkpoint: Checkpoint | None,
     progress: Progress,
 ) -> tuple[Examples, dict[str, Any] | None]:
     """What the tail is trained on (activations stored or made anew, or token ids), and the trunk's facts."""
@@ -301,7 +314,13 @@ def _examples(
         return Examples(computed, material.truth, lengths), None
     limit = None if settings.store_limit_mb is None else settings.store_limit_mb * 2**20
     store = ActivationStore(network, Distinct.of(ids), limit)
-    store.fill(trunk, progress)
+    keep = checkpoint.folder / "activations.npy" if checkpoint else None
+    if checkpoint and keep and keep.exists() and checkpoint.recall("trunk") == start:
+        store.restore(keep)
+    else:
+        store.fill(trunk, progress, keep=keep)
+        if checkpoint:
+            checkpoint.remember("trunk", start)
     facts = {
         "texts": len(store.distinct.ids),
         "tokens": store.tokens_passed,
@@ -319,20 +338,16 @@ def _result(
     history: History,
     depth: DepthChoice,
     trunk: dict[str, Any] | None,
-    scores: NDArray[np.float64],
-    baseline_scores: NDArray[np.float64],
 ) -> dict[str, Any]:
-    """The result document, but for the verdict and the timing."""
-    truth = material.truth[material.splits.test]
-    tested = len(truth) > 0
+    """The result document of a run that was not tested, but for its timing."""
     return {
         "bundle": None,
         "data": material.data,
         "splits": material.splits.sizes(),
         "labels": material.labels,
-        "test": judge(scores, truth, material.labels) if tested else None,
-        "baseline": {"name": TfidfBaseline.name, **judge(baseline_scores, truth, material.labels)} if tested else None,
-        "verdict": {} if tested else None,
+        "test": None,
+        "baseline": None,
+        "verdict": None,
         "depth": {
             "kept": network.depth,
             "of": network.of,
@@ -347,35 +362,38 @@ def _result(
             "epochs": history.epochs,
             "stopped": history.stopped,
         },
-        "mistakes": _mistakes(material, scores) if tested else [],
+        "mistakes": [],
         "settings": settings.model_dump(),
-        "cut_texts": network.encoder.texts_cut,
+        "cut_texts": material.data["cut"],
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
         "notes": [*material.notes, *network.notes],
         "hugging_face": network.is_hugging_face,
     }
 
 
-def _verdict(
-    result: dict[str, Any],
-    material: Material,
-    scores: NDArray[np.float64],
-    baseline_scores: NDArray[np.float64],
-    predictor: Predictor,
-    baseline: TfidfBaseline,
+def _judgement(
+    material: Material, scores: NDArray[np.float64], baseline: _Baseline, predictor: Predictor
 ) -> dict[str, Any]:
-    """Model against baseline on the same rows, with what a text costs either."""
+    """What the test rows say of model and baseline, and what a text costs either."""
     rows = material.splits.test
     truth, texts = material.truth[rows], [material.texts[row] for row in rows[:_TIMED_TEXTS]]
-    ours, theirs = _seconds(lambda: predictor.probabilities(texts)), _seconds(lambda: baseline.probabilities(texts))
+    test = judge(scores, truth, material.labels)
+    beside = {"name": baseline.model.name, **judge(baseline.scores, truth, material.labels)}
+    ours = _seconds(lambda: predictor.probabilities(texts)) / len(texts)
+    theirs = _seconds(lambda: baseline.model.probabilities(texts)) / len(texts)
     outcome = verdict(
-        result["test"],
-        result["baseline"],
+        test,
+        beside,
         scores.argmax(1) == truth,
-        baseline_scores.argmax(1) == truth,
+        baseline.scores.argmax(1) == truth,
         cost_ratio=ours / theirs,
     )
-    return {**outcome, "ms_per_text": 1e3 * ours / len(texts), "baseline_ms_per_text": 1e3 * theirs / len(texts)}
+    return {
+        "test": test,
+        "baseline": beside,
+        "verdict": {**outcome, "ms_per_text": 1e3 * ours, "baseline_ms_per_text": 1e3 * theirs},
+        "mistakes": _mistakes(material, scores),
+    }
 
 
 def _mistakes(material: Material, scores: NDArray[np.float64]) -> list[dict[str, Any]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
 from classtune.model import last_position
@@ -154,14 +155,17 @@ def test_parts_leave_the_network_as_it_was(make_network: MakeNetwork) -> None:
     assert network.base.config.to_dict() == config
 
 
-@pytest.mark.parametrize("wrong", [{"norm": None}, {"norm": "no_such_norm"}, {"norm": "embed_tokens"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"norm": None}, {"norm": "no_such_norm"}, {"norm": "embed_tokens"}, {"head": lambda _: nn.Linear(32, 2)}],
+)
 def test_a_wrong_row_of_the_table_is_found_and_not_used(
-    make_network: MakeNetwork, texts: list[str], wrong: dict[str, str | None]
+    make_network: MakeNetwork, texts: list[str], wrong: dict[str, Any]
 ) -> None:
     network = make_network("llama")
     whole = whole_logits(network, batch_of(network, texts))
     assert network.family is not None
-    network.family = dataclasses.replace(network.family, **wrong)  # type: ignore[arg-type]
+    network.family = dataclasses.replace(network.family, **wrong)
     assert not network.prove_split(2, texts)
     assert len(network.notes) == 1
     assert "the whole network is run" in network.notes[0]

@@ -63,7 +63,7 @@ def test_the_smallest_depth_within_noise_is_kept(
     assert (choice.kept, choice.of) == (kept, 4)
     assert [entry["depth"] for entry in choice.curve] == [1, 2, 3, 4]
     assert [entry["score"] for entry in choice.curve] == pytest.approx(rights)
-    assert choice.curve[0]["se"] == pytest.approx((0.6 * 0.4 / ROWS) ** 0.5)
+    assert choice.curve[0]["se"] == pytest.approx((0.6 * 0.4 / (ROWS - 1)) ** 0.5)
 
 
 def test_no_depth_below_the_trained_blocks_is_probed(

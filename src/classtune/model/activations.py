@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -76,8 +77,11 @@ class ActivationStore:
         else:
             self.values = np.empty(shape, np.float32)
 
-    def fill(self, trunk: Trunk, progress: Progress) -> None:
-        """Run the trunk over every distinct text, in length-sorted batches."""
+    def fill(self, trunk: Trunk, progress: Progress, *, keep: Path | None = None) -> None:
+        """Run the trunk over every distinct text, in length-sorted batches.
+
+        keep: where the finished activations are put, for a run that is stopped later; a store on disk keeps none.
+        """
         started = time.perf_counter()
         done, total = 0, int(self.starts[-1])
         for rows in length_sorted_batches(self.lengths.tolist()):
@@ -89,6 +93,13 @@ class ActivationStore:
             done += int(self.lengths[rows].sum())
             progress("trunk", done, total)
         self.seconds = time.perf_counter() - started
+        if keep and not self.on_disk:
+            keep.parent.mkdir(parents=True, exist_ok=True)
+            np.save(keep, self.values, allow_pickle=False)
+
+    def restore(self, kept: Path) -> None:
+        """Take the activations that `fill` kept."""
+        self.values[:] = np.load(kept, mmap_mode="r", allow_pickle=False)
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Stored activations of some rows of the table, padded with zeros on the right."""

@@ -58,7 +58,7 @@ def choose_depth(
     order = list(length_sorted_batches([len(item) for item in ids]))
     batches = [network.encoder.batch([ids[row] for row in rows]) for rows in order]
     right: dict[int, NDArray[np.bool_]] = {}
-    richer: dict[int, NDArray[np.float32]] = {}
+    richer: dict[int, NDArray[np.float32]] = {}  # of the depths that may be kept: for all, it is hundreds of MB
     folds = _folds(truth, seed)
     best = 0
     for depth in range(1, of + 1):
@@ -67,10 +67,11 @@ def choose_depth(
             right[depth] = _cross_validate(_pooled(batches, order, network.pooling), truth, folds)
             richer[depth] = _pooled(batches, order, "last+mean")
             best = max(right, key=lambda d: (right[d].mean(), -d))
+            richer = {d: pooled for d, pooled in richer.items() if _within_noise(right[d], right[best])}
         progress("depth", depth, of)
         if depth >= LEAST_CLIMB * of and depth - best >= PATIENCE:
             break
-    kept = next(d for d in sorted(right) if _within_noise(right[d], right[best]))
+    kept = min(richer)
     richer_right = _cross_validate(richer[kept], truth, folds)
     gain = richer_right.astype(float) - right[kept]
     return DepthChoice(
@@ -125,10 +126,10 @@ def _cross_validate(features: NDArray[np.float32], truth: NDArray[np.int64], fol
 
 
 def _standard_error(values: NDArray[Any]) -> float:
-    return float(np.std(values) / np.sqrt(len(values)))
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def _within_noise(right: NDArray[np.bool_], best: NDArray[np.bool_]) -> bool:
     """Whether a depth is worse than the best by no more than one standard error of the paired difference."""
     difference = best.astype(float) - right
-    return bool(difference.mean() <= _standard_error(difference))
+    return bool(difference.mean() <= _standard_error(difference) + 1e-9)  # one row of a thousand is noise
