@@ -60,8 +60,8 @@ def save_model(folder: Path, family: str) -> Path:
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: number for number, token in enumerate([*special, *letters])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    tokenizer: Any = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     names: dict[str, Any] = {"pad_token": "[PAD]", "unk_token": "[UNK]", "model_max_length": LIMIT}
     sizes = {
         "vocab_size": len(vocabulary),
@@ -74,7 +74,7 @@ def save_model(folder: Path, family: str) -> Path:
     }
     torch.manual_seed(7)
     if family == "bert":
-        tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))  # type: ignore[assignment]
+        tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
         names |= {"cls_token": "[CLS]", "sep_token": "[SEP]"}
         model: Any = BertModel(BertConfig(**sizes, pad_token_id=0))
     else:

@@ -153,7 +153,7 @@ def break_settings(bundle: Path) -> None:
     edit(bundle, lambda record: record["settings"].update(depth="some"))
 
 
-DAMAGE = {
+DAMAGE: dict[Callable[[Path], None], str] = {
     remove: "tokenizer.json: is missing. Restore it",
     change: "config.json: was changed or truncated",
     truncate: "model.safetensors: was changed or truncated",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,13 +143,14 @@ def test_the_same_seed_gives_the_same_classifier(small_llama: Path) -> None:
 
 
 def test_before_it_is_fitted_it_says_so_in_both_ways(tmp_path: Path) -> None:
-    for ask in (
+    asked: list[Callable[[TextClassifier], object]] = [
         lambda c: c.predict(NEW),
         lambda c: c.predict([]),
         lambda c: c.predict_proba(NEW),
         lambda c: c.scores(NEW),
         lambda c: c.save(tmp_path / "bundle"),
-    ):
+    ]
+    for ask in asked:
         with pytest.raises(NotFittedError, match=r"call fit\(texts, labels\) first"):
             ask(TextClassifier())
         with pytest.raises(sklearn.exceptions.NotFittedError):

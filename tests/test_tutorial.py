@@ -50,7 +50,7 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         )
         GPT2Model(config).save_pretrained(str(root / name))
         tokenizer = Tokenizer(models.BPE(vocab={letter: n for n, letter in enumerate(letters)}, merges=[]))
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>", model_max_length=1024)
         fast.save_pretrained(str(root / name))
     return lambda name: root / name

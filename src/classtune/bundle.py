@@ -6,14 +6,12 @@ golden texts. Knows networks and records, not how they were trained.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from classtune.config import Settings
-from classtune.errors import BundleError
+from classtune.errors import BundleError, writing
 from classtune.model.backbone import assemble, quiet_transformers
 from classtune.model.network import Network
 from classtune.model.tokens import TokenRules
@@ -58,7 +56,7 @@ def check_target(folder: Path, *, force: bool) -> None:
         if not force:
             raise BundleError(f"{folder}: holds a bundle already. Name a new folder, or pass --force to replace it.")
     parents = folder.absolute().parents
-    with _writing(folder), tempfile.TemporaryFile(dir=next(parent for parent in parents if parent.exists())):
+    with writing(folder), tempfile.TemporaryFile(dir=next(parent for parent in parents if parent.exists())):
         pass
 
 
@@ -77,7 +75,7 @@ def write_bundle(
     Raises BundleError when the disk is full or the folder cannot be written; then nothing is left behind.
     """
     target = folder.resolve()  # a link stays a link
-    with _writing(folder):
+    with writing(folder):
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
@@ -219,16 +217,3 @@ def _check_files(folder: Path, record: dict[str, Any], *, verify: bool) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Errors of the file system, and of safetensors on top of it, in our words."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        number = getattr(error, "errno", None)
-        if number == errno.ENOSPC or "No space left" in str(error):
-            raise BundleError(f"{folder}: the disk is full. Free some space, or name another place.") from error
-        reason = getattr(error, "strerror", None) or str(error)
-        raise BundleError(f"{folder}: cannot be written ({reason}). Name another place.") from error

@@ -16,8 +16,11 @@ An error may carry many problems; they are shown together, so that nobody mends 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
+import errno
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 SHOWN_PROBLEMS = 20
 
@@ -58,6 +61,20 @@ class SourceError(UserError):
 
 class BundleError(UserError):
     """A bundle cannot be read or written."""
+
+
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Errors of the file system, and of safetensors on top of it, as a BundleError that names ``place``."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+            raise BundleError(f"{place}: the disk is full. Free some space, or name another place.") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BundleError(f"{place}: cannot be written ({reason}). Name another place.") from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -109,3 +109,20 @@ def test_other_float_types_are_left_alone(dtype: torch.dtype) -> None:
     assert holder[0] is module
     x = torch.randn(MANY, 24, dtype=dtype)
     close(kernels.linear(x, module.weight, module.bias), module(x))
+
+
+def test_a_slice_of_a_matrix_never_reaches_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For such strides oneDNN has its reference code alone, a thousand times slower: GPT-2's keys and values."""
+    seen: list[Tensor] = []
+    inner = kernels._linear
+
+    def watch(x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+        seen.append(weight)
+        return inner(x, weight, *rest)
+
+    monkeypatch.setattr(kernels, "_linear", watch)
+    matrix, x = torch.randn(16, 48), torch.randn(128, 16)
+    result = kernels.linear(x, matrix[:, 16:].t(), None)
+    torch.testing.assert_close(result, x @ matrix[:, 16:])
+    assert seen
+    assert all(weight.is_contiguous() or weight.t().is_contiguous() for weight in seen)

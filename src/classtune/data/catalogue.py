@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from classtune.data.tables import Table, TableFormat, read_table
+from classtune.errors import DataError, did_you_mean
 from classtune.sources import DATASETS, fetch_dataset
 from classtune.sources.registry import DataFile
 
@@ -27,6 +28,8 @@ def open_data(
     """
     if data in DATASETS and not Path(data).exists():
         return load_dataset(data, format, notify=notify)
+    if data != "-" and not Path(data).suffix and not Path(data).exists():
+        raise DataError(f"{data}: no such file, and no data set of that name. {did_you_mean(data, DATASETS)}")
     return read_table(data, format, labelled=labelled, stdin=stdin)
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from classtune.config import Progress
-from classtune.errors import ClasstuneError
+from classtune.errors import ClasstuneError, writing
 from classtune.model.network import Network, Trunk
 from classtune.model.tokens import Batch, TokenIds, length_sorted_batches, padding_mask
 
@@ -94,8 +94,9 @@ class ActivationStore:
             progress("trunk", done, total)
         self.seconds = time.perf_counter() - started
         if keep and not self.on_disk:
-            keep.parent.mkdir(parents=True, exist_ok=True)
-            np.save(keep, self.values, allow_pickle=False)
+            with writing(keep):
+                keep.parent.mkdir(parents=True, exist_ok=True)
+                np.save(keep, self.values, allow_pickle=False)
 
     def restore(self, kept: Path) -> None:
         """Take the activations that `fill` kept."""

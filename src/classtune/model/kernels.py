@@ -85,6 +85,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`torch.nn.functional.linear`, its three matrix products through oneDNN where that is available and worth it."""
     if not available(x) or x.numel() // x.shape[-1] < _LEAST_ROWS:
         return F.linear(x, weight, bias)
+    if not (weight.is_contiguous() or weight.t().is_contiguous()):
+        weight = weight.contiguous()  # for a slice oneDNN has its reference code alone, a thousand times slower
     result: Tensor = _LinearFunction.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return result
 

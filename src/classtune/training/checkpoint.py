@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from classtune.errors import BundleError
+from classtune.errors import BundleError, writing
 
 
 class Checkpoint:
@@ -49,16 +51,14 @@ class Checkpoint:
         self, trained: dict[str, nn.Parameter], best: dict[str, Tensor], optimizer: torch.optim.Optimizer, history: Any
     ) -> None:
         """Keep weights, best weights, the optimizer's moments and the history; an older checkpoint is replaced."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"now/{name}": p.detach() for name, p in trained.items()}
         tensors |= {f"best/{name}": value for name, value in best.items()}
         for name, parameter in trained.items():
             for key, value in optimizer.state[parameter].items():
                 tensors[f"optimizer/{key}/{name}"] = value
         state = json.dumps({"identity": self.identity, "history": history})
-        scratch = self._file.with_suffix(".part")
-        save_file({name: t.contiguous() for name, t in tensors.items()}, str(scratch), {"state": state})
-        os.replace(scratch, self._file)
+        with self._replacing(self._file) as scratch:
+            save_file({name: t.contiguous() for name, t in tensors.items()}, str(scratch), {"state": state})
 
     def load(
         self, trained: dict[str, nn.Parameter], best: dict[str, Tensor], optimizer: torch.optim.Optimizer
@@ -87,10 +87,8 @@ class Checkpoint:
 
     def remember(self, name: str, value: Any) -> None:
         """Keep the result of a step for a resumed run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        scratch = self.folder / f"{name}.part"
-        scratch.write_text(json.dumps({"identity": self.identity, "value": value}), encoding="utf-8")
-        os.replace(scratch, self.folder / f"{name}.json")
+        with self._replacing(self.folder / f"{name}.json") as scratch:
+            scratch.write_text(json.dumps({"identity": self.identity, "value": value}), encoding="utf-8")
 
     def recall(self, name: str) -> Any:
         """What `remember` kept of the same run, or None."""
@@ -99,6 +97,18 @@ class Checkpoint:
             return None
         kept = json.loads(path.read_text(encoding="utf-8"))
         return kept["value"] if kept["identity"] == self.identity else None
+
+    @contextlib.contextmanager
+    def _replacing(self, file: Path) -> Iterator[Path]:
+        """A place to write to that takes the file's place once it is whole. Raises BundleError."""
+        scratch = file.with_suffix(".part")
+        try:
+            with writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                yield scratch
+                os.replace(scratch, file)
+        finally:
+            scratch.unlink(missing_ok=True)
 
     def discard(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
