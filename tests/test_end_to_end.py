@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -52,8 +51,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def trained(tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], float]:
-    """The bundle, the result, and the seconds that the command took."""
+def trained(tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The bundle and the result document."""
     from classtune.model.gguf import converted
     from classtune.sources import fetch_model
 
@@ -63,16 +62,12 @@ def trained(tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory)
         pytest.skip(f"the default model cannot be had: {error}")
     converted(next(folder.glob("*.gguf")))
     bundle = tmp_path_factory.mktemp("bundles") / "bundle"
-    started = time.perf_counter()
     result = classtune("train", tables[0], "-o", bundle, "--epochs", "2", "--set", "probe_tokens=4000")
-    return bundle, result, time.perf_counter() - started
+    return bundle, result
 
 
-def test_training_is_quick_and_better_than_the_most_common_class(
-    trained: tuple[Path, dict[str, Any], float],
-) -> None:
-    bundle, result, seconds = trained
-    assert seconds < 60
+def test_training_is_better_than_the_most_common_class(trained: tuple[Path, dict[str, Any]]) -> None:
+    bundle, result = trained
     test = result["test"]
     assert test["rows"] == result["splits"]["test"] == 60
     assert test["accuracy"] > 40 / 60 + 0.15
@@ -84,7 +79,7 @@ def test_training_is_quick_and_better_than_the_most_common_class(
 
 
 def test_it_classifies_texts_it_never_saw(
-    trained: tuple[Path, dict[str, Any], float], tables: tuple[Path, Path]
+    trained: tuple[Path, dict[str, Any]], tables: tuple[Path, Path]
 ) -> None:
     bundle = trained[0]
     prize, late = ({e["label"]: e["score"] for e in ranked} for ranked in classtune("predict", bundle, *TEXTS))
@@ -95,7 +90,7 @@ def test_it_classifies_texts_it_never_saw(
     assert judged["accuracy"] > max(shares.values()) / 200 + 0.15
 
 
-def test_transformers_alone_gives_the_same_scores(trained: tuple[Path, dict[str, Any], float]) -> None:
+def test_transformers_alone_gives_the_same_scores(trained: tuple[Path, dict[str, Any]]) -> None:
     from transformers import pipeline
 
     bundle = trained[0]
@@ -105,7 +100,7 @@ def test_transformers_alone_gives_the_same_scores(trained: tuple[Path, dict[str,
         assert {entry["label"]: entry["score"] for entry in ours} == pytest.approx(scores, abs=1e-4)
 
 
-def test_info_knows_where_it_came_from(trained: tuple[Path, dict[str, Any], float]) -> None:
+def test_info_knows_where_it_came_from(trained: tuple[Path, dict[str, Any]]) -> None:
     record = classtune("info", trained[0])
     assert record["settings"]["model"] == "smollm2-135m"
     assert record["labels"] == ["ham", "spam"]

@@ -129,8 +129,8 @@ def load_bundle(folder: Path, *, device: str = "cpu", verify: bool = True) -> Bu
         )
         if network.own_head is not None:
             network.own_head.load_state_dict(load_file(str(folder / HEAD)))
-            network.own_head.to(device)
-        classifier.to(device).eval()
+        network.to(device)
+        classifier.eval()
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise BundleError(f"{folder}: the model cannot be read ({reason}). Train it again.") from error

@@ -131,7 +131,7 @@ def train(
     checkpoint = _checkpoint(run_folder, material, settings, resume)
     with clock.time("load"):
         network = load_backbone(fetch_model(settings.model, notify=notify), material.labels, settings)
-        network.classifier.to(_device(settings.device))
+        network.to(_device(settings.device))
     with clock.time("tokens"):
         ids, settings = _encode(network, material, settings)
     with clock.time("baseline"):

@@ -170,6 +170,12 @@ class Network:
         plain = not rules.pool_padding and not (rules.pad_to and self.encoder.needs_mask)
         return self.own_head is None and causal and plain
 
+    def to(self, device: torch.device | str) -> None:
+        """Move every part, an own head too."""
+        self.classifier.to(device)
+        if self.own_head is not None:
+            self.own_head.to(device)
+
     def cut(self, depth: int) -> None:
         """Throw away the blocks above ``depth``."""
         if self.family is None or depth == self.depth:

@@ -58,6 +58,8 @@ def part(base: Any, family: Family, start: int | None, stop: int, *, norm: bool)
     twin: Any = clone_structure(base)
     first = start or 0
     twin.config = shorten(base.config, first, stop)
+    # Padding on the right of a causal network cannot be seen, so no mask is passed; GPT-2 would warn of it.
+    twin.warn_if_padding_and_no_attention_mask = lambda *_: None
     blocks = list(base.get_submodule(family.blocks))
     replace(twin, family.blocks, nn.ModuleList(clone_structure(block) for block in blocks[first:stop]))
     if family.norm and not norm:
