@@ -78,14 +78,13 @@ def test_training_is_better_than_the_most_common_class(trained: tuple[Path, dict
     assert result["trunk"]["tokens"] <= 1.02 * result["trunk"]["distinct_tokens"]
 
 
-def test_it_classifies_texts_it_never_saw(
-    trained: tuple[Path, dict[str, Any]], tables: tuple[Path, Path]
-) -> None:
+def test_it_classifies_texts_it_never_saw(trained: tuple[Path, dict[str, Any]], tables: tuple[Path, Path]) -> None:
     bundle = trained[0]
     prize, late = ({e["label"]: e["score"] for e in ranked} for ranked in classtune("predict", bundle, *TEXTS))
     assert prize["spam"] > late["spam"] + 0.1  # 26 steps: enough to tell them apart, not for sure scores
     judged = classtune("evaluate", bundle, tables[1])["test"]
-    shares = Counter(row["label"] for row in csv.DictReader(tables[1].open(encoding="utf-8", newline="")))
+    with tables[1].open(encoding="utf-8", newline="") as file:
+        shares = Counter(row["label"] for row in csv.DictReader(file))
     assert judged["rows"] == 200
     assert judged["accuracy"] > max(shares.values()) / 200 + 0.15
 

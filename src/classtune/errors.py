@@ -71,7 +71,9 @@ def writing(place: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        # safetensors and NumPy ("… requested and … written") give no number.
+        full = any(sign in str(error) for sign in ("No space left", "requested and"))
+        if full or getattr(error, "errno", None) == errno.ENOSPC:
             raise BundleError(f"{place}: the disk is full. Free some space, or name another place.") from error
         reason = getattr(error, "strerror", None) or str(error)
         raise BundleError(f"{place}: cannot be written ({reason}). Name another place.") from error
