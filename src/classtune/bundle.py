@@ -96,7 +96,9 @@ def write_bundle(
                 "sha256": hashes,
             }
             (scratch / RECORD).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            scratch.chmod(0o755)  # mkdtemp's folders are private
+            scratch.chmod(0o755)  # mkdtemp's folders and safetensors' files are private
+            for path in scratch.iterdir():
+                path.chmod(0o644)
             _put_in_place(scratch, target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
