@@ -53,12 +53,12 @@ def prepare(
             names = " and ".join(extra.name for extra in given)
             notes.append(f"{left_out:,} rows of {table.name} stand in {names} too; they are left out of training.")
     splits = _split(table, rows, settings, validation is not None, test is not None)
-    texts, places, all_labels = list(table.texts), _places(table), list(table.labels)
+    texts, places, all_labels = list(table.texts), table.places, list(table.labels)
     parts = splits.__dict__ | {"train": splits.train}
     for name, extra in (("validation", validation), ("test", test)):
         if extra is not None:
             parts[name] = np.arange(len(texts), len(texts) + len(extra.texts))
-            texts, places = texts + extra.texts, places + _places(extra)
+            texts, places = texts + extra.texts, places + extra.places
             all_labels += extra.labels or []
     if settings.balance == "undersample" and settings.split != "llms-from-scratch":
         parts["train"] = undersample(all_labels, parts["train"], settings.seed)
@@ -82,7 +82,3 @@ def _split(table: Table, rows: Rows, settings: Settings, validation_given: bool,
         seed=settings.seed,
     )
     return Splits(rows[part.train], rows[part.validation], rows[part.test])
-
-
-def _places(table: Table) -> list[str]:
-    return [f"{table.name} line {line}" for line in table.lines]

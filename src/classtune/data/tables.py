@@ -42,6 +42,11 @@ class Table:
     dropped: dict[str, int] = field(default_factory=dict)  # reason → rows left out
     notes: list[str] = field(default_factory=list)  # what was found out rather than told, for the user to see
 
+    @property
+    def places(self) -> list[str]:
+        """What error messages call each row."""
+        return [f"{self.name} line {line}" for line in self.lines]
+
 
 def read_table(
     path: str | Path, format: TableFormat = _FOUND_OUT, *, labelled: bool = True, stdin: BinaryIO | None = None

@@ -26,13 +26,13 @@ def evaluate_bundle(folder: Path, table: Table, *, progress: Progress) -> dict[s
     predictor, bundle = load_predictor(folder)
     problems = [
         f"{place}: the label {label!r} is not one of the bundle's. {did_you_mean(label, bundle.labels)}"
-        for place, label in zip(table_places(table), table.labels, strict=True)
+        for place, label in zip(table.places, table.labels, strict=True)
         if label not in bundle.labels
     ]
     if problems:
         raise DataError(problems)
     truth = np.array([bundle.labels.index(label) for label in table.labels], dtype=np.int64)
-    scores = predictor.probabilities(table.texts, places=table_places(table), progress=progress)
+    scores = predictor.probabilities(table.texts, places=table.places, progress=progress)
     return {
         "bundle": str(folder),
         "data": {"name": table.name, "rows": len(truth)},
@@ -48,7 +48,7 @@ def predict_table(folder: Path, table: Table, output: Path | None = None, *, pro
     if output is not None:
         _check_output(output)
     predictor, _ = load_predictor(folder)
-    scores = predictor.probabilities(table.texts, places=table_places(table), progress=progress)
+    scores = predictor.probabilities(table.texts, places=table.places, progress=progress)
     predictions = [predictor.ranked(row) for row in scores]
     if output is not None:
         write_predictions(output, table.texts, predictions)
@@ -84,8 +84,3 @@ def write_predictions(path: Path, texts: Sequence[str], predictions: Predictions
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise BundleError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
-
-
-def table_places(table: Table) -> list[str]:
-    """What error messages call each row."""
-    return [f"{table.name} line {line}" for line in table.lines]
