@@ -35,7 +35,6 @@ class Predictor:
 
         places: what error messages call each text. Raises DataError for texts that are empty or too long.
         """
-        result = np.zeros((len(texts), len(self.labels)))
         distinct: dict[str, int] = {}
         of_row = np.array([distinct.setdefault(text, len(distinct)) for text in texts], dtype=np.int64)
         first = {text: row for row, text in reversed(list(enumerate(texts)))}
@@ -53,8 +52,7 @@ class Predictor:
                 done += len(rows)
                 if progress:
                     progress("predict", start + done, len(unique))
-        if len(texts):
-            result = scores[of_row]
+        result: NDArray[np.float64] = scores[of_row]
         return result
 
     def predict(self, texts: Sequence[str]) -> list[list[dict[str, str | float]]]:
