@@ -21,7 +21,8 @@ BLOCKS = {"gpt2": 2, "gpt2-medium": 3, "gpt2-large": 4, "gpt2-xl": 5}
 
 def documented_options() -> dict[int, str]:
     """Row → the options that docs/tutorial.md gives for it."""
-    found = re.findall(r"^\| (\d+) \|[^|]*\| ?(.*?) ?\|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    commands, _, _ = DOCUMENT.read_text(encoding="utf-8").partition("## Measured")
+    found = re.findall(r"^\| (\d+) \|[^|]*\| ?(.*?) ?\|$", commands, re.MULTILINE)
     return {int(row): options.strip("`") if options.startswith("`") else "" for row, options in found}
 
 
