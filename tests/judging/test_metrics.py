@@ -12,7 +12,13 @@ from scipy.stats import binomtest
 from sklearn import metrics as oracle
 
 from classtune.errors import DataError
-from classtune.judging.metrics import SMALLEST_PROBABILITY, expected_calibration_error, judge, wilson
+from classtune.judging.metrics import (
+    SMALLEST_PROBABILITY,
+    average_precision,
+    expected_calibration_error,
+    judge,
+    wilson,
+)
 
 
 def random_case(rows: int, classes: int, seed: int, present: int | None = None) -> tuple[Any, Any, list[str]]:
@@ -39,8 +45,69 @@ def test_figures_equal_scikit_learns(rows: int, classes: int, present: int) -> N
     assert figures["confusion"] == oracle.confusion_matrix(truth, predicted, labels=every).tolist()
     expected = oracle.precision_recall_fscore_support(truth, predicted, labels=every, zero_division=0)
     found = [list(row.values()) for row in figures["per_label"].values()]
-    np.testing.assert_allclose(found, np.transpose(expected))
+    np.testing.assert_allclose([row[:4] for row in found], np.transpose(expected))
+    for number, row in enumerate(found):
+        positive = truth == number
+        area = oracle.average_precision_score(positive, probabilities[:, number]) if positive.any() else 0.0
+        assert row[4] == pytest.approx(area)
     assert list(figures["per_label"]) == labels
+
+
+def test_rows_of_equal_score_come_together_in_average_precision() -> None:
+    rng = np.random.default_rng(2)
+    scores, truth = rng.choice([0.1, 0.5, 0.9], 200), rng.random(200) < 0.3
+    assert average_precision(scores, truth) == pytest.approx(oracle.average_precision_score(truth, scores))
+    assert average_precision(scores, np.zeros(200, dtype=bool)) == 0
+
+
+def test_given_answers_are_judged_instead_of_the_most_probable_class() -> None:
+    probabilities, truth, labels = random_case(300, 3, seed=4)
+    answers = probabilities[:, 0] < 0.2  # class 1 or 0: another rule than argmax
+    figures, usual = (
+        judge(probabilities, truth, labels, answers=answers.astype(int)),
+        judge(probabilities, truth, labels),
+    )
+    assert figures["accuracy"] == pytest.approx((answers == truth).mean())
+    assert figures["confusion"] == oracle.confusion_matrix(truth, answers.astype(int), labels=range(3)).tolist()
+    assert figures["accuracy"] != usual["accuracy"]
+    for name in ("log_loss", "ece"):
+        assert figures[name] == usual[name]
+    assert figures.keys() == usual.keys()  # nothing was withheld
+    assert judge(probabilities, truth, labels, answers=probabilities.argmax(1)) == usual
+
+
+def test_withheld_answers_leave_the_figures_of_the_answered_rows() -> None:
+    probabilities, truth, labels = random_case(300, 3, seed=4)
+    sure = probabilities.max(1) > 0.7
+    answers = np.where(sure, probabilities.argmax(1), -1)
+    figures, of_sure = (
+        judge(probabilities, truth, labels, answers=answers),
+        judge(probabilities[sure], truth[sure], labels),
+    )
+    for name in ("accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95", "confusion"):
+        assert figures[name] == of_sure[name]
+    assert figures["rows"] == 300
+    assert figures["answered"] == sure.mean()
+    assert figures["error_of_answered"] == pytest.approx(1 - of_sure["accuracy"])
+    wrong = round((1 - of_sure["accuracy"]) * sure.sum())
+    interval = binomtest(wrong, int(sure.sum())).proportion_ci(method="wilson")
+    assert figures["error_of_answered_ci95"] == pytest.approx([interval.low, interval.high])
+    assert figures["log_loss"] == judge(probabilities, truth, labels)["log_loss"]
+
+
+def test_a_classifier_that_answers_nothing_promises_nothing() -> None:
+    probabilities, truth, labels = random_case(5, 2, seed=4)
+    figures = judge(probabilities, truth, labels, answers=np.full(5, -1))
+    assert figures["answered"] == figures["accuracy"] == figures["macro_f1"] == 0
+    for name in ("accuracy_ci95", "macro_f1_ci95", "error_of_answered_ci95"):
+        assert figures[name] == [0, 1]
+
+
+def test_answers_that_are_no_classes_are_an_error() -> None:
+    probabilities, truth, labels = random_case(5, 2, seed=4)
+    for answers in (np.full(5, 2), np.zeros(4, dtype=int)):
+        with pytest.raises(DataError, match=r"^answers: \d class numbers up to \d for 5 rows and 2 labels\."):
+            judge(probabilities, truth, labels, answers=answers)
 
 
 def test_figures_survive_json_unchanged() -> None:

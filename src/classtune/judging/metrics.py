@@ -25,29 +25,44 @@ RESAMPLES = 1000
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 
 
-def judge(probabilities: FloatArray, truth: IntArray, labels: Sequence[str], *, seed: int = 123) -> dict[str, Any]:
+def judge(
+    probabilities: FloatArray,
+    truth: IntArray,
+    labels: Sequence[str],
+    *,
+    answers: IntArray | None = None,
+    seed: int = 123,
+) -> dict[str, Any]:
     """Every figure of a classifier on ``n`` test rows with ``k`` classes, ready for JSON.
 
-    ``probabilities`` (n, k) in 0 … 1, rows summing to 1; ``truth`` (n,) class numbers 0 … k-1; ``labels`` the k names.
+    ``probabilities`` (n, k) in 0 … 1, rows summing to 1; ``truth`` (n,) class numbers 0 … k-1; ``labels`` the k names;
+    ``answers`` (n,) the class numbers given, -1 where the answer is withheld; None: the most probable class.
 
     Gives, all in 0 … 1 except ``log_loss`` (nats) and counts: ``accuracy`` with its Wilson interval ``accuracy_ci95``;
     ``macro_f1`` over the classes that occur in truth or prediction (as scikit-learn has it) with its bootstrap
     interval ``macro_f1_ci95`` (``seed``; it has no width where nothing is wrong); ``log_loss``; ``ece``;
     ``confusion`` as rows of counts (true × predicted); ``per_label``; ``rows``. A division by zero gives 0.
+    Where answers are withheld, accuracy, F1, confusion and what follows from it are over the answered rows (0 … 1 is
+    the interval of none), and there are ``answered``, the share of rows that were, and ``error_of_answered`` with
+    its Wilson interval ``error_of_answered_ci95``. Log loss, ece (of the most probable class) and average precision
+    are of the probabilities, whatever was answered.
     Raises DataError where rows, shapes, class numbers or probabilities cannot be judged.
     """
-    _check(probabilities, truth, labels)
+    _check(probabilities, truth, labels, answers)
     rows, classes = probabilities.shape
     predicted = probabilities.argmax(axis=1)
-    confusion = np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-    right = np.diag(confusion)
+    given = predicted if answers is None else answers
+    answered = given >= 0
+    confusion = np.bincount(truth[answered] * classes + given[answered], minlength=classes * classes)
+    confusion = confusion.reshape(classes, classes)
+    count, right = int(confusion.sum()), np.diag(confusion)
     support, claimed = confusion.sum(axis=1), confusion.sum(axis=0)
-    precision, recall, f1 = _ratio(right, claimed), _ratio(right, support), _ratio(2 * right, support + claimed)
+    precision, recall, f1 = ratio(right, claimed), ratio(right, support), ratio(2 * right, support + claimed)
     of_truth = probabilities[np.arange(rows), truth].astype(np.float64)
-    return {
-        "accuracy": float(right.sum() / rows),
-        "accuracy_ci95": wilson(int(right.sum()), rows),
-        "macro_f1": float(_macro_f1(right, support, claimed)),
+    figures = {
+        "accuracy": float(right.sum() / max(count, 1)),
+        "accuracy_ci95": wilson(int(right.sum()), count),
+        "macro_f1": float(macro_f1(right, support, claimed)),
         "macro_f1_ci95": _bootstrap_macro_f1(confusion, seed),
         "log_loss": float(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)).mean()),
         "ece": expected_calibration_error(probabilities.max(axis=1), predicted == truth),
@@ -58,15 +73,26 @@ def judge(probabilities: FloatArray, truth: IntArray, labels: Sequence[str], *, 
                 "recall": float(recall[i]),
                 "f1": float(f1[i]),
                 "support": int(support[i]),
+                "average_precision": average_precision(probabilities[:, i], truth == i),
             }
             for i, label in enumerate(labels)
         },
         "rows": rows,
     }
+    if count < rows:
+        wrong = count - int(right.sum())
+        figures |= {
+            "answered": count / rows,
+            "error_of_answered": wrong / max(count, 1),
+            "error_of_answered_ci95": wilson(wrong, count),
+        }
+    return figures
 
 
 def wilson(right: int, rows: int) -> list[float]:
-    """Wilson's 95 % score interval ``[lo, hi]`` of a share ``right / rows`` (E. B. Wilson, 1927). ``rows`` ≥ 1."""
+    """Wilson's 95 % score interval ``[lo, hi]`` of a share ``right / rows`` (E. B. Wilson, 1927); of no rows 0 … 1."""
+    if rows == 0:
+        return [0.0, 1.0]
     share, z2 = right / rows, Z95 * Z95
     centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
     half = Z95 / (1 + z2 / rows) * math.sqrt(share * (1 - share) / rows + z2 / (4 * rows * rows))
@@ -86,7 +112,19 @@ def expected_calibration_error(confidence: FloatArray, right: npt.NDArray[np.boo
     return float(sum(gaps) / len(confidence))
 
 
-def _check(probabilities: FloatArray, truth: IntArray, labels: Sequence[str]) -> None:
+def average_precision(scores: FloatArray, truth: npt.NDArray[np.bool_]) -> float:
+    """Area under precision over recall of one label, as steps: (n,) scores and whether the label holds; 0 where none.
+
+    Rows of equal score come together, as with scikit-learn's ``average_precision_score``.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # the last row of each score
+    found = truth[order].cumsum()[ends]
+    gained = np.diff(found, prepend=0)
+    return float(ratio((gained * found / (ends + 1)).sum(), found[-1]))
+
+
+def _check(probabilities: FloatArray, truth: IntArray, labels: Sequence[str], answers: IntArray | None) -> None:
     problems = []
     if len(truth) == 0:
         problems.append("test rows: there are none, so nothing can be judged. Give a test file or a larger test share.")
@@ -97,29 +135,36 @@ def _check(probabilities: FloatArray, truth: IntArray, labels: Sequence[str]) ->
         )
     if len(truth) and not 0 <= truth.min() <= truth.max() < len(labels):
         problems.append(f"truth: class numbers {truth.min()} … {truth.max()} for {len(labels)} labels. Count from 0.")
+    if answers is not None and (answers.shape != truth.shape or (answers >= len(labels)).any()):
+        problems.append(
+            f"answers: {len(answers):,} class numbers up to {answers.max(initial=-1)} for {len(truth):,} rows and "
+            f"{len(labels)} labels. Give one a row, counted from 0, or -1."
+        )
     if wrong := np.count_nonzero(~np.isfinite(probabilities)):
         problems.append(f"probabilities: {wrong:,} are not finite. The training diverged; lower the learning rate.")
     if problems:
         raise DataError(problems)
 
 
-def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """``part / whole``, and 0 where the whole is 0."""
     return np.asarray(np.divide(part, whole, out=np.zeros(np.shape(whole)), where=whole != 0))
 
 
-def _macro_f1(right: npt.NDArray[Any], support: npt.NDArray[Any], claimed: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def macro_f1(right: npt.NDArray[Any], support: npt.NDArray[Any], claimed: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Macro F1 (…,) of counts per class (…, k), over the classes that occur in truth or prediction."""
     occurrences = support + claimed
-    return np.asarray(_ratio(2 * right, occurrences).sum(axis=-1) / (occurrences > 0).sum(axis=-1))
+    return ratio(ratio(2 * right, occurrences).sum(axis=-1), (occurrences > 0).sum(axis=-1))
 
 
 def _bootstrap_macro_f1(confusion: IntArray, seed: int) -> list[float]:
     """95 % percentile interval. Drawing rows anew is drawing the filled cells of the confusion matrix anew."""
+    if not confusion.any():
+        return [0.0, 1.0]
     true, predicted = np.nonzero(confusion)
     cells, rows = confusion[true, predicted], int(confusion.sum())
     draws = np.random.default_rng(seed).multinomial(rows, cells / rows, size=RESAMPLES).astype(np.float64)
     one_hot = np.eye(len(confusion))
     right = (draws * (true == predicted)) @ one_hot[true]
-    scores = _macro_f1(right, draws @ one_hot[true], draws @ one_hot[predicted])
+    scores = macro_f1(right, draws @ one_hot[true], draws @ one_hot[predicted])
     return [float(end) for end in np.quantile(scores, [0.025, 0.975])]

@@ -36,28 +36,22 @@ def verdict(
     Gives ``outcome`` (``better``, ``equal`` or ``worse`` by the number of errors), ``significant`` (p < 0.05),
     ``p_value`` (McNemar's exact test, two-sided), ``difference`` in accuracy in points (-100 … 100, positive: the
     model is better) with ``difference_ci95``, the errors, the rows that only one has right, and ``sentence``.
-    The interval is the adjusted Wald one for paired shares (Bonett & Price, 2012). Raises DataError where rows differ.
+    Raises DataError where rows differ.
     """
-    from scipy.stats import binomtest
-
     rows = len(model_right)
     if not rows == len(baseline_right) == model["rows"] == baseline["rows"] > 0:
         raise DataError(
             f"verdict: {model['rows']} rows of the model, {baseline['rows']} of the baseline, {rows} and "
             f"{len(baseline_right)} right or wrong. Judge both on the same rows."
         )
-    gained = int(np.count_nonzero(model_right & ~baseline_right))
-    lost = int(np.count_nonzero(baseline_right & ~model_right))
-    p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-    share_gained, share_lost = (gained + 1) / (rows + 2), (lost + 1) / (rows + 2)
-    centre = share_gained - share_lost
-    half = Z95 * math.sqrt((share_gained + share_lost - centre**2) / (rows + 2))
+    test = paired_test(model_right, baseline_right)
+    gained, lost = test["gained"], test["lost"]
     result: dict[str, Any] = {
         "outcome": "better" if gained > lost else "worse" if lost > gained else "equal",
-        "significant": p_value < SIGNIFICANT,
-        "p_value": p_value,
-        "difference": 100 * (gained - lost) / rows,
-        "difference_ci95": [100 * max(-1.0, centre - half), 100 * min(1.0, centre + half)],
+        "significant": test["p_value"] < SIGNIFICANT,
+        "p_value": test["p_value"],
+        "difference": test["difference"],
+        "difference_ci95": test["difference_ci95"],
         "model_errors": rows - int(np.count_nonzero(model_right)),
         "baseline_errors": rows - int(np.count_nonzero(baseline_right)),
         "only_model_right": gained,
@@ -65,6 +59,29 @@ def verdict(
         "cost_ratio": cost_ratio,
     }
     return {**result, "sentence": _sentence(result, rows, baseline.get("name", "the baseline"))}
+
+
+def paired_test(right: BoolArray, other: BoolArray) -> dict[str, Any]:
+    """Two classifiers' right answers (n,) on the same n ≥ 1 rows, compared row by row.
+
+    Gives the rows that only ``right`` has right (``gained``) and only ``other`` (``lost``); ``p_value`` of McNemar's
+    exact test, two-sided; ``difference`` of their accuracies in points (-100 … 100, positive: ``right`` is better) and
+    ``difference_ci95``, the adjusted Wald interval for paired shares (Bonett & Price, 2012).
+    """
+    from scipy.stats import binomtest
+
+    rows = len(right)
+    gained, lost = int(np.count_nonzero(right & ~other)), int(np.count_nonzero(other & ~right))
+    share_gained, share_lost = (gained + 1) / (rows + 2), (lost + 1) / (rows + 2)
+    centre = share_gained - share_lost
+    half = Z95 * math.sqrt((share_gained + share_lost - centre**2) / (rows + 2))
+    return {
+        "gained": gained,
+        "lost": lost,
+        "p_value": float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
+        "difference": 100 * (gained - lost) / rows,
+        "difference_ci95": [100 * max(-1.0, centre - half), 100 * min(1.0, centre + half)],
+    }
 
 
 def _sentence(result: dict[str, Any], rows: int, baseline: str) -> str:
@@ -78,16 +95,16 @@ def _sentence(result: dict[str, Any], rows: int, baseline: str) -> str:
     if outcome == "equal":
         errors = f"make {_count(wrong, 'error')}{' each' if wrong else ''}"
         facts = f"The language model and {baseline} {errors} on {texts}."
-        return f"{facts} {too_few or f'{_start(baseline)} is enough{cheaper}.'}"
+        return f"{facts} {too_few or f'{start(baseline)} is enough{cheaper}.'}"
     noise = "beyond noise" if result["significant"] else "within noise"
     baseline_errors = f"{baseline_wrong:,}" if baseline_wrong else "none"
     facts = (
         f"The language model makes {_count(wrong, 'error')} on {texts} where {baseline} makes {baseline_errors}: "
-        f"{_points(abs(result['difference']))} {outcome}, {noise} ({_p(result['p_value'])})."
+        f"{in_points(abs(result['difference']))} {outcome}, {noise} ({p_in_words(result['p_value'])})."
     )
     if not result["significant"]:
         unless = " unless a larger test shows a gain" if outcome == "better" else ""
-        return f"{facts} {too_few or f'{_start(baseline)} is enough{unless}{cheaper}.'}"
+        return f"{facts} {too_few or f'{start(baseline)} is enough{unless}{cheaper}.'}"
     if outcome == "worse":
         return f"{facts} Use {baseline}: it is more accurate{cheaper}."
     cost = f" of {times} times the time per text" if times else ""
@@ -100,14 +117,14 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s" if number else f"no {noun}s"
 
 
-def _points(difference: float) -> str:
+def in_points(difference: float) -> str:
     shown = f"{difference:.1f}" if difference >= 0.05 else f"{difference:.1g}"
     return f"{shown} {'point' if shown == '1.0' else 'points'}"
 
 
-def _p(value: float) -> str:
+def p_in_words(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}" if value >= 0.1 else f"p = {value:.3f}"
 
 
-def _start(name: str) -> str:
+def start(name: str) -> str:
     return name[:1].upper() + name[1:]
