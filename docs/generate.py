@@ -69,6 +69,7 @@ def _one(schema: dict[str, Any]) -> str:
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     words = {"boolean": "`true`, `false`", "integer": "a whole number", "number": "a number", "string": "text"}
+    words["object"] = "a table of shares by label"
     bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
     limits = [f"{word} {schema[key]:,}" for key, word in bounds.items() if key in schema]
     return " ".join([words[schema["type"]], " and ".join(limits)]).strip()
@@ -78,6 +79,8 @@ def _toml(value: object) -> str:
     """A value as a recipe file would have it; unset where there is none."""
     if value is None:
         return "unset"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
     return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else f"{value:g}"
 
 

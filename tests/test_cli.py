@@ -19,7 +19,8 @@ from small import Run, rows, write_csv
 
 pytest_plugins = ["bundle_fixtures"]
 
-QUICK = ["--depth", "all", "--trainable", "1", "--epochs", "2", "--set", "batch_size=8", "--set", "learning_rate=0.001"]
+QUICK = ["--split-by", "exact", "--depth", "all", "--trainable", "1", "--epochs", "2"]
+QUICK += ["--set", "batch_size=8", "--set", "learning_rate=0.001"]
 LONG = [*QUICK, "--epochs", "20", "--set", "patience=0"]
 
 
@@ -34,7 +35,7 @@ def weights(bundle: Path) -> bytes:
 def start(*told: object) -> subprocess.Popen[str]:
     """`classtune` as a process of its own, without a network, on one thread as everything here."""
     return subprocess.Popen(
-        [sys.executable, "-m", "classtune.cli", *map(str, told)],
+        [sys.executable, "-m", "classtune", *map(str, told)],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "CLASSTUNE_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -72,7 +73,7 @@ def test_train_without_json_shows_model_and_baseline_side_by_side(
 ) -> None:
     ran = command(*arguments(small_csv, small_llama, tmp_path / "bundle", "--quiet"))
     assert (ran.code, ran.err) == (0, "")
-    assert "60 rows, 2 classes, 0 copies of other rows" in ran.out
+    assert "60 rows, 2 classes, 0 copies of other rows, 2 near copies" in ran.out
     assert "42 train, 6 validation, 12 test (copies kept together)" in ran.out
     assert "depth: 3 of 3 blocks kept" in ran.out
     assert f"{small_llama}, fine-tuned" in ran.out
@@ -260,11 +261,9 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 def test_resume_refuses_another_run_and_without_it_a_run_starts_anew(
     small_csv: Path, small_llama: Path, tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from classtune import workflow
-
     target = tmp_path / "bundle"
     with monkeypatch.context() as patch:  # stopped once everything is trained and before it is tested
-        patch.setattr(workflow, "_result", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("classtune.workflow.results.result", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         stopped = command(*arguments(small_csv, small_llama, target))
     assert stopped.code == 1
     assert "Traceback" not in stopped.err
@@ -280,7 +279,7 @@ def test_resume_refuses_another_run_and_without_it_a_run_starts_anew(
 def test_help_is_instant_and_complete(command: Run) -> None:
     started = time.perf_counter()
     shown = subprocess.run(
-        [sys.executable, "-m", "classtune.cli", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "classtune", "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert time.perf_counter() - started < 5  # no torch (the house test says so exactly); a loaded machine is slow
     for name in ("demo", "train", "evaluate", "predict", "info", "models", "datasets"):

@@ -109,7 +109,7 @@ TABLES: dict[str, tuple[bytes, str]] = {
     "one.csv": (b"text,label\na,x\nb,x\nc,x\nd,x\n", "all 4 rows have the label 'x': a classifier needs two classes"),
     "small.csv": (
         b"text,label\na,x\nb,x\nc,x\nd,y\ne,z\n",
-        "label 'y': 1 distinct text in 1 rows, and the split needs 3.",
+        "label 'y': 1 group in 1 rows, and the split needs 3.",
     ),
     "old.xls": (b"\xd0\xcf\x11\xe0", "old.xls: .xls files are not read."),
 }
@@ -125,7 +125,7 @@ def test_every_class_that_is_too_small_and_every_empty_cell_is_told(
     tmp_path: Path, small_llama: Path, refused: Callable[..., str]
 ) -> None:
     (tmp_path / "small.csv").write_bytes(TABLES["small.csv"][0])
-    assert "label 'z': 1 distinct text" in refused("train", "small.csv", "--model", small_llama)
+    assert "label 'z': 1 group" in refused("train", "small.csv", "--model", small_llama)
     (tmp_path / "labels.csv").write_bytes(TABLES["labels.csv"][0])
     assert "labels.csv line 2: the label is empty." in refused("train", "labels.csv", "--model", small_llama)
 
@@ -155,7 +155,7 @@ def test_texts_longer_than_the_model_takes_are_told_with_the_way_out(
     quick = ["--depth", "all", "--epochs", "1", "--set", f"max_tokens={LIMIT}", "--json"]
     cut = command("train", "long.csv", "-o", "bundle", "--model", small_llama, *quick)
     assert cut.document["cut_texts"] == 1
-    assert f"1 of 30 texts were cut to {LIMIT} tokens." in cut.document["notes"]
+    assert f"1 of 30 texts were cut to {LIMIT} tokens, their beginning; 1 tokens were lost." in cut.document["notes"]
     assert f"line 6: the text has {LIMIT + 1} tokens" in refused("predict", small_bundle, "long.csv")
 
 

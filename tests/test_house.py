@@ -31,10 +31,13 @@ ALLOWED: dict[str, set[str]] = {
     "serving": _SERVING,
     "workflow": _WORKFLOW,
     "estimator": _WORKFLOW | {"workflow"},
-    "screen": set(),
+    "screen": {"judging"},
     "cli": _WORKFLOW | {"workflow", "estimator", "screen"},
     "__init__": {"errors", "estimator"},
+    "__main__": {"cli"},
 }
+# Explanations are the one part of judging that knows models.
+EXCEPTIONS = {("judging/attributions.py", "model"), ("judging/explanations.py", "model")}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 LATE = ("torch", "sklearn", "transformers", "matplotlib", "pyarrow", "scipy", "peft")
 
@@ -71,7 +74,7 @@ def test_imports_point_up_the_list_only() -> None:
         f"{path.relative_to(HOUSE)}:{line}: {room(path)} must not import {other}"
         for path in MODULES
         for other, line in rooms_imported(path)
-        if other not in ALLOWED.get(room(path), set())
+        if other not in ALLOWED.get(room(path), set()) and (path.relative_to(HOUSE).as_posix(), other) not in EXCEPTIONS
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -16,20 +16,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_numpy
+from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from classtune.config import Settings
 from classtune.errors import BundleError, writing
+from classtune.judging.decisions import Decisions
 from classtune.model.backbone import assemble, quiet_transformers
 from classtune.model.network import Network
 from classtune.model.tokens import TokenRules
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RECORD = "classtune.json"
 HEAD = "head.safetensors"
+VALIDATION = "validation.safetensors"
 # Largest change of a golden text's probability that another machine or version may bring.
 GOLDEN_TOLERANCE = 1e-3
 _KEYS = {"labels", "settings", "pooling", "depth", "tokens", "hugging_face", "test", "baseline", "golden", "sha256"}
@@ -44,6 +50,7 @@ class Bundle:
     network: Network
     labels: list[str]
     record: dict[str, Any]
+    decisions: Decisions
 
 
 def check_target(folder: Path, *, force: bool) -> None:
@@ -67,9 +74,9 @@ def write_bundle(
     *,
     record: dict[str, Any],
     golden: list[tuple[str, list[float]]],
-    write_pages: Callable[[Path], None],
+    write_more: Callable[[Path], None],
 ) -> None:
-    """Write the bundle; ``write_pages`` adds the report and the model card to the folder it is given.
+    """Write the bundle; ``write_more`` adds report, model card and what else it holds to the folder it is given.
 
     record: what else classtune.json shall say. golden: texts with their probabilities.
     Raises BundleError when the disk is full or the folder cannot be written; then nothing is left behind.
@@ -80,7 +87,7 @@ def write_bundle(
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
             _write_model(scratch, network)
-            write_pages(scratch)
+            write_more(scratch)
             hashes = {path.name: _sha256(path) for path in sorted(scratch.iterdir())}
             document = {
                 "schema_version": SCHEMA_VERSION,
@@ -89,8 +96,6 @@ def write_bundle(
                 "depth": {"kept": network.depth, "of": network.of},
                 "tokens": asdict(network.encoder.rules),
                 "hugging_face": network.is_hugging_face,
-                "calibration": None,
-                "thresholds": None,
                 **record,
                 "golden": [{"text": text, "scores": scores} for text, scores in golden],
                 "sha256": hashes,
@@ -139,7 +144,23 @@ def load_bundle(folder: Path, *, device: str = "cpu", verify: bool = True) -> Bu
     known = list(classifier.config.id2label.values())
     if known != labels:  # whoever reads the folder, a score must mean the same
         raise BundleError(f"{folder}: config.json says {known}, {RECORD} says {labels}. Train it again.")
-    return Bundle(folder, network, labels, record)
+    # A bundle of schema 1 answers as its network does.
+    known_decisions = record.get("decisions")
+    decisions = Decisions.from_record(labels, known_decisions) if known_decisions else Decisions.plain(labels)
+    return Bundle(folder, network, labels, record, decisions)
+
+
+def write_validation(folder: Path, logits: NDArray[np.float64], truth: NDArray[Any]) -> None:
+    """Keep the logits of the validation rows [rows, labels] and their truth, for decisions that are taken later."""
+    save_numpy({"logits": np.ascontiguousarray(logits), "truth": truth.astype(np.int64)}, str(folder / VALIDATION))
+
+
+def read_validation(folder: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Logits and truth (class numbers [rows], or a bool matrix [rows, labels]) of the validation rows."""
+    if not (folder / VALIDATION).is_file():
+        raise BundleError(f"{folder}: holds no validation rows to decide by. Train it again.")
+    kept = load_numpy(str(folder / VALIDATION))
+    return kept["logits"], kept["truth"] if kept["truth"].ndim == 1 else kept["truth"].astype(bool)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -50,6 +50,10 @@ class Settings(BaseModel):
     dropout: Fraction = Field(0.0, description="Dropout in the trained blocks and before the head.")
     lora_rank: Annotated[int, Field(ge=1)] = Field(16, description="Rank of the LoRA matrices.")
     lora_alpha: Annotated[float, Field(gt=0)] = Field(16.0, description="Scale of the LoRA matrices.")
+    lora_blocks: Literal["all"] | Annotated[int, Field(ge=1)] = Field(
+        "all",
+        description="LoRA on `all` blocks, or on the last N: then the trunk below is stored, and training is fast.",
+    )
 
     # texts
     max_tokens: Annotated[int, Field(ge=1)] | None = Field(
@@ -59,13 +63,26 @@ class Settings(BaseModel):
     padding: Literal["none", "longest"] | Annotated[int, Field(ge=1)] = Field(
         "none", description="Pad every text to the `longest` training text or to a length. `none`: real tokens only."
     )
-
     pool_padding: bool = Field(False, description="Padded positions count in pooling, as in the tutorial.")
+    truncate: Literal["head", "tail", "both"] = Field(
+        "head", description="What of a long text is kept when it is cut: its `head`, its `tail`, or half of `both`."
+    )
+    long_texts: Literal["cut", "windows"] = Field(
+        "cut",
+        description="`windows`: a long text is read in overlapping windows of `max_tokens`, pooled to one answer.",
+    )
+    window_overlap: Annotated[float, Field(ge=0, le=0.9)] = Field(
+        0.25, description="Share of a window that the next one holds too."
+    )
 
     # rows
     split: Literal["grouped", "llms-from-scratch"] = Field(
         "grouped",
         description="`grouped`: stratified, copies kept together. `llms-from-scratch`: the tutorial's own rows.",
+    )
+    split_by: str = Field(
+        "near",
+        description="What never crosses a split: `exact` copies, `near` copies too, or rows alike in a column.",
     )
     quoting: bool | None = Field(
         None,
@@ -79,6 +96,10 @@ class Settings(BaseModel):
     )
 
     # training
+    loss: Literal["auto", "cross-entropy", "focal"] = Field(
+        "auto", description="`focal` makes rare and hard texts count more. `auto` is cross-entropy."
+    )
+    focal_gamma: Annotated[float, Field(ge=0)] = Field(2.0, description="How strongly `focal` favours hard texts.")
     epochs: Annotated[int, Field(ge=1)] = Field(4, description="Passes over the training rows, at most.")
     batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Texts per batch.")
     drop_last: bool = Field(False, description="Leave out the last batch of an epoch where it is not full.")
@@ -110,6 +131,25 @@ class Settings(BaseModel):
     )
     probe_tokens: Annotated[int, Field(ge=1000)] = Field(
         32_000, description="Tokens of the training texts that choose the depth, at most."
+    )
+
+    # answers
+    calibration: Literal["auto", "none", "temperature", "vector", "isotonic"] = Field(
+        "auto", description="How scores become probabilities, fitted on validation rows; `auto` cross-validates."
+    )
+    deploy_prior: dict[str, Fraction] | None = Field(
+        None, description="Share of each label where the classifier will be used, such as `{spam = 0.134}`."
+    )
+    cost: str | None = Field(
+        None, description="What mistakes cost, such as `fn=10,fp=1`: answers are then those of least expected cost."
+    )
+    precision: dict[str, Fraction] = Field({}, description="Least precision of a label, such as `{spam = 0.99}`.")
+    recall: dict[str, Fraction] = Field({}, description="Least recall of a label, such as `{spam = 0.95}`.")
+    max_error: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="Largest error among answered texts, with 95 % confidence; doubtful texts get no answer."
+    )
+    keep_texts: bool = Field(
+        True, description="Keep training texts in the bundle, for the nearest ones that `classtune explain` shows."
     )
 
     # run

@@ -16,7 +16,7 @@ from classtune.bundle import check_target
 from classtune.config import resolve
 from classtune.data.tables import table_from_rows
 from classtune.errors import UserError
-from classtune.serving.predictor import Predictor, load_predictor
+from classtune.serving.predictor import Predictor, Ranked, load_predictor
 
 
 class NotFittedError(UserError, sklearn.exceptions.NotFittedError):  # type: ignore[misc]
@@ -31,6 +31,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     verbose: lines of progress on standard error.
 
     After `fit`: ``classes_`` (label names, sorted), ``result_`` (the document that ``train --json`` prints).
+    Labels may be several a text: lists of them, or a matrix of 0 and 1 [texts, labels].
     All rows given to `fit` are for training and validation; keep test rows aside, or pass ``settings={"test": 0.2}``.
     """
 
@@ -78,24 +79,36 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             progress=_silent,
         )
         self._predictor = self._trained.predictor
-        given = dict(zip(table.labels or [], np.asarray(labels), strict=True))  # text → label as the caller writes it
+        if table.label_sets is None:
+            given = dict(zip(table.labels or [], np.asarray(labels), strict=True))  # text → label as the caller has it
+            classes = [given[label] for label in self._trained.labels]
+        else:
+            classes = self._trained.labels
         # scikit-learn sorts classes as they are (2 before 10), the bundle by their text.
-        self.classes_, self._columns = np.unique([given[label] for label in self._trained.labels], return_index=True)
+        self.classes_, self._columns = np.unique(classes, return_index=True)
         self.result_ = self._trained.result
         return self
 
     def predict(self, texts: Any) -> NDArray[Any]:
-        """The most probable label of each text [texts]."""
-        best = self.predict_proba(texts).argmax(1)
-        labels: NDArray[Any] = self.classes_[best]
+        """The answer to each text: its label [texts], None where it is withheld; or, where texts have several labels, a
+        matrix of 0 and 1 [texts, classes].
+        """
+        scores, decisions = self._scores(texts), self._fitted().decisions
+        answers = decisions.answers(scores)[:, self._columns]
+        if decisions.multi:
+            return answers.astype(np.int64)
+        labels: NDArray[Any] = self.classes_[answers.argmax(1)]
+        withheld = ~answers.any(1)
+        if withheld.any():
+            labels = labels.astype(object)
+            labels[withheld] = None
         return labels
 
     def predict_proba(self, texts: Any) -> NDArray[np.float64]:
         """Probabilities [texts, classes], columns in the order of ``classes_``."""
-        scores = self._fitted().probabilities(table_from_rows(texts).texts if len(texts) else [])
-        return scores[:, self._columns]
+        return self._scores(texts)[:, self._columns]
 
-    def scores(self, texts: Sequence[str]) -> list[list[dict[str, str | float]]]:
+    def scores(self, texts: Sequence[str]) -> list[Ranked]:
         """Hugging Face's form: for each text its labels with scores, highest first."""
         return self._fitted().predict(texts)
 
@@ -104,6 +117,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._fitted()
         check_target(Path(folder), force=force)
         self._trained.save(Path(folder))
+
+    def _scores(self, texts: Any) -> NDArray[np.float64]:
+        """Probabilities with columns in the order of the bundle's labels."""
+        return self._fitted().probabilities(table_from_rows(texts).texts if len(texts) else [])
 
     def _fitted(self) -> Predictor:
         if not hasattr(self, "_predictor"):

@@ -18,6 +18,9 @@ STAGES = {
     "epochs": ("training", "texts"),
     "test": ("testing", "texts"),
     "predict": ("predicting", "texts"),
+    "audit": ("auditing", "texts"),
+    "near copies": ("finding near copies", "steps"),
+    "states": ("reading", "texts"),
 }
 
 
@@ -93,24 +96,120 @@ def say(line: str = "") -> None:
 def show_training(result: dict[str, Any]) -> None:
     """What a run found, as a table of model and baseline and the verdict."""
     data, splits, depth = result["data"], result["splits"], result["depth"]
-    copies = f"{data['duplicates']:,} copies of other rows"
+    copies = f"{data['duplicates']:,} copies of other rows, {data['near_duplicates']:,} near copies"
     say(f"{data['name']}: {data['rows']:,} rows, {len(data['classes'])} classes, {copies}")
-    together = " (copies kept together)" if result["settings"]["split"] == "grouped" else ""
+    for finding in data["findings"]:
+        say(f"  {_finding(finding)}")
+    kept = result["settings"]["split_by"]
+    together = {"near": "copies and near copies kept together", "exact": "copies kept together"}
+    how = f" ({together.get(kept, f'rows alike in {kept} kept together')})"
     parts = ", ".join(f"{size:,} {part}" for part, size in splits.items())
-    say(f"split: {parts}{together}")
+    say(f"split: {parts}{how if result['settings']['split'] == 'grouped' else ''}")
     say(f"depth: {depth['kept']} of {depth['of']} blocks kept")
     if result["test"] is not None:
         name = f"{result['settings']['model']}, fine-tuned"
         say()
-        show_scores({name: result["test"], result["baseline"]["name"]: result["baseline"]})
+        cheap = {rung["name"]: rung for rung in result["ladder"]["rungs"][:-1]}
+        show_scores({name: result["test"], **dict(reversed(cheap.items()))})
+        if result["ladder"]["rule"]:
+            say(f"the one-line rule: {result['ladder']['rule']}")
         say()
         say(result["verdict"]["sentence"])
+        if result["copies"]:
+            say(result["copies"]["sentence"])
+        before, after = (result["calibration"][key] for key in ("before", "after"))
+        say(
+            f"calibration: {result['calibration']['method']}; error of the probabilities "
+            f"{before['ece']:.4f} before, {after['ece']:.4f} after; "
+            f"log loss {before['log_loss']:.4f} before, {after['log_loss']:.4f} after"
+        )
+    for note in result["decisions"]["notes"]:
+        say(note)
     seconds = ", ".join(
         f"{step} {value:.0f} s" for step, value in result["timing"].items() if step != "total" and value >= 0.5
     )
     say(f"{result['timing']['total']:.0f} s in all ({seconds})")
     if result["bundle"]:
         say(f"bundle: {result['bundle']}   report: {result['bundle']}/report.html")
+
+
+def show_audit(document: dict[str, Any]) -> None:
+    """Each finding with its worst rows, what it does to the score and what to do."""
+    classes = ", ".join(f"{label} {count:,}" for label, count in list(document["classes"].items())[:_SHOWN_CLASSES])
+    more = f" and {len(document['classes']) - _SHOWN_CLASSES:,} more" * (len(document["classes"]) > _SHOWN_CLASSES)
+    say(f"{document['name']}: {document['rows']:,} rows, {len(document['classes']):,} classes: {classes}{more}")
+    for finding in document["findings"]:
+        say()
+        say(_finding(finding))
+        for example in finding["examples"]:
+            facts = {key: value for key, value in example.items() if key not in ("line", "text")}
+            told = "".join(f", {key.replace('_', ' ')} {value}" for key, value in facts.items())
+            say(f"    line {example['line']}{told}: {_short(str(example['text']))}")
+        say(f"  What it does: {finding['effect']}")
+        say(f"  What to do: {finding['advice']}")
+    if not document["findings"]:
+        say("Nothing was found.")
+    if fixed := document.get("fixed"):
+        done = ", ".join(f"{kind} {count:,}" for kind, count in fixed["done"].items()) or "nothing to mend"
+        say()
+        say(f"mended table: {fixed['table']}, {fixed['rows']:,} rows   changes: {fixed['changes']} ({done})")
+
+
+def show_ladder(ladder: dict[str, Any]) -> None:
+    """The rungs side by side, cheapest first, and the recommendation."""
+    rows = [
+        (
+            rung["name"],
+            f"{100 * rung['accuracy']:.2f} %",
+            f"{100 * rung['accuracy_ci95'][0]:.2f} to {100 * rung['accuracy_ci95'][1]:.2f}",
+            f"{rung['macro_f1']:.4f}",
+            f"{rung['log_loss']:.4f}",
+            f"{rung['ece']:.4f}",
+            "" if rung["p_value"] is None else f"{rung['p_value']:.2g}",
+            f"{rung['train_seconds']:.1f} s",
+            f"{rung['ms_per_text']:.3g}",
+            f"{rung['bytes'] / 1e6:,.1f} MB",
+        )
+        for rung in ladder["rungs"]
+    ]
+    names = ("accuracy", "95 % interval", "macro F1", "log loss", "calibration error", "p to the rung below")
+    show(rows, ("on the test rows", *names, "training", "ms per text", "size"))
+    if ladder["rule"]:
+        say(f"the one-line rule: {ladder['rule']}")
+    say()
+    say(ladder["recommendation"])
+    say(f"{ladder['timing']['total']:.0f} s in all")
+
+
+def show_explanation(explanation: dict[str, Any]) -> None:
+    """The words tinted by what they add, and the nearest training texts."""
+    from classtune.judging.explanations import as_text
+
+    out = console()
+    out.print(Text.from_ansi(as_text(explanation, color=out.is_terminal)), soft_wrap=True)
+
+
+def show_bundle(name: str, record: dict[str, Any]) -> None:
+    """What a bundle is."""
+    tokens, depth, decisions = record["tokens"], record["depth"], record.get("decisions") or {}
+    long = "read in windows" if tokens.get("windows") else "cut" if tokens["cut"] else "refused"
+    facts = {
+        "labels": ", ".join(record["labels"]),
+        "backbone": f"{record['settings']['model']}, {depth['kept']} of {depth['of']} blocks",
+        "pooling": record["pooling"],
+        "text limit": f"{tokens['limit']:,} tokens; longer texts are {long}",
+        "transformers.pipeline": "same scores, uncalibrated"
+        if record["hugging_face"]
+        else "no: read by classtune only",
+        "calibration": (decisions.get("calibration") or {}).get("method", "none"),
+        "holds training texts": "yes, for explanations" if record.get("neighbours") else "no",
+        "test accuracy": _accuracy(record["test"]),
+        "baseline": _accuracy(record["baseline"]),
+        "files": f"{len(record['sha256'])}, unchanged since they were written",
+    }
+    show(list(facts.items()), (name, ""))
+    for note in decisions.get("notes", []):
+        say(note)
 
 
 def show_scores(judged: dict[str, dict[str, Any]]) -> None:
@@ -130,15 +229,35 @@ def show_scores(judged: dict[str, dict[str, Any]]) -> None:
 
 
 def show_predictions(texts: Sequence[str], predictions: Sequence[Sequence[dict[str, Any]]]) -> None:
-    """The best label of each text with its score."""
-    rows = [
-        (best[0]["label"], f"{best[0]['score']:.4f}", _short(text))
-        for text, best in zip(texts, predictions, strict=True)
-    ]
-    table = Table("label", "score", "text", box=None, pad_edge=False, header_style="bold")
+    """The answer to each text with its score; where it is withheld, the label that is likeliest."""
+    rows = []
+    for text, ranked in zip(texts, predictions, strict=True):
+        given = [entry for entry in ranked if entry.get("answer", True)][: None if "answer" in ranked[0] else 1]
+        label = ", ".join(entry["label"] for entry in given) if given else f"no answer ({ranked[0]['label']}?)"
+        rows.append((label, f"{(given or ranked)[0]['score']:.4f}", _short(text)))
+    _show_texts(("label", "score", "text"), rows)
+
+
+_SHOWN_CLASSES = 12
+
+
+def _show_texts(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table that ends in texts: nothing in it is markup."""
+    table = Table(*header, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console().print(table)
+
+
+def _finding(finding: dict[str, Any]) -> str:
+    return f"{finding['kind']}: {finding['count']:,} ({100 * finding['share']:.1f} %)"
+
+
+def _accuracy(scores: dict[str, Any] | None) -> str:
+    if scores is None:
+        return "not tested"
+    low, high = scores["accuracy_ci95"]
+    return f"{100 * scores['accuracy']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f})"
 
 
 def _short(text: str, limit: int = 120) -> str:

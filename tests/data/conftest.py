@@ -1,4 +1,4 @@
-"""Where the real data sets are: beside the repository, or in the folder that CLASSTUNE_TEST_DATA names."""
+"""Files for the tests: written ones, and real data sets (beside the repository, or where CLASSTUNE_TEST_DATA says)."""
 
 from __future__ import annotations
 
@@ -20,3 +20,15 @@ def real() -> Callable[[str], Path]:
         return folder / name
 
     return find
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bytes | str], Path]:
+    """Writes a file into the working folder, so that messages call it by its bare name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(name: str, content: bytes | str) -> Path:
+        Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return Path(name)
+
+    return write

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classtune.data.splits import (
@@ -19,6 +20,8 @@ from classtune.data.splits import (
     find_leaks,
     fold,
     grouped_split,
+    joined_groups,
+    rarest_labels,
     rows_without_leaks,
     tutorial_split,
     undersample,
@@ -26,7 +29,13 @@ from classtune.data.splits import (
 from classtune.data.tables import TableFormat, read_table
 from classtune.errors import DataError, SettingsError
 
-SHARES = {"validation": 0.1, "test": 0.2}
+
+class Shares(TypedDict):
+    validation: float
+    test: float
+
+
+SHARES: Shares = {"validation": 0.1, "test": 0.2}
 VARIANTS: list[Callable[[str], str]] = [
     str,
     str.upper,
@@ -93,6 +102,77 @@ def test_a_group_of_two_labels_counts_for_the_most_common() -> None:
     with pytest.raises(DataError, match="label 'b': 2 distinct texts in 3 rows"):
         grouped_split(texts[:-1], labels[:-1], **SHARES, seed=0)
     assert grouped_split(texts, labels, **SHARES, seed=0).sizes()["test"] >= 2
+
+
+@settings(deadline=None)  # the first joining of groups imports scipy
+@given(random_rows, st.data())
+def test_rows_of_a_group_and_copies_of_their_texts_stay_together(
+    rows: list[tuple[int, Callable[[str], str], str]], data: st.DataObject
+) -> None:
+    texts = [variant(f"win {body}") for body, variant, _ in rows] + [f"{label}{n}" for label in "abc" for n in range(3)]
+    labels = [label for _, _, label in rows] + [label for label in "abc" for _ in range(3)]
+    some = data.draw(st.lists(st.sampled_from("pqrst"), min_size=len(rows), max_size=len(rows)))
+    groups = [*some, *(f"{n}" for n in range(9))]
+    splits = grouped_split(texts, labels, **SHARES, seed=data.draw(st.integers(0, 99)), groups=groups)
+    assert sorted(chain.from_iterable(parts(splits))) == list(range(len(texts)))
+    for shared in (list(map(fold, texts)), groups):
+        train, held, tested = ({shared[row] for row in part} for part in parts(splits))
+        assert len(train | held | tested) == len(train) + len(held) + len(tested)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=60))
+def test_joined_groups_are_what_chains_of_equals_link(rows: list[tuple[int, int]]) -> None:
+    found = joined_groups([f"text {text}" for text, _ in rows], [group for _, group in rows]).tolist()
+    expected = list(range(len(rows)))
+    for _ in rows:  # the lowest row reached spreads until it stands still
+        for one, (text, group) in enumerate(rows):
+            near = [other for other, row in enumerate(rows) if row[0] == text or row[1] == group]
+            expected[one] = min(expected[other] for other in near)
+    assert found == [sorted(set(expected)).index(first) for first in expected]
+
+
+def test_a_group_for_each_row_changes_nothing() -> None:
+    texts = [f"t{n % 70}" for n in range(200)]
+    labels = ["ab"[n % 70 % 2] for n in range(200)]
+    one, other = (grouped_split(texts, labels, **SHARES, seed=3, groups=groups) for groups in (None, range(200)))
+    assert parts(one) == parts(other)
+
+
+def test_a_giant_group_trains_and_the_shares_are_kept() -> None:
+    labels = ["a"] * 90 + ["b"] * 30
+    groups = ["thread" if n < 30 else str(n) for n in range(120)]
+    for seed in range(200):
+        splits = grouped_split([f"t{n}" for n in range(120)], labels, **SHARES, seed=seed, groups=groups)
+        assert set(range(30)) <= set(splits.train.tolist())
+        assert splits.sizes() == {"train": 84, "validation": 12, "test": 24}
+
+
+def test_a_class_in_too_few_groups_is_told_the_way_out() -> None:
+    labels, groups = ["a"] * 6 + ["b"] * 6, [0] * 5 + [1] + list(range(2, 8))
+    with pytest.raises(DataError) as caught:
+        grouped_split([f"t{n}" for n in range(12)], labels, **SHARES, seed=0, groups=groups)
+    assert caught.value.problems == [
+        "label 'a': 2 groups of rows that stay together in 6 rows, and the split needs 3. Add texts, merge it with "
+        "another label, or leave it out. Or keep fewer rows together: --split-by exact."
+    ]
+    with pytest.raises(DataError, match="12 texts and 3 groups"):
+        grouped_split([f"t{n}" for n in range(12)], labels, **SHARES, seed=0, groups=[1, 2, 3])
+
+
+def test_rows_of_several_labels_are_stratified_by_their_rarest() -> None:
+    sets: list[tuple[str, ...]] = [("joy",), ("joy",), ("anger", "joy"), ("grief", "joy"), ("anger", "grief"), ()]
+    assert rarest_labels(sets) == ["joy", "joy", "anger", "grief", "anger", ""]  # of equals, by name
+    sets = [*[("joy",)] * 300, *[("grief", "joy")] * 30, *[()] * 100, ("joy", "once")]
+    splits = grouped_split([str(n) for n in range(431)], rarest_labels(sets), **SHARES, seed=0, rare="train")
+    for part, grief, none in ((splits.test, 6, 20), (splits.validation, 3, 10)):
+        assert sum("grief" in sets[row] for row in part) == grief
+        assert sum(not sets[row] for row in part) == none
+    assert 430 in splits.train  # a label of one row can only train
+    with pytest.raises(DataError, match="label 'once': 1 distinct text in 1 rows"):
+        grouped_split([str(n) for n in range(431)], rarest_labels(sets), **SHARES, seed=0)
+    with pytest.raises(DataError, match="none of the 2 rows has a label"):
+        grouped_split(["a", "b"], ["", ""], **SHARES, seed=0, rare="train")
 
 
 def test_every_class_with_too_few_texts_is_listed() -> None:

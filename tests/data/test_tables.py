@@ -27,18 +27,6 @@ from classtune.errors import DataError, SettingsError, UserError
 Write = Callable[[str, bytes | str], Path]
 
 
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes a file into the working folder, so that messages call it by its bare name."""
-    monkeypatch.chdir(tmp_path)
-
-    def write(name: str, content: bytes | str) -> Path:
-        Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return Path(name)
-
-    return write
-
-
 def pairs(table: Table) -> list[tuple[str, str]]:
     assert table.labels is not None
     return list(zip(table.texts, table.labels, strict=True))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classtune.judging import plots
+from classtune.judging import curves, plots
 
 HISTORY: list[dict[str, Any]] = [
     {
@@ -25,6 +25,20 @@ HISTORY: list[dict[str, Any]] = [
 CURVE = [{"depth": depth, "score": 0.8 + 0.01 * min(depth, 15), "se": 0.01} for depth in range(1, 31)]
 MODEL = {"accuracy": 0.992, "accuracy_ci95": [0.985, 0.996]}
 BASELINE = {"accuracy": 0.987, "accuracy_ci95": [0.979, 0.992], "name": "TF-IDF + logistic regression"}
+NAMES = ("majority class", "one-line rule", "TF-IDF + logistic regression", "frozen probe", "last block", "LoRA")
+RUNGS: list[dict[str, Any]] = [
+    {"name": name, "accuracy": share, "accuracy_ci95": [share - 0.01, share + 0.004], "ms_per_text": cost}
+    for name, share, cost in zip(
+        NAMES, (0.866, 0.95, 0.987, 0.9871, 0.988, 0.9881), (0.0, 2e-3, 0.1, 7.5, 8, 80.0), strict=True
+    )
+]
+BINS = [{"confidence": 0.5 + i / 30, "accuracy": 0.45 + i / 30, "rows": i} for i in range(16)]
+SIDE = {"log_loss": 0.3, "ece": 0.051, "bins": BINS}
+CURVES = {
+    label: {"precision": np.linspace(1, 0.5, 3000).tolist(), "recall": np.linspace(0, 1, 3000).tolist()}
+    for label in ["_hidden", "$a$ <b>", "感情", *(f"label {i}" for i in range(20))]
+}
+RISK = {"answered": np.linspace(0.001, 1, 1000).tolist(), "error": np.linspace(0, 0.08, 1000).tolist()}
 MANY = (np.eye(80, dtype=int) * 40 + np.arange(6400).reshape(80, 80) % 3).tolist()
 FIGURES = {
     "training": lambda: plots.training_curves(HISTORY),
@@ -39,6 +53,13 @@ FIGURES = {
     "80 classes": lambda: plots.confusion_matrix(MANY, [f"a_rather_long_label_{i}" for i in range(80)]),
     "300 classes": lambda: plots.confusion_matrix(np.eye(300, dtype=int).tolist(), [str(i) for i in range(300)]),
     "comparison": lambda: plots.comparison(MODEL, BASELINE),
+    "accuracy over cost": lambda: curves.accuracy_over_cost(RUNGS, "last block"),
+    "one rung": lambda: curves.accuracy_over_cost(RUNGS[:1]),
+    "reliability": lambda: curves.reliability({"before": SIDE, "after": SIDE | {"ece": 0.0123}}),
+    "one side": lambda: curves.reliability({"before": None, "after": SIDE}),
+    "precision and recall": lambda: curves.precision_recall(CURVES),
+    "risk and coverage": lambda: curves.risk_coverage(RISK, 0.01),
+    "no error": lambda: curves.risk_coverage({"answered": [0.5, 1.0], "error": [0.0, 0.0]}),
 }
 
 
@@ -78,6 +99,36 @@ def test_alternative_text_tells_the_figures() -> None:
     assert "best 95.0\u00a0% after block 15; 15 of 30 blocks kept" in FIGURES["depth"]()
     assert "language model 99.2\u00a0% (98.5\u00a0% to 99.6\u00a0%)" in FIGURES["comparison"]()
     assert "1,101 of 1,115 texts right" in FIGURES["two classes"]()
+
+
+def test_curves_tell_their_figures_too() -> None:
+    assert "one-line rule 95.0\u00a0% at 0.002 ms; TF-IDF" in FIGURES["accuracy over cost"]()
+    assert "before calibration the mean gap is 5.1\u00a0%; after calibration" in FIGURES["reliability"]()
+    assert "is 1.2\u00a0%" in FIGURES["reliability"]()
+    assert "4.0\u00a0% when 50\u00a0% are answered" in FIGURES["risk and coverage"]()
+    assert "8.0\u00a0% when 100\u00a0% are answered" in FIGURES["risk and coverage"]()
+
+
+def test_precision_recall_names_every_line_that_it_draws() -> None:
+    shown = words(FIGURES["precision and recall"]())
+    assert {"_hidden", "$a$ <b>", "感情", "label 4"} <= set(shown)
+    assert "label 5" not in shown
+
+
+def test_names_of_rungs_do_not_overlap() -> None:
+    """Each name keeps a line's height from the next, though the accuracies are as good as equal."""
+    svg = ET.fromstring(FIGURES["accuracy over cost"]())
+    texts = [node for node in svg.iter("{http://www.w3.org/2000/svg}text") if "8px" in node.get("style", "")]
+    assert [(node.text or "").rsplit(" ", 2)[0] for node in texts] == list(NAMES)
+    heights = [float(node.get("y", "nan")) for node in texts]
+    assert max(np.diff(heights)) <= -9
+
+
+def test_long_names_are_told_apart_by_their_ends() -> None:
+    assert plots.squeezed("short", 16) == "short"
+    squeezed = [plots.squeezed(f"request_about_card_payment_{i}", 16) for i in range(80)]
+    assert len(set(squeezed)) == 80
+    assert {len(name) for name in squeezed} == {16}
 
 
 @pytest.mark.parametrize(

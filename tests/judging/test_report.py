@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from classtune.errors import BundleError
-from classtune.judging.metrics import judge
-from classtune.judging.report import model_card, write_report
+from classtune.judging import curves, plots
+from classtune.judging.ladder import climb
+from classtune.judging.metrics import judge, wilson
+from classtune.judging.report import CONTENTS, model_card, write_report
 from classtune.judging.verdict import verdict
 
 EVIL = "<script>alert('x')</script>"
@@ -67,6 +70,98 @@ def result(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> d
     }
 
 
+def full(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> dict[str, Any]:
+    """``result`` with every part that a run can add: audit, ladder, calibration, decisions, curves, explanations."""
+    document = result(labels, rows)
+    rng, test = np.random.default_rng(1), document["test"]
+    names = ("majority class", "one-line rule", "TF-IDF + logistic regression", "frozen probe", "last block", "LoRA")
+    hits = {
+        name: rng.random(rows) < share for name, share in zip(names, (0.4, 0.7, 0.9, 0.91, 0.97, 0.975), strict=True)
+    }
+    rungs = [
+        {
+            "name": name,
+            "accuracy": float(right.mean()),
+            "accuracy_ci95": wilson(int(right.sum()), rows),
+            "macro_f1": 0.8,
+        }
+        | {"log_loss": 0.3, "ece": 0.02, "train_seconds": 3.0**place, "ms_per_text": 5e-4 * 6**place}
+        | {"bytes": None if place < 2 else 10 ** (4 + place)}
+        for place, (name, right) in enumerate(hits.items())
+    ]
+    bins = [{"confidence": 0.5 + i / 30, "accuracy": 0.45 + i / 30, "rows": 4} for i in range(15)]
+    found = {"share": 0.071, "effect": "Each of them counts twice.", "advice": "Remove them with --fix."}
+    examples = [{"line": 7 + i, "text": f"{EVIL} win \u202e prize", "label": labels[0]} for i in range(12)]
+    recall = np.linspace(0, 1, 500)
+    text = "URGENT!  You have won a £900 prize; call 09061701461 now, or see you at home for tea"
+    words = [("URGENT!", 0.9), ("won", 0.3), ("prize", 0.5), ("home", -0.8), ("tea", -0.2)]
+    document["mistakes"] += [
+        {"text": text, "truth": [labels[0], labels[1]], "label": labels[1], "score": 0.991}
+        | {
+            "words": [
+                {"word": word, "start": text.index(word), "end": text.index(word) + len(word), "weight": weight}
+                for word, weight in words
+            ]
+        }
+    ]
+    document["data"] |= {"lengths": {"tokens": {"median": 17, "p95": 41, "max": 512}}, "cut_tokens": 4321}
+    test |= {"answered": 0.9321, "error_of_answered": 0.0089, "error_of_answered_ci95": [0.004, 0.016]}
+    shares = dict.fromkeys(labels, 1 / len(labels))
+    document["notes"] += (told := ["The validation rows allow no promise below 0.4 %."])
+    return document | {
+        "labels": list(labels),
+        "audit": {
+            "rows": rows * 5,
+            "findings": [
+                {"kind": kind, "count": 403, "examples": examples, **found}
+                for kind in ("exact-duplicates", "leak", "html-entities", "label-errors")
+            ],
+        },
+        "ladder": climb(rungs, hits),
+        "calibration": {
+            "method": "temperature",
+            "candidates": {"none": 0.31, "temperature": 0.22, "vector": 0.23, "isotonic": 0.25},
+            "parameters": {"temperature": 1.7},
+            "before": {"log_loss": 0.31, "ece": 0.051, "bins": bins},
+            "after": {"log_loss": 0.22, "ece": 0.012, "bins": [bin | {"accuracy": bin["confidence"]} for bin in bins]},
+        },
+        "decisions": {
+            "calibration": "temperature",
+            "prior": {"trained": shares, "deployed": shares},
+            "thresholds": {
+                "least": [None, *[0.37] * (len(labels) - 1)],
+                "costs": [[float(10 * (i != j)) for j in range(len(labels))] for i in range(len(labels))],
+                "facts": [
+                    {"label": labels[1], "wish": "precision", "wanted": 0.99, "threshold": 0.37, "reached": 0.994}
+                    | {"ci95": [0.981, 0.999], "shown": False, "rows": 171}
+                ],
+                "notes": [],
+            },
+            "abstention": {"max_error": 0.01, "threshold": 0.83, "answered": 0.93, "answered_ci95": [0.91, 0.95]}
+            | {"bound": 0.0098, "sentence": "It answers 93.0 % of texts; at most 1 % of these answers are wrong."},
+            "notes": told,
+        },
+        "curves": {
+            "precision_recall": {
+                label: {"precision": (1 - recall ** (4 + i % 9) / 2).tolist(), "recall": recall.tolist()}
+                for i, label in enumerate(labels)
+            },
+            "risk_coverage": {"answered": recall.tolist(), "error": (recall**4 / 20).tolist()},
+        },
+        "neighbours": True,
+    }
+
+
+def multilabel() -> dict[str, Any]:
+    """A whole document of a task where a text may have several labels."""
+    document = full(("joy", "anger", "fear"))
+    for side in ("test", "baseline"):
+        judged = document[side]
+        judged |= {"confusion": None, "micro_f1": 0.61, "hamming_loss": 0.043}
+        judged["per_label"] = {label: row | {"average_precision": 0.52} for label, row in judged["per_label"].items()}
+    return document
+
+
 class Page(HTMLParser):
     """Collects tags, attributes and text, and sees that what is opened is closed."""
 
@@ -87,6 +182,7 @@ class Page(HTMLParser):
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self.text += " " * (tag in {"td", "th"})
         self.attributes += [(name, value or "") for name, value in attrs]
 
     def handle_endtag(self, tag: str) -> None:
@@ -94,6 +190,20 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def figures_in_front(card: str) -> dict[str, float]:
+    """The figures in a card's front matter, as the Hub reads them."""
+    front = ModelCard(card).data
+    assert isinstance(front, ModelCardData)
+    return {str(figure.metric_name): figure.metric_value for figure in front.eval_results or []}
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are their texts alone: drawing them takes a second a page."""
+    for module in (plots, curves):
+        monkeypatch.setattr(module, "svg_of", lambda draw, height, text: f'<svg role="img">{html.escape(text)}</svg>')
 
 
 def render(folder: Path, document: dict[str, Any]) -> str:
@@ -130,22 +240,97 @@ def test_page_says_what_the_document_says(tmp_path: Path) -> None:
         assert part in text
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_page_says_what_a_full_document_says(tmp_path: Path) -> None:
+    document = full()
+    source = render(tmp_path, document)
+    text = " ".join(Page(source).text.replace("\u00a0", " ").split())
+    for part in (
+        document["ladder"]["recommendation"], "Exact duplicates: 403 (7.1 %)", "Each of them counts twice.",
+        "Exact duplicates (403): Remove them with --fix.", "Copies across splits", "HTML entities", "label: ham",
+        "Method: temperature.", "none 0.310, temperature 0.220", "before 0.310 5.1 %", "after 0.220 1.2 %",
+        "it answered 93.2 %; 0.9 % of these answers were wrong (95 % interval 0.4 % to 1.6 %)", "spam 0.370",
+        "It answers 93.0 % of texts", "ham 33.3 % 33.3 %", "The validation rows allow no promise", "ham 0 10 10",
+        "spam precision 99.0 % 0.370 99.4 % 98.1 % to 99.9 % 171 no", "4,321 tokens were left out", "tokens 17 41 512",
+        "TF-IDF + logistic regression", "1 min 21 s", "0.0005 ms", "1 MB", "ham, spam",
+    ):  # fmt: skip
+        assert part in text, part
+    assert source.count('<tr class="chosen">') == 1
+    assert text.count("The validation rows allow no promise") == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_order_is_verdict_advice_evidence_making(tmp_path: Path) -> None:
+    source = render(tmp_path, full())
+    assert source.index("test texts right") < source.index("<nav") < source.index("<h2")
+    assert re.findall(r'<h2 id="(\w+)"', source) == list(CONTENTS) == re.findall(r'<li><a href="#(\w+)">', source)[:12]
+    assert [*CONTENTS][:2] == ["todo", "worth"]
+    assert [*CONTENTS][-1] == "made"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_words_of_a_mistake_are_tinted_by_how_they_spoke(tmp_path: Path) -> None:
+    source = render(tmp_path, full())
+    for mark, word in [
+        ("for3", "URGENT!"),
+        ("for2", "prize"),
+        ("for1", "won"),
+        ("against3", "home"),
+        ("against1", "tea"),
+    ]:
+        assert f'<mark class="{mark}">{word}</mark>' in source
+    cell = next(cell for cell in re.findall(r"<td class=\"text\".*?</td>", source) if "tea" in cell)
+    assert " ".join(re.sub(r"<[^>]*>", "", cell).split()) == " ".join(full()["mistakes"][1]["text"].split())
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_of_a_long_mistake_the_loudest_words_are_shown(tmp_path: Path) -> None:
+    document = full()
+    text = "quiet " * 1000 + "LOUD " + "quiet " * 1000
+    document["mistakes"] = [
+        {"text": text, "truth": "ham", "label": "spam", "score": 0.9}
+        | {"words": [{"word": "LOUD", "start": 6000, "end": 6004, "weight": -0.1}]}
+    ]
+    source = render(tmp_path, document)
+    assert '<mark class="against3">LOUD</mark>' in source
+    assert 10 < source.count("quiet quiet") < 50
+    document["mistakes"][0]["words"][0]["weight"] = 0.0
+    assert "LOUD" not in render(tmp_path, document)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_several_labels_a_text(tmp_path: Path) -> None:
+    text = " ".join(Page(render(tmp_path, multilabel())).text.replace("\u00a0", " ").split())
+    for part in (
+        "exactly the right labels",
+        "micro F1 61.0 %",
+        "wrong labels (Hamming loss) 4.3 %",
+        "average precision",
+    ):
+        assert part in text
+    assert "What is taken for what" not in text
+    card = model_card(multilabel())
+    assert "a text may have several labels; macro F1 is **" in card
+    assert "| micro F1 |" in card
+
+
 def test_what_users_wrote_is_shown_and_not_run(tmp_path: Path) -> None:
-    page = Page(render(tmp_path, result()))
+    page = Page(render(tmp_path, full()))
     assert "script" not in page.tags
     assert page.text.count(EVIL) >= 5  # class table, per-class table, note, mistake's text and its label
     assert "\0" not in page.text
 
 
 def test_same_document_same_bytes(tmp_path: Path) -> None:
-    assert render(tmp_path, result()) == render(tmp_path, result())
-    assert model_card(result()) == model_card(result())
+    assert render(tmp_path, full()) == render(tmp_path, full())
+    assert model_card(full()) == model_card(full())
 
 
-@pytest.mark.parametrize("missing", [key for key in result() if key not in {"data", "splits"}])
+@pytest.mark.parametrize("missing", [key for key in full() if key not in {"data", "splits"}])
 @pytest.mark.parametrize("none", [True, False], ids=["none", "absent"])
+@pytest.mark.usefixtures("undrawn")
 def test_missing_parts_are_left_out(tmp_path: Path, missing: str, none: bool) -> None:
-    document = result()
+    document = full()
     del document[missing]
     if none:
         document[missing] = None
@@ -154,6 +339,8 @@ def test_missing_parts_are_left_out(tmp_path: Path, missing: str, none: bool) ->
     heading = {
         "depth": "Where the network was cut", "training": "Training\n", "mistakes": "most confident mistakes",
         "notes": "Worth knowing", "versions": "Versions", "settings": "Settings", "timing": "Time\n",
+        "audit": "What is wrong with the data", "ladder": "The ladder", "calibration": "How sure it may be",
+        "decisions": "Thresholds",
     }.get(missing, "of test texts right" if missing == "test" else "\0")  # fmt: skip
     assert heading not in text
     assert "None" not in model_card(document).replace("top_k=None", "")
@@ -170,8 +357,17 @@ def test_bare_document_is_a_page_that_claims_nothing(tmp_path: Path) -> None:
     assert "not tested" in model_card(bare)
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_ladder_alone_is_a_page_of_its_own(tmp_path: Path) -> None:
+    page = Page(render(tmp_path, {"data": {"name": "x"}, "ladder": full()["ladder"]}))
+    assert "text classifiers side by side" in page.text
+    assert "no test rows" not in page.text
+    assert "What to do" not in page.text
+    assert page.text.count(full()["ladder"]["recommendation"]) == 2
+
+
 def test_many_classes_and_mistakes_stay_below_the_limit(tmp_path: Path) -> None:
-    document = result(tuple(f"a class with quite a long name, number {i}" for i in range(300)), rows=3000)
+    document = full(tuple(f"a class with quite a long name, number {i}" for i in range(300)), rows=3000)
     document["mistakes"] = [{"text": "words " * 1000, "truth": "a", "label": "b", "score": 0.9}] * 1000
     source = render(tmp_path, document)
     assert len(source.encode()) < 300_000
@@ -184,12 +380,34 @@ def test_card_is_read_by_the_hub_and_keeps_labels_in_their_cells() -> None:
     card = ModelCard(content)
     assert card.data.get("library_name") == "transformers"
     assert card.data.get("pipeline_tag") == "text-classification"
+    assert card.data.get("model_name") == "spam"
+    figures = figures_in_front(content)
+    assert figures["Accuracy"] == pytest.approx(document["test"]["accuracy"], abs=1e-6)
+    assert figures["Macro F1"] == pytest.approx(document["test"]["macro_f1"], abs=1e-6)
     assert "classtune" in card.data.get("tags")
     row = next(line for line in card.text.splitlines() if line.startswith(r"| a\|"))
     assert row.startswith(r"| a\|b \# \[x\](http\://e.x) \<img\> |")
     assert len(re.findall(r"(?<!\\)\|", row)) == 6
     assert "<script" not in card.text.replace(r"\<script", "")
     assert document["verdict"]["sentence"] in card.text
+
+
+def test_card_has_the_same_facts_as_the_page() -> None:
+    card = ModelCard(model_card(full())).text.replace("\u00a0", " ").replace("\\", "")
+    for part in (
+        full()["ladder"]["recommendation"], "| TF-IDF + logistic regression |", "Exact duplicates: 403.",
+        "Calibration: temperature; the calibration error went from 5.1 % to 1.2 %.", "It answers 93.0 % of texts",
+        "it answered 93.2 % of the test texts, 0.9 % of them wrongly", "This folder holds training texts",
+    ):  # fmt: skip
+        assert part in card, part
+    assert "This folder holds training texts" not in model_card(result())
+
+
+@pytest.mark.parametrize("name", ["a: b", "- x", "#1 {y}", "'q\"", "عاجل", "\ud800", ""])
+def test_front_matter_survives_odd_names(name: str) -> None:
+    document = result()
+    document["data"]["name"], document["bundle"] = name, f"out/{name}"
+    assert list(figures_in_front(model_card(document))) == ["Accuracy", "Macro F1"]
 
 
 def test_page_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import pipeline
 
 from classtune.config import resolve
 from classtune.errors import SettingsError, SourceError
@@ -33,6 +34,22 @@ def test_labels_depth_and_limit_are_the_models_own(make_network: MakeNetwork) ->
         assert (network.depth, network.of, network.width, network.labels) == (4, 4, 32, 2)
         assert network.encoder.rules.limit == 64 - family.reserved_positions
         assert network.is_hugging_face
+
+
+def test_pipelines_put_a_sigmoid_on_each_label_where_a_text_may_have_several(
+    backbone_folder: FindFolder, tmp_path: Path, texts: list[str]
+) -> None:
+    for name in ("llama", "bert"):
+        for multi, activate in ((True, torch.sigmoid), (False, lambda logits: logits.softmax(1))):
+            network = load_backbone(backbone_folder(name), ["a", "b", "c"], resolve(), multi=multi)
+            folder = tmp_path / f"{name}-{multi}"
+            network.classifier.save_pretrained(str(folder))
+            network.encoder.tokenizer.save_pretrained(str(folder))
+            found = pipeline("text-classification", model=str(folder), device="cpu")(texts, top_k=None)
+            theirs = [[{each["label"]: each["score"] for each in row}[label] for label in "abc"] for row in found]
+            with torch.no_grad():
+                ours = activate(Whole(network).eval()(network.encoder.batch(network.encoder.encode(texts))))
+            torch.testing.assert_close(torch.tensor(theirs), ours, rtol=1e-5, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_head_and_another_another(make_network: MakeNetwork) -> None:

@@ -47,13 +47,13 @@ def test_a_text_scores_the_same_alone_as_among_others(
 
 def test_copies_get_the_same_score_and_are_run_once(llama: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    encode = llama.encoder.encode
+    encode = llama.encoder.pieces
 
     def counted(texts: list[str], places: list[str]) -> Any:
         seen.append(len(texts))
         return encode(texts, places)
 
-    monkeypatch.setattr(llama.encoder, "encode", counted)
+    monkeypatch.setattr(llama.encoder, "pieces", counted)
     scores = llama.probabilities([*TEXTS, *reversed(TEXTS)])
     assert seen == [len(TEXTS)]
     assert np.array_equal(scores[: len(TEXTS)], scores[len(TEXTS) :][::-1])
@@ -75,7 +75,8 @@ def test_no_text_gives_no_row(llama: Predictor) -> None:
 
 
 def test_labels_are_ranked(llama: Predictor) -> None:
-    assert llama.ranked(np.array([0.25, 0.75])) == [{"label": "spam", "score": 0.75}, {"label": "ham", "score": 0.25}]
+    ranked = [{"label": "spam", "score": 0.75}, {"label": "ham", "score": 0.25}]
+    assert llama.ranked(np.array([[0.25, 0.75]])) == [ranked]
     for ranked, row in zip(llama.predict(TEXTS), llama.probabilities(TEXTS), strict=True):
         assert ranked[0]["score"] == row.max()
 

@@ -27,7 +27,7 @@ def quiet(*_: object) -> None:
 
 
 def test_columns_are_in_the_order_of_the_labels_whatever_the_first_row_s_best(tmp_path: Path) -> None:
-    write_predictions(tmp_path / "out.csv", ["one", "two, three"], RANKED)
+    write_predictions(tmp_path / "out.csv", ["one", "two, three"], RANKED, ["a", "b"])
     assert (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines() == [
         "text,label,score,score:a,score:b",
         "one,b,0.75,0.25,0.75",
@@ -44,7 +44,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_scrap(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("classtune.serving.tables.os.replace", full)
     with pytest.raises(BundleError, match=r"out\.csv: cannot be written \(No space left on device\)"):
-        write_predictions(target, ["one", "two"], RANKED)
+        write_predictions(target, ["one", "two"], RANKED, ["a", "b"])
     assert target.read_text(encoding="utf-8") == "old"
     assert os.listdir(tmp_path) == ["out.csv"]
 
@@ -52,7 +52,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_scrap(tmp_path: Path, monkeypatc
 def test_evaluation_and_prediction_agree(small_bundle: Path) -> None:
     texts, labels = zip(*rows(20), strict=True)
     table = table_from_rows(texts, labels, name="rows")
-    judged = evaluate_bundle(small_bundle, table, progress=quiet)["test"]
-    predicted = [ranked[0]["label"] for ranked in predict_table(small_bundle, table, progress=quiet)]
+    judged = evaluate_bundle(small_bundle, table, {}, notify=quiet, progress=quiet)["test"]
+    predicted = [ranked[0]["label"] for ranked in predict_table(small_bundle, table, {}, notify=quiet, progress=quiet)]
     right = sum(label == truth for label, truth in zip(predicted, labels, strict=True))
     assert judged["accuracy"] == right / 20

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sklearn.metrics import label_ranking_average_precision_score
 
 from classtune.model.families import FAMILIES
 from classtune.model.head import pool
 from classtune.model.network import Network
 from classtune.model.parts import states
 from classtune.training import depth as depth_module
-from classtune.training.depth import DepthChoice, choose_depth
+from classtune.training.depth import DepthChoice, choose_depth, ranking_precision
 
 MakeNetwork = Callable[..., Network]
 ROWS = 200
@@ -37,10 +38,10 @@ def states_that_tell(monkeypatch: pytest.MonkeyPatch, rights: Sequence[float]) -
         right = np.arange(ROWS) < round(share * ROWS)
         answers.append(np.roll(right, 10 * number))  # each depth errs on other rows
 
-    def answer(*_: Any) -> NDArray[np.bool_]:
+    def answer(*_: Any) -> NDArray[np.float64]:
         nonlocal probes
         probes += 1
-        return answers[min(probes, len(answers)) - 1]  # the last probe is that of last+mean
+        return answers[min(probes, len(answers)) - 1].astype(float)  # the last probe is that of last+mean
 
     monkeypatch.setattr(depth_module, "_cross_validate", answer)
 
@@ -118,9 +119,9 @@ def test_the_climb_passes_the_states_of_every_block(
     """What is probed at a depth is what a network cut there pools, without its final norm."""
     probed: list[NDArray[Any]] = []
 
-    def answer(features: NDArray[Any], given: NDArray[Any], _: Any) -> NDArray[np.bool_]:
+    def answer(features: NDArray[Any], given: NDArray[Any], _: Any) -> NDArray[np.float64]:
         probed.append(features)
-        return np.arange(len(given)) < 5 + len(probed)  # always a little better
+        return (np.arange(len(given)) < 5 + len(probed)).astype(float)  # always a little better
 
     monkeypatch.setattr(depth_module, "_cross_validate", answer)
     network = make_network(name)
@@ -159,6 +160,61 @@ def test_few_rows_and_rare_classes_still_give_a_choice(make_network: MakeNetwork
     choice = choose(make_network("llama"), truth)
     assert 1 <= choice.kept <= 4
     assert all(0 <= entry["score"] <= 1 for entry in choice.curve)
+
+
+@pytest.mark.parametrize(("labels", "share"), [(12, 0.1), (1, 0.5)])
+def test_several_labels_choose_a_depth_too(
+    make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch, labels: int, share: float
+) -> None:
+    """For real: labels can be read at depth 2 and 3 alone; most of a large matrix is no, and some rows have none."""
+    rng = np.random.default_rng(0)
+    truth = rng.random((ROWS, labels)) < share
+    directions = rng.normal(size=(labels, 32))
+    lengths = [1 + row % 3 for row in range(ROWS)]
+    signal = torch.from_numpy((truth @ directions)[np.argsort(lengths, kind="stable")].astype(np.float32))
+
+    def one_block_further(_: Network, batches: list[Any], depth: int) -> list[Any]:
+        found, place = [], 0
+        for batch in batches:
+            count, tokens = batch.values.shape[:2]
+            values = torch.from_numpy(rng.normal(size=(count, tokens, 32)).astype(np.float32))
+            found.append(
+                type(batch)(
+                    values + (depth in (2, 3)) * 3 * signal[place : place + count, None], batch.mask, batch.last
+                )
+            )
+            place += count
+        return found
+
+    monkeypatch.setattr(depth_module, "_one_block_further", one_block_further)
+    choice = choose(make_network("llama"), truth)
+    assert choice.kept == 2
+    scores = [entry["score"] for entry in choice.curve]
+    assert scores[1] > 0.9
+    assert (
+        max(scores[0], scores[3]) < scores[1] - 0.15
+    )  # though nine tenths of the matrix are right where nothing is known
+
+
+def test_ranking_precision_is_scikit_learns_row_by_row() -> None:
+    rng = np.random.default_rng(1)
+    truth, answers = rng.random((50, 7)) < 0.3, rng.normal(size=(50, 7))
+    assert not truth.any(1).all()
+    found = ranking_precision(answers, truth)
+    rows = [label_ranking_average_precision_score(truth[[i]], answers[[i]]) for i in range(50)]
+    np.testing.assert_allclose(found, rows)
+
+
+def test_folds_spread_the_rarest_label_of_a_row() -> None:
+    truth = np.zeros((50, 3), dtype=bool)
+    truth[:, 0] = True
+    truth[:10, 2] = True  # all rows have the frequent label, ten a rare one too; label 1 has none
+    strata = depth_module._strata(truth)
+    assert strata.tolist() == [2] * 10 + [0] * 40
+    for _, held_out in depth_module._folds(strata, 3):
+        assert truth[held_out].sum(0).tolist() == [10, 0, 2]
+    classes = np.array([0, 2, 1])
+    assert depth_module._strata(classes).tolist() == [0, 2, 1]
 
 
 def test_every_row_is_held_out_once_with_its_class_spread_evenly() -> None:

@@ -11,13 +11,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 from classtune.config import resolve
 from classtune.errors import ClasstuneError
 from classtune.model.network import Network
-from classtune.training.loop import Examples, History, class_weights, fit, logits_of, shuffled_batches
+from classtune.training.loop import Examples, History, fit, logits_of, shuffled_batches
+from classtune.training.loss import class_weights
 from classtune.training.optimizer import learning_rate
 
 MakeNetwork = Callable[..., Network]
@@ -214,16 +214,6 @@ def test_logits_come_in_the_order_of_the_rows(run: Callable[..., Run]) -> None:
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
     assert told[-1] == ("test", 5, 5)
     assert len(logits_of(done.tail, done.examples, rows[:0])) == 0
-
-
-@pytest.mark.parametrize("shares", [[0.5, 0.5], [0.9, 0.1], [0.2, 0.3, 0.5]])
-def test_class_weights_are_scikit_learns(shares: list[float]) -> None:
-    truth = np.random.default_rng(0).choice(len(shares), size=200, p=shares)
-    ours = class_weights(truth, len(shares), resolve(overrides={"class_weights": "balanced"}))
-    assert ours is not None
-    theirs = compute_class_weight("balanced", classes=np.arange(len(shares)), y=truth)
-    np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6)
-    assert class_weights(truth, len(shares), resolve()) is None
 
 
 def test_a_class_that_training_does_not_meet_has_a_weight_all_the_same(run: Callable[..., Run]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from classtune.data.tables import Table, TableFormat, read_table
-from classtune.errors import DataError, did_you_mean
+from classtune.errors import DataError, SettingsError, did_you_mean
 from classtune.sources import DATASETS, fetch_dataset
 from classtune.sources.registry import DataFile
 
@@ -34,7 +34,12 @@ def open_data(
 
 
 def load_dataset(name: str, format: TableFormat, *, notify: Callable[[str], None] | None = None) -> Table:
-    """A named data set, read as its source says but for ``format.quoting``, where that is told."""
+    """A named data set, read as its source says but for ``format.quoting``, where that is told.
+
+    Raises SettingsError where ``format`` asks for several labels a row, SourceError for one that cannot be had.
+    """
+    if format.label_separator is not None or format.label_columns:
+        raise SettingsError(f"{name}: has one label a row. Leave --label-separator and --label-columns out.")
     path, file = fetch_dataset(name, notify=notify)
     table = read_table(
         path,
@@ -44,12 +49,18 @@ def load_dataset(name: str, format: TableFormat, *, notify: Callable[[str], None
             quoting=file.quoting if format.quoting is None else format.quoting,
             encoding=file.encoding,
             header=file.columns is None,
-            text=str(1 + file.columns.index(file.text)) if file.columns else file.text,
-            label=str(1 + file.columns.index(file.label)) if file.columns else file.label,
+            text=_position(file.text, file),
+            label=_position(file.label, file),
+            group=_position(format.group, file),
         ),
     )
     table = replace(table, labels=[file.labels.get(label, label) for label in table.labels or []], name=name, notes=[])
     return _parted(table, file) if file.run_together else table
+
+
+def _position(column: str | None, file: DataFile) -> str | None:
+    """What the reader calls a column: its number, where the file has no header of its own."""
+    return str(1 + file.columns.index(column)) if file.columns and column in file.columns else column
 
 
 def _parted(table: Table, file: DataFile) -> Table:
@@ -59,9 +70,11 @@ def _parted(table: Table, file: DataFile) -> Table:
     texts: list[str] = []
     labels: list[str] = []
     lines: list[int] = []
-    for text, label, line in zip(table.texts, table.labels, table.lines, strict=True):
+    groups: list[str] = []
+    for row, (text, label, line) in enumerate(zip(table.texts, table.labels, table.lines, strict=True)):
         pieces = re.split(file.run_together, text)
         texts += pieces[0::2]
         labels += [label, *pieces[1::2]]
         lines += [line] * len(pieces[0::2])
-    return replace(table, texts=texts, labels=labels, lines=lines)
+        groups += [] if table.groups is None else [table.groups[row]] * len(pieces[0::2])
+    return replace(table, texts=texts, labels=labels, lines=lines, groups=groups or None)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from classtune.errors import DataError, did_you_mean
+from classtune.errors import DataError, SettingsError, did_you_mean
 
 # fmt: off
 TEXT_NAMES = frozenset([
@@ -35,8 +35,40 @@ class TableFormat:
     quoting: bool | None = None  # True: as pandas reads, however the quotes lie; False: a quote is a character
     header: bool | None = None
     sheet: str | None = None  # of an Excel file
-    drop_unlabelled: bool = False
+    drop_unlabelled: bool = False  # of several labels a row: rows that have none
     drop_empty: bool = False
+    label_separator: str | None = None  # between the labels of a cell that holds several
+    label_columns: tuple[str, ...] = ()  # names of columns of 1 and 0, one a label
+    group: str | None = None  # name of a column whose equal cells mark rows that belong together
+    lenient: bool = False  # keep what an audit reports: empty texts, empty labels, labels that are nearly the same
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.label_separator is not None and not self.label_separator.strip(" "):
+            problems.append(f"--label-separator {self.label_separator!r}: must be a character other than a space.")
+        if self.label_columns and self.label_separator is not None:
+            problems.append("--label-separator and --label-columns are two ways to write several labels. Give one.")
+        if self.label_columns and self.label is not None:
+            problems.append(f"--label {self.label!r} and --label-columns both say where the labels are. Give one.")
+        if problems:
+            raise SettingsError(problems)
+
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        """(flag, column) for each column that was asked for by name."""
+        one = [("--text", self.text), ("--label", self.label), ("--split-by", self.group)]
+        several = [("--label-columns", name) for name in self.label_columns]
+        return [(flag, name) for flag, name in one if name is not None] + several
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Positions of the columns that are read."""
+
+    text: int
+    label: int | None = None
+    flags: tuple[int, ...] = ()  # one a label, where each has its own
+    group: int | None = None
 
 
 @dataclass
@@ -49,7 +81,7 @@ class Grid:
     unit: str = "line"
     encoding: str | None = None
     delimiter: str | None = None
-    guessed: tuple[int, int] | None = None  # positions of text and label, told by their cells alone
+    guessed: Columns | None = None  # told by their cells alone
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -90,7 +122,7 @@ def label_of_two(rows: Sequence[Sequence[str]]) -> int | None:
 
 def with_names(rows: list[list[str]], starts: list[int], table: TableFormat, *, labelled: bool) -> Grid:
     """The grid of rows of equal width, with their header taken off or, without one, columns called 1, 2, …"""
-    asked = [name for name in (table.text, table.label) if name is not None]
+    asked = [name for _, name in table.named]
     header = table.header if table.header is not None else has_header(rows, asked, labelled=labelled)
     if header:
         names, rows, starts = [name.strip() for name in rows[0]], rows[1:], starts[1:]
@@ -100,17 +132,15 @@ def with_names(rows: list[list[str]], starts: list[int], table: TableFormat, *, 
     )
     label = label_of_two(rows)
     if label is not None and not asked:
-        grid.guessed = (1 - label, label)
+        grid.guessed = Columns(1 - label, label)
         grid.notes = [f"no header: column {label + 1} is read as the label, column {2 - label} as the text."]
     elif len(grid.names) == 1:
         grid.notes = ["no header: every line is read as a text."]
     return grid
 
 
-def choose_columns(
-    where: str, names: Sequence[str], text: str | None, label: str | None, *, labelled: bool
-) -> tuple[int, int | None]:
-    """Positions of the text and the label column (None unless ``labelled``). ``text``, ``label``: names asked for.
+def choose_columns(where: str, names: Sequence[str], table: TableFormat, *, labelled: bool) -> Columns:
+    """Which columns are read: the text's alone, or with ``labelled`` the labels' too, and those asked for by name.
 
     Raises DataError for names that stand twice, that do not exist, or that leave more or less than one reading.
     """
@@ -118,17 +148,21 @@ def choose_columns(
     if twice:
         listed = ", ".join(map(repr, twice))
         raise DataError(f"{where}: columns of the same name: {listed}. Give each column its own name.")
+    asked = [(flag, name) for flag, name in table.named if labelled or flag == "--text"]
     problems = [
         f"{where}: no column is called {name!r} ({flag}). {did_you_mean(name, filter(None, names))}"
-        for flag, name in (("--text", text), ("--label", label))
-        if name is not None and name not in names and (labelled or flag == "--text")
+        for flag, name in asked
+        if name not in names
     ]
     if problems:
         raise DataError(problems)
-    if text is not None and text == label and labelled:
-        raise DataError(f"{where}: --text and --label both name {text!r}. Name two columns.")
+    clash = [flag for flag, name in asked if name == table.text and flag in ("--label", "--label-columns")]
+    if clash:
+        raise DataError(f"{where}: --text and {clash[0]} both name {table.text!r}. Name two columns.")
 
-    columns = [column for column, name in enumerate(names) if name]
+    text, label = table.text, table.label
+    aside = [names.index(name) for flag, name in asked if flag in ("--label-columns", "--split-by")]
+    columns = [column for column, name in enumerate(names) if name and column not in aside]
     texts = [names.index(text)] if text is not None else [c for c in columns if is_known(names[c], TEXT_NAMES)]
     labels = [names.index(label)] if label in names else [c for c in columns if is_known(names[c], LABEL_NAMES)]
     if text is None and label is not None:
@@ -138,16 +172,22 @@ def choose_columns(
     # With one of two columns known, the other can only be the other; so can a column alone.
     if not texts and len(columns) == 2 and len(labels) == 1:
         texts = [column for column in columns if column not in labels]
-    if not texts and len(columns) == 1 and not labelled:
+    one_label = labelled and not table.label_columns
+    if not texts and len(columns) == 1 and not one_label:
         texts = columns
     if not labels and len(columns) == 2 and len(texts) == 1:
         labels = [column for column in columns if column not in texts]
 
-    wanted = [("text", texts), ("label", labels)] if labelled else [("text", texts)]
+    wanted = [("text", texts), ("label", labels)] if one_label else [("text", texts)]
     problems = [_ambiguous(where, role, names, found) for role, found in wanted if len(found) != 1]
     if problems:
         raise DataError(problems)
-    return texts[0], labels[0] if labelled else None
+    return Columns(
+        text=texts[0],
+        label=labels[0] if one_label else None,
+        flags=tuple(names.index(name) for name in table.label_columns) if labelled else (),
+        group=names.index(table.group) if labelled and table.group is not None else None,
+    )
 
 
 def _ambiguous(where: str, role: str, names: Sequence[str], found: list[int]) -> str:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import mode
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,37 +40,85 @@ def fold(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", folded).split())  # case folding may leave NFKC: once more
 
 
-def grouped_split(texts: Sequence[str], labels: Sequence[str], *, validation: float, test: float, seed: int) -> Splits:
+def grouped_split(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+    groups: Sequence[int | str] | npt.NDArray[np.int64] | None = None,
+    rare: Literal["refuse", "train"] = "refuse",
+) -> Splits:
     """Stratified shares (each 0 to 1, together below 1), with copies of a text in one part only.
 
-    Rows of equal folded text form a group, which counts for its most common label (the first of equals). Each label
-    gives each part its share of rows, to within the size of one group. Rows come out sorted; the same rows, shares
-    and seed give the same split everywhere.
-    Raises DataError when there is one class only, or for every class with too few distinct texts to be in each part;
+    Rows of equal folded text stand together, and so do rows of equal ``groups`` (one a row), and what these have in
+    common. Such a group counts for its most common label (the first of equals). Each label gives each part its share of
+    rows, to within the size of one group; one of ``groups`` that is larger than the share trains. ``rare``: a label of
+    fewer groups than there are parts is refused, or trains. Rows come out sorted; the same rows, shares and seed give
+    the same split everywhere.
+    Raises DataError when there is one class only, or for every class with too few groups to be in each part;
     SettingsError for impossible shares.
     """
     if not (validation >= 0 and test >= 0 and validation + test < 1):
         raise SettingsError(
             f"validation = {validation} and test = {test}: shares must be 0 or more and leave training rows."
         )
-    groups_of = _groups_by_label(texts, labels)
+    groups_of = _groups_by_label(texts, labels, groups)
     shares = {"test": test, "validation": validation}
     wanted = [part for part, share in shares.items() if share > 0]
-    _check_classes(labels, groups_of, needed=1 + len(wanted))
+    needed = 1 + len(wanted)
+    _check_classes(labels, groups_of, needed=needed if rare == "refuse" else 0, grouped=groups is not None)
 
     generator = np.random.default_rng(seed)
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     carried = dict.fromkeys(wanted, 0.0)  # rows that rounding owes a part, so that many small classes do not add up
     for label in sorted(groups_of):
-        groups = [groups_of[label][position] for position in generator.permutation(len(groups_of[label]))]
-        rows = sum(map(len, groups))
-        for still_needed, part in zip(range(len(wanted), 0, -1), wanted, strict=True):
+        left = [groups_of[label][position] for position in generator.permutation(len(groups_of[label]))]
+        rows = sum(map(len, left))
+        spread = wanted if len(left) >= needed else []
+        for still_needed, part in zip(range(len(spread), 0, -1), spread, strict=True):
             wish = shares[part] * rows + carried[part]
-            taken, groups = _take(groups, wish, at_most=len(groups) - still_needed)
+            largest = len(texts) if groups is None else max(1.0, wish)
+            taken, left = _take(left, wish, at_most=len(left) - still_needed, largest=largest)
             carried[part] = min(1.0, max(-1.0, wish - len(taken)))  # at most a row: a class's own share comes first
             parts[part] += taken
-        parts["train"] += [row for group in groups for row in group]
+        parts["train"] += [row for group in left for row in group]
     return Splits(**{part: np.array(sorted(rows), dtype=np.int64) for part, rows in parts.items()})
+
+
+def rarest_labels(label_sets: Sequence[tuple[str, ...]]) -> list[str]:
+    """What rows of several labels are stratified by: of each row its label that fewest rows have, "" for none.
+
+    So that rare labels, which have the fewest rows to spare, are spread first: the idea of Sechidis, Tsoumakas and
+    Vlahavas, "On the stratification of multi-label data" (ECML PKDD 2011), without its passes over what is left.
+    """
+    counts = Counter(chain.from_iterable(label_sets))
+    return [min(labels, key=lambda label: (counts[label], label), default="") for labels in label_sets]
+
+
+def numbered(values: Iterable[Hashable]) -> Rows:
+    """Equal values as equal numbers, from 0 in the order in which they first come."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
+
+
+def joined_groups(texts: Sequence[str], groups: Sequence[Any] | npt.NDArray[Any] | None = None) -> Rows:
+    """For each row the number of what it stands with, from 0 in the order of first rows: rows of equal folded text,
+    rows of equal ``groups``, and rows that a chain of such rows links. Raises DataError unless equally many."""
+    folded = numbered(map(fold, texts))
+    if groups is None:
+        return folded
+    if len(groups) != len(texts):
+        raise DataError(f"{len(texts):,} texts and {len(groups):,} groups: give one group a text.")
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    # A graph between texts and groups: each row is a line from its text to its group.
+    other = numbered(groups) + len(texts)
+    size = 2 * len(texts)
+    lines = coo_array((np.ones(len(texts), dtype=np.int8), (folded, other)), shape=(size, size))
+    return numbered(connected_components(lines, directed=False)[1][folded].tolist())
 
 
 def tutorial_split(texts: Sequence[str], labels: Sequence[str], *, seed: int = 123) -> Splits:
@@ -121,47 +171,56 @@ def rows_without_leaks(texts: Sequence[str], other_texts: Iterable[str]) -> Rows
     return np.array([row for row, text in enumerate(texts) if fold(text) not in others], dtype=np.int64)
 
 
-def _groups_by_label(texts: Sequence[str], labels: Sequence[str]) -> dict[str, list[list[int]]]:
+def _groups_by_label(
+    texts: Sequence[str], labels: Sequence[str], groups: Sequence[Any] | npt.NDArray[Any] | None
+) -> dict[str, list[list[int]]]:
     """For each label its groups of rows, in the order of their first rows."""
     if len(texts) != len(labels):
         raise DataError(f"{len(texts):,} texts and {len(labels):,} labels: give one label a text.")
-    groups: dict[str, list[int]] = defaultdict(list)
-    for row, text in enumerate(texts):
-        groups[fold(text)].append(row)
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for row, group in enumerate(joined_groups(texts, groups).tolist()):
+        rows_of[group].append(row)
     groups_of: dict[str, list[list[int]]] = defaultdict(list)
-    for rows in groups.values():
+    for rows in rows_of.values():
         label = labels[rows[0]] if len(rows) == 1 else mode(labels[row] for row in rows)  # of equals, the first seen
         groups_of[label].append(rows)
     return groups_of
 
 
-def _check_classes(labels: Sequence[str], groups_of: dict[str, list[list[int]]], *, needed: int) -> None:
+def _check_classes(labels: Sequence[str], groups_of: dict[str, list[list[int]]], *, needed: int, grouped: bool) -> None:
     counts = Counter(labels)
     if not counts:
         raise DataError("there are no rows to split.")
+    if set(counts) == {""}:
+        raise DataError(f"none of the {len(labels):,} rows has a label: there is nothing to learn.")
     if len(counts) == 1:
         raise DataError(
             f"all {len(labels):,} rows have the label {labels[0]!r}: a classifier needs two classes or more."
         )
+    kind = ("group", "groups of rows that stay together") if grouped else ("distinct text", "distinct texts")
+    way_out = " Or keep fewer rows together: --split-by exact." if grouped else ""
     problems = []
     for label, rows in counts.items():
         distinct = len(groups_of.get(label, ()))
         if distinct < needed:
             problems.append(
-                f"label {label!r}: {distinct} distinct text{'s' * (distinct != 1)} in {rows:,} rows, "
-                f"and the split needs {needed}. Add texts, merge it with another label, or leave it out."
+                f"label {label!r}: {distinct} {kind[distinct != 1]} in {rows:,} rows, and the split needs {needed}. "
+                f"Add texts, merge it with another label, or leave it out.{way_out}"
             )
     if problems:
         raise DataError(problems)
 
 
-def _take(groups: list[list[int]], wish: float, *, at_most: int) -> tuple[list[int], list[list[int]]]:
-    """Rows of 1 to ``at_most`` groups, as near to ``wish`` rows as they come, and the groups left."""
+def _take(groups: list[list[int]], wish: float, *, at_most: int, largest: float) -> tuple[list[int], list[list[int]]]:
+    """Rows of 1 to ``at_most`` groups, as near to ``wish`` rows as they come, and the groups left.
+
+    A group of more than ``largest`` rows is taken only where all are.
+    """
     taken: list[list[int]] = []
     left: list[list[int]] = []
     size = 0
     for group in groups:
-        if len(taken) < at_most and abs(size + len(group) - wish) < abs(size - wish):
+        if len(taken) < at_most and len(group) <= largest and abs(size + len(group) - wish) < abs(size - wish):
             taken.append(group)
             size += len(group)
         else:

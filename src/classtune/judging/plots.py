@@ -65,7 +65,7 @@ def training_curves(history: Sequence[dict[str, Any]]) -> str:
         for split in SPLITS
         if (points := _points(history, f"{split}_{kind}"))
     ]
-    return _svg(draw, 2.5 * max(1, len(kinds)), f"Training curves: {'; '.join(ends) or 'nothing was measured'}.")
+    return svg_of(draw, 2.5 * max(1, len(kinds)), f"Training curves: {'; '.join(ends) or 'nothing was measured'}.")
 
 
 def depth_curve(curve: Sequence[dict[str, Any]], kept: int, of: int) -> str:
@@ -89,7 +89,7 @@ def depth_curve(curve: Sequence[dict[str, Any]], kept: int, of: int) -> str:
 
     best = curve[int(scores.argmax())]
     peak = f"best {percent(best['score'])} after block {best['depth']}"
-    return _svg(draw, 2.6, f"Probe accuracy by depth: {peak}; {kept} of {of} blocks kept.")
+    return svg_of(draw, 2.6, f"Probe accuracy by depth: {peak}; {kept} of {of} blocks kept.")
 
 
 def confusion_matrix(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
@@ -107,7 +107,7 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], labels: Sequence[str]) 
         axes.imshow(image, interpolation="none", aspect="auto" if classes <= COUNTED_CLASSES else "equal")
         ticks = range(0, classes, -(-classes // TICKED_CLASSES))
         size = min(9.0, max(3.5, 260 / classes))
-        names = [shown(labels[i], 16) for i in ticks]
+        names = [squeezed(labels[i], 16) for i in ticks]
         upright = classes > 4 or max(map(len, names)) > 10
         axes.set_xticks(ticks, names, rotation=90 if upright else 0, fontsize=size)
         axes.set_yticks(ticks, names, fontsize=size)
@@ -119,7 +119,9 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], labels: Sequence[str]) 
 
     right, rows = int(np.trace(counts)), int(counts.sum())
     height = 1.4 + 0.45 * classes if classes <= COUNTED_CLASSES else WIDTH
-    return _svg(draw, min(height, WIDTH), f"Confusion matrix of {classes} classes: {right:,} of {rows:,} texts right.")
+    return svg_of(
+        draw, min(height, WIDTH), f"Confusion matrix of {classes} classes: {right:,} of {rows:,} texts right."
+    )
 
 
 def comparison(model: dict[str, Any], baseline: dict[str, Any]) -> str:
@@ -140,7 +142,7 @@ def comparison(model: dict[str, Any], baseline: dict[str, Any]) -> str:
         f"{shown(name, 40)} {percent(figures['accuracy'])} ({' to '.join(map(percent, figures['accuracy_ci95']))})"
         for name, figures, _ in reversed(both)
     ]
-    return _svg(draw, 1.5, f"Test accuracy: {', '.join(parts)}.")
+    return svg_of(draw, 1.5, f"Test accuracy: {', '.join(parts)}.")
 
 
 def percent(share: float) -> str:
@@ -156,6 +158,13 @@ def shown(text: str, limit: int) -> str:
     return printable if len(printable) <= limit else printable[: limit - 1] + "…"
 
 
+def squeezed(label: str, limit: int) -> str:
+    """A label as ``shown``, but cut in its middle: the names of many classes differ at their ends."""
+    whole = shown(label, 200)
+    head = (limit - 1) * 3 // 5
+    return whole if len(whole) <= limit else f"{whole[:head]}…{whole[head + 1 - limit :]}"
+
+
 SPLITS = ("train", "validation")
 
 
@@ -163,7 +172,7 @@ def _points(history: Sequence[dict[str, Any]], key: str) -> list[tuple[float, fl
     return [(entry["epoch"], entry[key]) for entry in history if entry.get(key) is not None]
 
 
-def _svg(draw: Any, height: float, text: str) -> str:
+def svg_of(draw: Any, height: float, text: str) -> str:
     """Draw on a figure of ``height`` inches and give it as SVG that can stand in a page, with ``text`` as its title."""
     from matplotlib import style
     from matplotlib.figure import Figure

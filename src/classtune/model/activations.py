@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -88,8 +89,7 @@ class ActivationStore:
             batch = self.network.encoder.batch([self.distinct.ids[row] for row in rows])
             states = trunk(batch.to(self.network.device)).cpu().numpy()
             self.tokens_passed += batch.values.numel()
-            for row, state in zip(rows, states, strict=True):
-                self.values[self.starts[row] : self.starts[row + 1]] = state[: self.lengths[row]]
+            self._put(rows, states)
             done += int(self.lengths[rows].sum())
             progress("trunk", done, total)
         self.seconds = time.perf_counter() - started
@@ -98,13 +98,31 @@ class ActivationStore:
                 keep.parent.mkdir(parents=True, exist_ok=True)
                 np.save(keep, self.values, allow_pickle=False)
 
+    def advance(self, trunk: Trunk) -> None:
+        """Run the stored activations through further blocks; they are replaced by what leaves those."""
+        for texts in length_sorted_batches(self.lengths.tolist()):
+            states = trunk(self._batch(texts).to(self.network.device)).cpu().numpy()
+            self._put(texts, states)
+
+    def facts(self) -> dict[str, Any]:
+        """What passed the trunk, for the result document."""
+        return {
+            "texts": len(self.distinct.ids),
+            "tokens": self.tokens_passed,
+            "distinct_tokens": self.distinct.tokens,
+            "seconds": self.seconds,
+            "on_disk": self.on_disk,
+        }
+
     def restore(self, kept: Path) -> None:
         """Take the activations that `fill` kept."""
         self.values[:] = np.load(kept, mmap_mode="r", allow_pickle=False)
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Stored activations of some rows of the table, padded with zeros on the right."""
-        texts = self.distinct.of_row[rows]
+        return self._batch(self.distinct.of_row[rows])
+
+    def _batch(self, texts: NDArray[np.int64]) -> Batch:
         lengths = self.lengths[texts]
         width = int(lengths.max())
         values = torch.zeros(len(texts), width, self.values.shape[1])
@@ -112,3 +130,7 @@ class ActivationStore:
             values[place, : lengths[place]] = torch.from_numpy(self.values[self.starts[text] : self.starts[text + 1]])
         mask = padding_mask(lengths, width, self.network.encoder.needs_mask)
         return Batch(values, mask, torch.from_numpy(self.last[texts]))
+
+    def _put(self, texts: NDArray[np.int64], states: NDArray[np.float32]) -> None:
+        for text, state in zip(texts, states, strict=True):
+            self.values[self.starts[text] : self.starts[text + 1]] = state[: self.lengths[text]]

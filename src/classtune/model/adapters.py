@@ -9,14 +9,18 @@ from transformers.pytorch_utils import Conv1D
 from classtune.model.network import Network
 
 
-def add_lora(network: Network, *, rank: int, alpha: float, dropout: float) -> LoraModel:
-    """Put LoRA on the blocks; only its matrices and the head are trained. Hu et al. 2021, arXiv:2106.09685."""
+def add_lora(network: Network, *, rank: int, alpha: float, dropout: float, start: int = 0) -> LoraModel:
+    """Put LoRA on the blocks from ``start`` on; only its matrices and the head are trained.
+
+    Hu et al. 2021, arXiv:2106.09685.
+    """
     assert network.family is not None
-    blocks = network.family.blocks + "."
     linear = {
-        name: module
-        for name, module in network.base.named_modules()
-        if name.startswith(blocks) and type(module) in (nn.Linear, Conv1D)
+        f"{network.family.blocks}.{index}.{name}": module
+        for index, block in enumerate(network.blocks)
+        if index >= start
+        for name, module in block.named_modules()
+        if type(module) in (nn.Linear, Conv1D)
     }
     config = LoraConfig(
         r=rank,

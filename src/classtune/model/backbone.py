@@ -30,19 +30,17 @@ _UNREADABLE = (
 _NO_LIMIT = 1_000_000  # transformers writes 1e30 for "the tokenizer knows no limit"
 
 
-def load_backbone(path: Path, labels: list[str], settings: Settings) -> Network:
+def load_backbone(path: Path, labels: list[str], settings: Settings, *, multi: bool = False) -> Network:
     """A network with the folder's backbone and a new head for ``labels``.
 
     path: a Hugging Face folder, a folder with one ``.gguf`` file, or that file.
+    multi: a text may have several labels, or none: transformers then applies a sigmoid a label, not a softmax.
     Raises SourceError for a folder that holds no readable model, SettingsError for settings that it cannot follow.
     """
     torch.manual_seed(settings.seed)
-    with quiet_transformers(), _readable(path):
-        folder = str(_folder(path))
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        of = int(config.num_hidden_layers)
-    _set_labels(config, labels)
+    folder, config, tokenizer = _read_folder(path)
+    of = int(config.num_hidden_layers)
+    _set_labels(config, labels, multi=multi)
     _set_dropout(config, settings.dropout)
     _set_padding(config, tokenizer)
     if isinstance(settings.depth, int) and settings.depth > of:
@@ -59,6 +57,12 @@ def load_backbone(path: Path, labels: list[str], settings: Settings) -> Network:
             )
     torch.manual_seed(settings.seed)  # an own head starts the same, whatever was drawn before it
     return assemble(classifier, tokenizer, settings, of=of, source=settings.model)
+
+
+def load_tokenizer(path: Path) -> tuple[Any, int]:
+    """The tokenizer of a model, and the longest text that the model takes in tokens. Raises SourceError."""
+    _, config, tokenizer = _read_folder(path)
+    return tokenizer, text_limit(config, tokenizer, family_of(config))
 
 
 def assemble(
@@ -94,10 +98,9 @@ def assemble(
             config.hidden_size, config.num_labels, pooling, bias=settings.head_bias, dropout=settings.dropout
         )
     special = tokenizer.num_special_tokens_to_add()
-    if settings.max_tokens and settings.max_tokens <= special:
-        raise SettingsError(
-            f"max_tokens = {settings.max_tokens}: {special} special tokens leave no room for text. Choose more."
-        )
+    for name, length in (("max_tokens", settings.max_tokens), ("padding", settings.padding)):
+        if isinstance(length, int) and length <= special:
+            raise SettingsError(f"{name} = {length}: {special} special tokens leave no room for text. Choose more.")
     rules = rules or _token_rules(settings, text_limit(config, tokenizer, family))
     needs_mask = family is None or not family.causal or not settings.causal_mask
     encoder = TextEncoder(tokenizer, rules, needs_mask=needs_mask)
@@ -125,12 +128,24 @@ def _refuse_unknown(model_type: str, settings: Settings) -> None:
 
 
 def _token_rules(settings: Settings, limit: int) -> TokenRules:
-    """How texts become tokens, for a model that takes ``limit`` of them. Padding to a length cuts to it too."""
+    """How texts become tokens, for a model that takes ``limit`` of them. Padding to a length cuts to it too.
+
+    With windows no text is too long: what reads one text as one piece (`TextEncoder.encode`) cuts it.
+    """
     length = settings.padding if isinstance(settings.padding, int) else None
     if length and length > limit:
         raise SettingsError(f"padding = {length}: {settings.model} takes {limit:,} tokens. Choose at most that.")
-    cut = [wanted for wanted in (settings.max_tokens, length) if wanted is not None]
-    return TokenRules(limit=min([limit, *cut]), cut=bool(cut), pad_to=length, pool_padding=settings.pool_padding)
+    windows = settings.long_texts == "windows"
+    shorter = [wanted for wanted in (settings.max_tokens, length) if wanted is not None]
+    return TokenRules(
+        limit=min([limit, *shorter]),
+        cut=bool(shorter) or windows,
+        pad_to=length,
+        pool_padding=settings.pool_padding,
+        truncate=settings.truncate,
+        windows=windows,
+        overlap=settings.window_overlap,
+    )
 
 
 def text_limit(config: Any, tokenizer: Any, family: Family | None) -> int:
@@ -163,6 +178,16 @@ def _readable(path: Path) -> Iterator[None]:
         raise SourceError(f"{path}: no model can be read from it ({reason}).") from error
 
 
+def _read_folder(path: Path) -> tuple[str, Any, Any]:
+    """The Hugging Face folder of a model, its configuration and its tokenizer."""
+    with quiet_transformers(), _readable(path):
+        folder = str(_folder(path))
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        _ = config.num_hidden_layers  # a folder without it is no language model's
+    return folder, config, tokenizer
+
+
 def _folder(path: Path) -> Path:
     """The Hugging Face folder to load from."""
     if path.suffix == ".gguf":
@@ -177,10 +202,10 @@ def _folder(path: Path) -> Path:
     return converted(files[0])
 
 
-def _set_labels(config: Any, labels: list[str]) -> None:
+def _set_labels(config: Any, labels: list[str], *, multi: bool) -> None:
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
-    config.problem_type = "single_label_classification"
+    config.problem_type = "multi_label_classification" if multi else "single_label_classification"
 
 
 def _set_dropout(config: Any, dropout: float) -> None:

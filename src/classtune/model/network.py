@@ -24,12 +24,15 @@ SPLIT_TOLERANCE = 1e-4
 
 
 class Trunk(nn.Module):
-    """Embeddings and frozen blocks below ``stop``: token ids → activations [texts, tokens, width]."""
+    """Embeddings and frozen blocks below ``stop``: token ids → activations [texts, tokens, width].
 
-    def __init__(self, network: Network, stop: int) -> None:
+    start: leave out the embeddings and the blocks below it; the trunk then takes activations.
+    """
+
+    def __init__(self, network: Network, stop: int, *, start: int | None = None) -> None:
         super().__init__()
         assert network.family is not None
-        self.base = part(network.base, network.family, None, stop, norm=False)
+        self.base = part(network.base, network.family, start, stop, norm=False)
         kernels.accelerate(self.base, frozen=True)
         self.eval()
 
@@ -167,7 +170,7 @@ class Network:
         """Whether `transformers.pipeline` would give the same scores (rule 3)."""
         causal = self.family is None or not self.family.causal or getattr(self.base.config, "is_causal", True)
         rules = self.encoder.rules
-        plain = not rules.pool_padding and not (rules.pad_to and self.encoder.needs_mask)
+        plain = not rules.pool_padding and not rules.windows and not (rules.pad_to and self.encoder.needs_mask)
         return self.own_head is None and causal and plain
 
     def to(self, device: torch.device | str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,27 +12,34 @@ from numpy.typing import NDArray
 
 from classtune.bundle import Bundle, check_golden, load_bundle
 from classtune.config import Progress
+from classtune.judging.decisions import Decisions
 from classtune.model.network import Network
-from classtune.model.tokens import length_sorted_batches
+from classtune.model.tokens import length_sorted_batches, pool_pieces
 
 # Texts that are tokenised and sorted together: bounds memory for any number of texts.
 _CHUNK = 8192
 
+Ranked = list[dict[str, Any]]
+
 
 class Predictor:
-    """Scores texts. ``network`` must not be trained any further while the predictor is used."""
+    """Scores texts. ``network`` must not be trained any further while the predictor is used.
 
-    def __init__(self, network: Network, labels: list[str]) -> None:
+    decisions: what makes probabilities of logits and answers of probabilities.
+    """
+
+    def __init__(self, network: Network, labels: list[str], decisions: Decisions) -> None:
         self.network = network
         self.labels = labels
+        self.decisions = decisions
         self.encoder = network.encoder
         self._whole = network.tail(None, frozen=True).eval()
 
     @torch.inference_mode()
-    def probabilities(
+    def logits(
         self, texts: Sequence[str], *, places: Sequence[str] | None = None, progress: Progress | None = None
     ) -> NDArray[np.float64]:
-        """Probabilities [texts, labels], in the order of ``labels``; equal texts are run once.
+        """Logits [texts, labels], in the order of ``labels``; equal texts are run once.
 
         places: what error messages call each text. Raises DataError for texts that are empty or too long.
         """
@@ -39,37 +47,65 @@ class Predictor:
         of_row = np.array([distinct.setdefault(text, len(distinct)) for text in texts], dtype=np.int64)
         first = {text: row for row, text in reversed(list(enumerate(texts)))}
         unique = list(distinct)
-        scores = np.zeros((len(unique), len(self.labels)))
+        result = np.zeros((len(unique), len(self.labels)))
         for start in range(0, len(unique), _CHUNK):
             chunk = unique[start : start + _CHUNK]
             where = [places[first[text]] if places else f"text {first[text] + 1}" for text in chunk]
-            ids = self.encoder.encode(chunk, where)
+            pieces = self.encoder.pieces(chunk, where)
+            logits = torch.zeros(len(pieces.ids), len(self.labels), dtype=torch.float64)
             done = 0
-            for rows in length_sorted_batches([len(item) for item in ids]):
-                batch = self.encoder.batch([ids[row] for row in rows]).to(self.network.device)
-                logits = self._whole(batch).double()
-                scores[start + rows] = torch.softmax(logits, dim=1).cpu().numpy()
+            for rows in length_sorted_batches([len(item) for item in pieces.ids]):
+                batch = self.encoder.batch([pieces.ids[row] for row in rows]).to(self.network.device)
+                logits[torch.from_numpy(rows)] = self._whole(batch).double().cpu()
                 done += len(rows)
                 if progress:
-                    progress("predict", start + done, len(unique))
-        result: NDArray[np.float64] = scores[of_row]
-        return result
+                    progress("predict", start + done * len(chunk) // len(pieces.ids), len(unique))
+            result[start : start + len(chunk)] = pool_pieces(logits, pieces.of_text, len(chunk)).numpy()
+        found: NDArray[np.float64] = result[of_row]
+        return found
 
-    def predict(self, texts: Sequence[str]) -> list[list[dict[str, str | float]]]:
-        """Hugging Face's form: for each text its labels with scores, highest first."""
-        return [self.ranked(row) for row in self.probabilities(texts)]
+    def probabilities(
+        self, texts: Sequence[str], *, places: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities [texts, labels], calibrated; see `logits`."""
+        return self.decisions.probabilities(self.logits(texts, places=places, progress=progress))
 
-    def ranked(self, row: NDArray[np.float64]) -> list[dict[str, str | float]]:
-        """One text's probabilities as label and score, highest first."""
-        order = np.argsort(-row, kind="stable")
-        return [{"label": self.labels[index], "score": float(row[index])} for index in order]
+    def predict(self, texts: Sequence[str]) -> list[Ranked]:
+        """Hugging Face's form: for each text its labels with scores, highest first; see `ranked`."""
+        return self.ranked(self.probabilities(texts))
+
+    def ranked(self, probabilities: NDArray[np.float64]) -> list[Ranked]:
+        """Probabilities [texts, labels] as label and score, highest first.
+
+        Where the answer is not simply the first label (several labels a text, thresholds, answers that are withheld),
+        each entry says in ``answer`` whether its label is given.
+        """
+        decisions = self.decisions
+        plain = not (decisions.multi or decisions.thresholds or decisions.abstention)
+        given = None if plain else decisions.answers(probabilities)
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        return [
+            [
+                {"label": self.labels[index], "score": float(probabilities[row, index])}
+                | ({} if given is None else {"answer": bool(given[row, index])})
+                for index in ranks
+            ]
+            for row, ranks in enumerate(order)
+        ]
 
 
 def load_predictor(folder: Path, *, device: str = "cpu", verify: bool = True) -> tuple[Predictor, Bundle]:
     """Load a bundle and prove on its golden texts that it scores as it did. Raises BundleError."""
     bundle = load_bundle(folder, device=device, verify=verify)
-    predictor = Predictor(bundle.network, bundle.labels)
+    predictor = Predictor(bundle.network, bundle.labels, bundle.decisions)
     golden = [entry["text"] for entry in bundle.record.get("golden", [])]
     if golden and verify:
         check_golden(bundle, predictor.probabilities(golden).tolist())
     return predictor, bundle
+
+
+def answer_of(ranked: Ranked) -> list[str]:
+    """The labels that a text is given: one, or several, or none where the classifier withholds its answer."""
+    if ranked and "answer" in ranked[0]:
+        return [entry["label"] for entry in ranked if entry["answer"]]
+    return [entry["label"] for entry in ranked[:1]]

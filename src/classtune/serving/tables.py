@@ -5,54 +5,131 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from classtune.bundle import Bundle, read_validation
 from classtune.config import Progress
 from classtune.data.tables import Table
 from classtune.errors import BundleError, DataError, SettingsError, did_you_mean
-from classtune.judging.metrics import judge
-from classtune.serving.predictor import load_predictor
+from classtune.judging.answers import judge_answers
+from classtune.judging.decisions import Decisions, Wishes, decide
+from classtune.judging.prior import estimate_prior
+from classtune.serving.predictor import Ranked, answer_of, load_predictor
 
-Predictions = list[list[dict[str, str | float]]]
+Notify = Callable[[str], None]
 
 
-def evaluate_bundle(folder: Path, table: Table, *, progress: Progress) -> dict[str, Any]:
-    """Judge a bundle on a labelled table. Raises DataError for labels that the bundle does not have."""
-    assert table.labels is not None
+def evaluate_bundle(
+    folder: Path, table: Table, wishes: Mapping[str, Any], *, notify: Notify, progress: Progress
+) -> dict[str, Any]:
+    """Judge a bundle on a labelled table. wishes: see `adjusted`. Raises DataError for labels that it does not have."""
     predictor, bundle = load_predictor(folder)
-    problems = [
-        f"{place}: the label {label!r} is not one of the bundle's. {did_you_mean(label, bundle.labels)}"
-        for place, label in zip(table.places, table.labels, strict=True)
-        if label not in bundle.labels
-    ]
-    if problems:
-        raise DataError(problems)
-    truth = np.array([bundle.labels.index(label) for label in table.labels], dtype=np.int64)
-    scores = predictor.probabilities(table.texts, places=table.places, progress=progress)
+    truth = truth_of(table, bundle.labels, multi=bundle.decisions.multi)
+    logits = predictor.logits(table.texts, places=table.places, progress=progress)
+    decisions = adjusted(bundle, wishes, logits, notify)
+    scores = decisions.probabilities(logits)
     return {
         "bundle": str(folder),
         "data": {"name": table.name, "rows": len(truth)},
-        "test": judge(scores, truth, bundle.labels),
+        "test": judge_answers(decisions, scores, truth),
+        "decisions": decisions.record(),
     }
 
 
-def predict_table(folder: Path, table: Table, output: Path | None = None, *, progress: Progress) -> Predictions:
+def predict_table(
+    folder: Path,
+    table: Table,
+    wishes: Mapping[str, Any],
+    output: Path | None = None,
+    *,
+    notify: Notify,
+    progress: Progress,
+) -> list[Ranked]:
     """Label and score of each text, highest first; written to ``output`` too, where there is one.
 
+    wishes: see `adjusted`.
     Raises BundleError for the bundle or a file that cannot be written, DataError for texts that it cannot take.
     """
     if output is not None:
         _check_output(output)
-    predictor, _ = load_predictor(folder)
-    scores = predictor.probabilities(table.texts, places=table.places, progress=progress)
-    predictions = [predictor.ranked(row) for row in scores]
+    predictor, bundle = load_predictor(folder)
+    logits = predictor.logits(table.texts, places=table.places, progress=progress)
+    predictor.decisions = adjusted(bundle, wishes, logits, notify)
+    predictions = predictor.ranked(predictor.decisions.probabilities(logits))
     if output is not None:
-        write_predictions(output, table.texts, predictions)
+        write_predictions(output, table.texts, predictions, bundle.labels)
     return predictions
+
+
+def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float64], notify: Notify) -> Decisions:
+    """The bundle's decisions, or, where something else is wished for, new ones from its validation rows.
+
+    wishes: fields of `Wishes` that are told now; the bundle's own settings stand for the others. A ``deploy_prior`` of
+    "estimate" is estimated from ``logits``, those of the texts at hand.
+    Raises SettingsError for wishes that cannot be met, BundleError for a bundle without validation rows.
+    """
+    if not wishes:
+        return bundle.decisions
+    settings = bundle.record["settings"]
+    told = {field.name: settings.get(field.name, field.default) for field in fields(Wishes) if field.name in settings}
+    told |= dict(wishes)
+    estimate = told.get("deploy_prior") == "estimate"
+    if estimate:
+        told["deploy_prior"] = None
+    told["calibration"] = bundle.decisions.calibration.method
+    validation, truth = read_validation(bundle.folder)
+    prior = bundle.decisions.prior
+    if prior is None:
+        raise BundleError(f"{bundle.folder}: the shares of its labels in training are unknown. Train it again.")
+    trained_prior = np.array(prior.trained)
+
+    def decided(deploy_prior: Mapping[str, float] | None) -> Decisions:
+        return decide(
+            validation,
+            truth,
+            bundle.labels,
+            Wishes(**{**told, "deploy_prior": deploy_prior}),
+            trained_prior=trained_prior,
+            multi=bundle.decisions.multi,
+            seed=settings["seed"],
+            networks=bundle.record["networks"],
+        )
+
+    decisions = decided(told["deploy_prior"])
+    if estimate:
+        found = estimate_prior(decisions.probabilities(logits), trained_prior, multi=decisions.multi)
+        shares = dict(zip(bundle.labels, found.prior.tolist(), strict=True))
+        notify("estimated shares: " + ", ".join(f"{label} {100 * share:.1f} %" for label, share in shares.items()))
+        for note in found.notes:
+            notify(note)
+        decisions = decided(shares)
+    for note in decisions.notes:
+        notify(note)
+    return decisions
+
+
+def truth_of(table: Table, labels: Sequence[str], *, multi: bool) -> NDArray[Any]:
+    """Class numbers [rows], or with ``multi`` a matrix [rows, labels]. Raises DataError for unknown labels."""
+    sets = table.label_sets if multi else [(label,) for label in table.labels or []]
+    if sets is None:
+        raise DataError(f"{table.name}: one label a text, and the bundle gives several. Pass --label-separator.")
+    problems = [
+        f"{place}: the label {label!r} is not one of the bundle's. {did_you_mean(label, labels)}"
+        for place, row in zip(table.places, sets, strict=True)
+        for label in row
+        if label not in labels
+    ]
+    if problems:
+        raise DataError(problems)
+    if multi:
+        return np.array([[label in row for label in labels] for row in sets], dtype=bool)
+    return np.array([labels.index(row[0]) for row in sets], dtype=np.int64)
 
 
 def _check_output(path: Path) -> None:
@@ -63,10 +140,12 @@ def _check_output(path: Path) -> None:
         raise BundleError(f"-o {path}: there is no folder {path.parent}. Make it, or name another place.")
 
 
-def write_predictions(path: Path, texts: Sequence[str], predictions: Predictions) -> None:
-    """A ``.csv`` (text, label, score, then a column a label) or ``.jsonl`` file, put in place when it is whole."""
+def write_predictions(path: Path, texts: Sequence[str], predictions: Sequence[Ranked], labels: Sequence[str]) -> None:
+    """A ``.csv`` (text, label, score, then a column a label) or ``.jsonl`` file, put in place when it is whole.
+
+    label: the answer; several are parted by ", ", and it is empty where the answer is withheld.
+    """
     scratch = path.with_name(f".{path.name}.part")
-    labels = sorted(str(entry["label"]) for entry in predictions[0]) if predictions else []
     try:
         with scratch.open("w", encoding="utf-8", newline="") as file:
             if path.suffix == ".csv":
@@ -74,11 +153,12 @@ def write_predictions(path: Path, texts: Sequence[str], predictions: Predictions
                 writer.writerow(["text", "label", "score", *(f"score:{label}" for label in labels)])
             for text, ranked in zip(texts, predictions, strict=True):
                 scores = {entry["label"]: entry["score"] for entry in ranked}
-                best = ranked[0]
+                answer = answer_of(ranked)
+                score = scores[answer[0]] if answer else ranked[0]["score"]
                 if path.suffix == ".csv":
-                    writer.writerow([text, best["label"], best["score"], *(scores[label] for label in labels)])
+                    writer.writerow([text, ", ".join(answer), score, *(scores[label] for label in labels)])
                 else:
-                    line = {"text": text, "label": best["label"], "score": best["score"], "scores": scores}
+                    line = {"text": text, "label": ", ".join(answer), "score": score, "scores": scores}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
         os.replace(scratch, path)
     except OSError as error:

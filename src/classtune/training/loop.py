@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from classtune.config import Progress, Settings
 from classtune.errors import ClasstuneError
 from classtune.model.tokens import Batch, length_sorted_batches
 from classtune.training.checkpoint import Checkpoint
+from classtune.training.loss import accuracy, class_weights, classification_loss
 from classtune.training.optimizer import build_optimizer, learning_rate
 
 Rows = NDArray[np.int64]
@@ -29,10 +29,13 @@ _SORTED_TOGETHER = 50
 
 @dataclass
 class Examples:
-    """What a network is trained on: ``batch(rows)`` is its input, ``truth`` and ``lengths`` its classes and tokens."""
+    """What a network is trained on: ``batch(rows)`` is its input, ``lengths`` its tokens [rows].
+
+    truth: class numbers, int64 [rows], or, where a text may have several labels, a bool matrix [rows, labels].
+    """
 
     batch: Callable[[Rows], Batch]
-    truth: NDArray[np.int64]
+    truth: NDArray[Any]
     lengths: NDArray[np.int64]
 
 
@@ -41,7 +44,8 @@ class History:
     """How a training went.
 
     points: one entry an evaluation: epoch (may be a fraction), step, examples seen, losses and accuracies (None where
-        not asked for). best_epoch, best_loss: the lowest validation loss; without validation rows the last epoch.
+        not asked for). With several labels a text, accuracy is the share of texts with every label right at 0.5.
+    best_epoch, best_loss: the lowest validation loss; without validation rows the last epoch.
     """
 
     points: list[dict[str, Any]] = field(default_factory=list)
@@ -67,8 +71,10 @@ def fit(
     """
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
     optimizer = build_optimizer(trained.values(), settings)
-    weights = class_weights(examples.truth[train], int(examples.truth.max()) + 1, settings)
-    judge = partial(_judge, network, examples, weights)
+    classes = examples.truth.shape[1] if examples.truth.ndim == 2 else int(examples.truth.max()) + 1
+    weights = class_weights(examples.truth[train], classes, settings)
+    loss_of = partial(classification_loss, weights=weights, settings=settings)
+    judge = partial(_judge, network, examples, loss_of)
     examples_per_epoch = len(train) - len(train) % settings.batch_size if settings.drop_last else len(train)
     per_epoch = math.ceil(examples_per_epoch / settings.batch_size)
     if per_epoch == 0:
@@ -91,7 +97,8 @@ def fit(
         loss_sum, seen = 0.0, 0
         network.train()
         for index, rows in enumerate(batches):
-            loss = _loss(network, examples, weights, rows)
+            logits = network(examples.batch(rows))
+            loss = loss_of(logits, torch.from_numpy(examples.truth[rows]).to(logits.device))
             # The last group of an epoch may hold fewer batches than the others.
             group = min(settings.accumulate, per_epoch - index // settings.accumulate * settings.accumulate)
             (loss / group).backward()  # type: ignore[no-untyped-call]
@@ -166,28 +173,14 @@ def shuffled_batches(lengths: NDArray[np.int64], rows: Rows, settings: Settings,
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
-def class_weights(truth: NDArray[np.int64], classes: int, settings: Settings) -> Tensor | None:
-    """``balanced``: rows / (classes met x rows of the class), as scikit-learn weighs them; None for equal weights."""
-    if settings.class_weights == "none":
-        return None
-    counts = np.bincount(truth, minlength=classes)
-    return torch.tensor(len(truth) / (np.count_nonzero(counts) * np.maximum(counts, 1)), dtype=torch.float32)
-
-
-def _loss(network: nn.Module, examples: Examples, weights: Tensor | None, rows: Rows) -> Tensor:
-    logits = network(examples.batch(rows))
-    truth = torch.from_numpy(examples.truth[rows]).to(logits.device)
-    return F.cross_entropy(logits.float(), truth, None if weights is None else weights.to(logits.device))
-
-
 def _judge(
-    network: nn.Module, examples: Examples, weights: Tensor | None, rows: Rows
+    network: nn.Module, examples: Examples, loss_of: Callable[[Tensor, Tensor], Tensor], rows: Rows
 ) -> tuple[float | None, float | None]:
     """Loss and accuracy of some rows; None for none."""
     if len(rows) == 0:
         return None, None
     logits, truth = logits_of(network, examples, rows), torch.from_numpy(examples.truth[rows])
-    return float(F.cross_entropy(logits, truth, weights)), float((logits.argmax(1) == truth).float().mean())
+    return float(loss_of(logits, truth)), accuracy(logits, truth)
 
 
 def _within_epoch(judge: Judge, train: Rows, validation: Rows, settings: Settings) -> dict[str, float | None]:

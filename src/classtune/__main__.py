@@ -1,0 +1,5 @@
+"""``python -m classtune``."""
+
+from classtune.cli import main
+
+main()

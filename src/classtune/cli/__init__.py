@@ -1,0 +1,40 @@
+"""The command line: parse, call, print. Exit codes: 0 done, 1 failed, 2 wrong usage, settings or data."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from classtune.cli.learn import compare, demo, train
+from classtune.cli.tables import audit, datasets, models
+from classtune.cli.use import evaluate, explain, info, predict
+from classtune.errors import ClasstuneError
+
+app = typer.Typer(
+    help="Turn a pretrained language model into a text classifier you can trust.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (demo, audit, train, compare, evaluate, predict, explain, info, models, datasets):
+    app.command()(command)
+
+
+def main() -> None:
+    """The `classtune` command."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        app()
+    except ClasstuneError as error:
+        print(f"classtune: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == 130:  # typer's code for Ctrl-C
+            sys.exit("classtune: stopped.")
+        raise
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,167 @@
+"""Commands that learn from a table: demo, train, compare."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from classtune.cli import options
+from classtune.cli.inputs import open_table, print_json
+from classtune.cli.options import AsJson, Data, Quiet, Told, takes
+from classtune.data.columns import TableFormat
+from classtune.errors import BundleError
+
+if TYPE_CHECKING:
+    from classtune.config import Settings
+    from classtune.data.tables import Table
+    from classtune.screen import Screen
+    from classtune.workflow import Trained
+
+DEMO_TEXTS = [
+    "WINNER! You have been chosen for a 900 pound prize. Call 09061701461 from a landline to claim it today.",
+    "I'm running ten minutes late, please start without me and save me a seat",
+]
+
+
+def demo(
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where it goes.")] = Path("demo"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch model and messages, train a spam filter, write its report, classify two sample messages."""
+    from classtune import screen
+
+    with screen.Screen(quiet=quiet) as view:
+        rows = _Rows("sms-spam", TableFormat(), Told(None, {}), view)
+        trained = _train(rows, output, view, force=True, resume=False)
+    predictions = trained.predictor.predict(DEMO_TEXTS)
+    if as_json:
+        return print_json({**trained.result, "samples": predictions})
+    screen.show_training(trained.result)
+    screen.say()
+    return screen.show_predictions(DEMO_TEXTS, predictions)
+
+
+@takes(format=options.ROWS, told=options.SETTINGS, wishes=options.WISHES)
+def train(
+    data: Data,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Where the bundle goes; unset: DATA-classifier."),
+    ] = None,
+    validation: options.Validation = None,
+    test: options.Test = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the bundle that stands in DIR.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    format: TableFormat,
+    told: Told,
+    wishes: dict[str, Any],
+) -> None:
+    """Train a classifier on a table of labelled texts and write it as a bundle."""
+    from classtune import screen
+
+    target = output or Path(f"{Path(data).stem if data != '-' else 'stdin'}-classifier")
+    with screen.Screen(quiet=quiet) as view:
+        rows = _Rows(data, format, Told(told.recipe, {**told.values, **wishes}), view, validation, test)
+        trained = _train(rows, target, view, force=force, resume=resume)
+    return print_json(trained.result) if as_json else screen.show_training(trained.result)
+
+
+@takes(format=options.ROWS, told=options.SETTINGS)
+def compare(
+    data: Data,
+    *,
+    validation: options.Validation = None,
+    test: options.Test = None,
+    full: Annotated[bool, typer.Option("--full", help="Also fine-tune every block; takes minutes to hours.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Where the picture of accuracy over cost goes.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Where the ladder goes as a page.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    format: TableFormat,
+    told: Told,
+) -> None:
+    """The whole ladder side by side, from the majority class to fine-tuning, and which rung to take."""
+    from classtune import screen
+
+    with screen.Screen(quiet=quiet) as view:
+        rows = _Rows(data, format, told, view, validation, test)
+        view.note("loading torch and transformers")
+        from classtune import workflow
+
+        ladder = workflow.compare(
+            rows.table,
+            rows.settings,
+            validation=rows.validation,
+            test=rows.test,
+            full=full,
+            notify=view.note,
+            progress=view.progress,
+        )
+        if report is not None:
+            workflow.write_comparison(report, ladder)
+            view.note(f"report: {report}")
+        if picture is not None:
+            workflow.write_picture(picture, ladder)
+            view.note(f"picture: {picture}")
+    return print_json(ladder) if as_json else screen.show_ladder(ladder)
+
+
+class _Rows:
+    """The tables of a run, read, and its settings."""
+
+    def __init__(
+        self,
+        data: str,
+        format: TableFormat,
+        told: Told,
+        view: Screen,
+        validation: str | None = None,
+        test: str | None = None,
+    ) -> None:
+        from classtune.config import resolve
+
+        values = dict(told.values)
+        if format.quoting is not None:
+            values["quoting"] = format.quoting
+        self.settings: Settings = resolve(told.recipe, values)
+        group = self.settings.split_by if self.settings.split_by not in ("exact", "near") else None
+        format = replace(format, quoting=self.settings.quoting, group=group)
+        self.table: Table = open_table(data, format, view)
+        self.validation = open_table(validation, format, view) if validation else None
+        self.test = open_table(test, format, view) if test else None
+
+
+def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool) -> Trained:
+    view.note("loading torch and transformers")
+    from classtune import workflow
+    from classtune.bundle import check_target
+
+    check_target(output, force=force)
+    run_folder = Path(f"{output}.run")
+    trained = workflow.train(
+        rows.table,
+        rows.settings,
+        validation=rows.validation,
+        test=rows.test,
+        run_folder=run_folder,
+        resume=resume,
+        notify=view.note,
+        progress=view.progress,
+    )
+    try:
+        trained.save(output)
+    except BundleError as error:
+        kept = f"The training is kept in {run_folder}: mend that and give the same command with --resume."
+        raise BundleError([*error.problems, kept]) from error
+    workflow.discard_run(run_folder)
+    return trained

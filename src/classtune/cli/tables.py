@@ -1,0 +1,79 @@
+"""Commands that look at data and models: audit, models, datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from classtune.cli import options
+from classtune.cli.inputs import open_table, print_json
+from classtune.cli.options import AsJson, Data, Quiet, takes
+from classtune.data.columns import TableFormat
+
+
+@takes(format=options.ROWS)
+def audit(
+    data: Data,
+    *,
+    validation: options.Validation = None,
+    test: options.Test = None,
+    model: options.Model = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write a mended table (.csv or .jsonl) and what was done to it.")
+    ] = None,
+    label_errors: Annotated[
+        bool, typer.Option("--label-errors", help="Also look for wrong labels, with the model's help; takes a minute.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    format: TableFormat,
+) -> None:
+    """What is wrong with a table of labelled texts, and what to do about it."""
+    from dataclasses import replace
+
+    from classtune import screen
+    from classtune.workflow.auditing import audit_table, write_fixed
+
+    format = replace(format, lenient=True)
+    with screen.Screen(quiet=quiet) as view:
+        table = open_table(data, format, view)
+        parts = {
+            name: open_table(given, format, view)
+            for name, given in (("validation", validation), ("test", test))
+            if given is not None
+        }
+        document = audit_table(
+            table, parts, model=model, label_errors=label_errors, notify=view.note, progress=view.progress
+        )
+        if fix is not None:
+            document["fixed"] = write_fixed(fix, table)
+    return print_json(document) if as_json else screen.show_audit(document)
+
+
+def models(as_json: AsJson = False) -> None:
+    """Models known by name; any Hub id or folder works as well."""
+    from classtune import screen
+    from classtune.sources import MODELS
+
+    rows = [
+        {"name": m.name, "parameters": m.parameters, "licence": m.licence, "description": m.description}
+        for m in MODELS.values()
+    ]
+    if as_json:
+        return print_json(rows)
+    return screen.show(
+        [[f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()] for row in rows], list(rows[0])
+    )
+
+
+def datasets(as_json: AsJson = False) -> None:
+    """Data sets known by name; any table works as well."""
+    from classtune import screen
+    from classtune.sources import DATASETS
+
+    rows = [{"name": d.name, "licence": d.licence, "description": d.description} for d in DATASETS.values()]
+    if as_json:
+        return print_json(rows)
+    return screen.show([list(row.values()) for row in rows], list(rows[0]))

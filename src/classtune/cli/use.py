@@ -1,0 +1,95 @@
+"""Commands that use a bundle: evaluate, predict, explain, info."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from classtune.cli import options
+from classtune.cli.inputs import is_table, open_table, print_json
+from classtune.cli.options import AsJson, BundleFolder, Data, Quiet, takes
+from classtune.data.columns import TableFormat
+
+
+@takes(format=options.ROWS, wishes=options.USED_WISHES)
+def evaluate(
+    folder: BundleFolder,
+    data: Data,
+    *,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    format: TableFormat,
+    wishes: dict[str, Any],
+) -> None:
+    """Judge a bundle on labelled rows."""
+    from classtune import screen
+    from classtune.serving.tables import evaluate_bundle
+
+    with screen.Screen(quiet=quiet) as view:
+        table = open_table(data, format, view)
+        result = evaluate_bundle(folder, table, wishes, notify=view.note, progress=view.progress)
+    if as_json:
+        return print_json(result)
+    return screen.show_scores({f"{folder} on {table.name}, {result['test']['rows']:,} rows": result["test"]})
+
+
+@takes(format=options.TEXTS, wishes=options.USED_WISHES)
+def predict(
+    folder: BundleFolder,
+    texts: Annotated[
+        list[str], typer.Argument(metavar="TEXT…|FILE", help="Texts, or one table; - reads standard input.")
+    ],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUT", help="Write a .csv or .jsonl file.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    format: TableFormat,
+    wishes: dict[str, Any],
+) -> None:
+    """Give each text its label and score."""
+    from classtune import screen
+    from classtune.data.tables import table_from_rows
+    from classtune.serving.tables import predict_table
+
+    with screen.Screen(quiet=quiet) as view:
+        if len(texts) == 1 and is_table(texts[0]):
+            table = open_table(texts[0], format, view, labelled=False)
+        else:
+            table = table_from_rows(texts, name="the command's texts,")
+        predictions = predict_table(folder, table, wishes, output, notify=view.note, progress=view.progress)
+        if output is not None:
+            view.note(f"{len(predictions):,} predictions written to {output}")
+    if as_json:
+        return print_json(predictions)
+    return None if output is not None else screen.show_predictions(table.texts, predictions)
+
+
+def explain(
+    folder: BundleFolder,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text whose label is to be explained.")],
+    *,
+    label: Annotated[str | None, typer.Option(help="Explain this label's score; unset: the answer's.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the explanation as a page too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which words made the answer, and the training texts nearest to it."""
+    from classtune import screen
+    from classtune.serving.explaining import explain_text
+
+    explanation = explain_text(folder, text, label, html)
+    return print_json(explanation) if as_json else screen.show_explanation(explanation)
+
+
+def info(folder: BundleFolder, as_json: AsJson = False) -> None:
+    """What a bundle is: labels, depth, settings, test figures. Its files are verified."""
+    from classtune import screen
+    from classtune.serving.predictor import load_predictor
+
+    _, bundle = load_predictor(folder)
+    if as_json:
+        return print_json(bundle.record)
+    return screen.show_bundle(str(folder), bundle.record)

@@ -1,0 +1,76 @@
+"""One cell of a table: as text, as a set of labels, or as yes or no. Knows nothing of columns and files."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+import numpy as np
+
+YES = frozenset(["1", "1.0", "true", "yes", "x"])
+NO = frozenset(["0", "0.0", "false", "no", ""])
+LabelSet = tuple[str, ...]  # sorted, each label once; () for none
+
+
+def as_text(cell: object) -> str:
+    """A cell as a file would show it, "" for a missing one. Raises ValueError that says what is wrong."""
+    if isinstance(cell, np.generic):
+        cell = cell.item()
+    if isinstance(cell, str):
+        try:
+            cell.encode()
+        except UnicodeEncodeError as error:
+            code = f"U+{ord(cell[error.start]):04X}"
+            raise ValueError(
+                f"holds half a character (surrogate {code}), which no file can store. Write it whole"
+            ) from None
+        return cell
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, int | float | decimal.Decimal | datetime.date | datetime.time):
+        return str(cell)
+    raise ValueError(f"is of type {type(cell).__name__}. Give text")
+
+
+def holds_several(cell: object) -> TypeGuard[Any]:
+    """Whether the cell is a list, tuple, set or array: of JSON, Parquet or Python."""
+    return isinstance(cell, list | tuple | set | frozenset | np.ndarray)
+
+
+def is_matrix(cells: Sequence[object]) -> bool:
+    """Whether all cells are lists of 0 and 1 of one length, 2 or more: a matrix, or lists of labels of such names."""
+    several = [cell for cell in cells if holds_several(cell)]
+    lengths = {len(cell) for cell in several}
+    if len(several) < len(cells) or len(lengths) != 1 or max(lengths) < 2:
+        return False
+    return all(str(item) in ("0", "1") for cell in several for item in cell)
+
+
+def as_labels(cell: object, separator: str | None = None) -> LabelSet:
+    """The labels in a cell: a list of them, or text cut at ``separator``. Spaces round a label are no part of it.
+
+    Raises ValueError that says what is wrong.
+    """
+    if holds_several(cell):
+        names = [as_text(item) for item in cell]
+    else:
+        text = as_text(cell)
+        names = [text] if separator is None else text.split(separator)
+    return tuple(sorted({name.strip() for name in names} - {""}))
+
+
+def as_flag(cell: object) -> bool:
+    """Whether the label of a column holds for a row: 1/0, true/false, yes/no or x/nothing, in any case.
+
+    Raises ValueError for anything else.
+    """
+    text = as_text(cell)
+    flag = text.strip().casefold()
+    if flag not in YES | NO:
+        raise ValueError(f"is {text!r}. Write 1 or 0, true or false, yes or no, or x or nothing")
+    return flag in YES

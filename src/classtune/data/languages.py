@@ -1,0 +1,33 @@
+"""Which script a text is written in, from the names of its letters in Unicode. Knows single texts.
+
+Languages that share a script are not told apart: the identifiers in reach bring over 100 MB (lingua), a pickled model
+(langid and its heirs) or a model under a share-alike licence (fastText's), and all of them guess on short messages.
+"""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from collections import Counter
+
+_LEAST_LETTERS = 3  # fewer say nothing
+_ONE_SCRIPT = {"CJK": "Chinese or Japanese", "HIRAGANA": "Chinese or Japanese", "KATAKANA": "Chinese or Japanese"}
+
+
+def script(text: str) -> str | None:
+    """The script of most letters, such as ``Latin``, ``Cyrillic`` or ``Chinese or Japanese``; None under 3 letters."""
+    if text.isascii():
+        return "Latin" if sum(map(str.isalpha, text)) >= _LEAST_LETTERS else None
+    found = Counter(filter(None, map(_script_of, text)))
+    if found.total() < _LEAST_LETTERS:
+        return None
+    return found.most_common(1)[0][0]
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _script_of(character: str) -> str | None:
+    """The first word of a letter's name: ``CYRILLIC SMALL LETTER A``. Styled letters (𝓪, ａ) count for their script."""
+    if not character.isalpha():
+        return None
+    name = unicodedata.name(unicodedata.normalize("NFKC", character)[0], "").partition(" ")[0]
+    return _ONE_SCRIPT.get(name, name.capitalize()) or None

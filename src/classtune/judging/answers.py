@@ -1,0 +1,39 @@
+"""Figures of the answers that a classifier gives, whatever decides them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from classtune.judging.decisions import Decisions, Truth
+from classtune.judging.metrics import judge
+from classtune.judging.multilabel import judge_multilabel
+
+Floats = npt.NDArray[np.float64]
+_OF_ANSWERED = ("answered", "error_of_answered", "error_of_answered_ci95")
+
+
+def judge_answers(decisions: Decisions, probabilities: Floats, truth: Truth) -> dict[str, Any]:
+    """`judge`, or for several labels a text `judge_multilabel`, of the answers that ``decisions`` make.
+
+    Where answers are withheld, the figures are of every row as if it were answered, so that they compare with those of
+    other classifiers; the share that is answered and its error stand beside them.
+    """
+    answering = replace(decisions, abstention=None)
+    if decisions.multi:
+        return judge_multilabel(probabilities, truth, decisions.labels, answers=answering.answers(probabilities))
+    judged = judge(probabilities, truth, decisions.labels, answers=answering.choices(probabilities))
+    if decisions.abstention is None:
+        return judged
+    given = judge(probabilities, truth, decisions.labels, answers=decisions.choices(probabilities))
+    return judged | {key: given[key] for key in _OF_ANSWERED if key in given}
+
+
+def right_rows(decisions: Decisions, probabilities: Floats, truth: Truth) -> npt.NDArray[np.bool_]:
+    """Whether each row (n,) would be answered rightly: with its label, or with all of its labels and no other."""
+    answers = replace(decisions, abstention=None).answers(probabilities)
+    right = (answers == truth).all(1) if decisions.multi else answers[np.arange(len(truth)), truth]
+    return np.asarray(right, dtype=np.bool_)

@@ -1,0 +1,112 @@
+"""`classtune audit`: findings as JSON and on the screen, a mended table, leaks, wrong labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from small import LIMIT, Run, rows, write_csv
+
+pytest_plugins = ["bundle_fixtures"]
+
+# Told apart by more than a number, so that they are no near copies.
+WORDS = ["garden", "violin", "bridge", "winter", "market", "harbour", "teacher", "window", "planet", "kitchen"]
+
+
+def varied(count: int) -> list[tuple[str, str]]:
+    kinds = (("win a {} prize, call about the {} now", "spam"), ("see you near the {} by the {}, mate", "ham"))
+    return [(kinds[i % 2][0].format(WORDS[i % 10], WORDS[(i // 10 + 3) % 10]), kinds[i % 2][1]) for i in range(count)]
+
+
+@pytest.fixture
+def dirty(tmp_path: Path) -> Path:
+    lines = [
+        *varied(40),
+        ("cafÃ© at noon &amp; later", "ham"),
+        ("", "ham"),
+        (varied(1)[0][0], "ham"),  # with another label
+        (varied(2)[1][0], "ham"),  # a copy
+        ("a prize of winter", "Spam"),
+    ]
+    return write_csv(tmp_path / "dirty.csv", lines)
+
+
+def test_the_document_names_every_fault_with_its_lines(dirty: Path, small_llama: Path, command: Run) -> None:
+    document = command("audit", dirty, "--model", small_llama, "--json").document
+    assert document["rows"] == 45
+    found = {finding["kind"]: finding for finding in document["findings"]}
+    lines = {kind: [example["line"] for example in finding["examples"]] for kind, finding in found.items()}
+    assert lines["empty-text"] == [43]
+    assert lines["mojibake"] == [42]
+    assert 46 in lines["label-spelling"]
+    assert found["exact-duplicates"]["count"] == 2
+    assert found["conflicting-labels"]["count"] >= 1
+    for finding in document["findings"]:
+        assert finding.keys() >= {"kind", "count", "share", "examples", "advice", "effect"}
+        assert all(example.keys() >= {"line", "text"} for example in finding["examples"])
+
+
+def test_texts_beyond_the_limit_of_the_model_are_counted(tmp_path: Path, small_llama: Path, command: Run) -> None:
+    data = write_csv(tmp_path / "long.csv", [*varied(40), ("word " * LIMIT, "ham")])
+    document = command("audit", data, "--model", small_llama, "--json").document
+    (finding,) = (finding for finding in document["findings"] if finding["kind"] == "too-long")
+    assert (finding["count"], finding["examples"][0]["line"]) == (1, 42)
+    assert document["lengths"]["tokens"]["max"] > LIMIT
+
+
+def test_the_screen_says_what_to_do(dirty: Path, small_llama: Path, command: Run) -> None:
+    ran = command("audit", dirty, "--model", small_llama, "-q")
+    assert (ran.code, ran.err) == (0, "")
+    assert "mojibake: 1 (2.2 %)" in ran.out
+    assert "What to do: " in ran.out
+    assert re.search("line 42.*: cafÃ© at noon", ran.out)
+
+
+def test_copies_across_given_files_are_found(tmp_path: Path, small_llama: Path, command: Run) -> None:
+    data, test = (write_csv(tmp_path / name, lines) for name, lines in (("a.csv", varied(40)), ("b.csv", varied(3))))
+    document = command("audit", data, "--test", test, "--model", small_llama, "--json").document
+    (leak,) = (finding for finding in document["findings"] if finding["kind"] == "leak")
+    assert (leak["count"], leak["detail"]["part"]) == (3, "test")
+
+
+def test_a_mended_table_is_clean_and_every_change_is_written_down(
+    dirty: Path, small_llama: Path, tmp_path: Path, command: Run
+) -> None:
+    fixed = command("audit", dirty, "--model", small_llama, "--fix", tmp_path / "clean.csv", "--json").document["fixed"]
+    with (tmp_path / "clean.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == fixed["rows"]
+    assert {"text": "café at noon & later", "label": "ham"} in lines
+    assert {line["label"] for line in lines} == {"ham", "spam"}
+    changes = [json.loads(line) for line in Path(fixed["changes"]).read_text(encoding="utf-8").splitlines()]
+    assert sum(fixed["done"].values()) == len(changes)
+    assert {42, 43, 46} <= {change["line"] for change in changes}
+    again = command("audit", tmp_path / "clean.csv", "--model", small_llama, "--json").document
+    kinds = {finding["kind"] for finding in again["findings"]}
+    assert not kinds & {"mojibake", "html-entities", "empty-text", "exact-duplicates", "conflicting-labels"}
+    refused = command("audit", dirty, "--model", small_llama, "--fix", tmp_path / "clean.xlsx")
+    assert (refused.code, "written as .csv or .jsonl" in refused.err) == (2, True)
+
+
+def test_wrong_labels_are_found(tmp_path: Path, small_bert: Path, command: Run) -> None:
+    pytest.importorskip("cleanlab", reason="label errors need the extra: pip install classtune[audit]")
+    lines = rows(120)
+    wrong = (11, 40, 77)
+    for row in wrong:
+        lines[row] = (lines[row][0], "ham" if lines[row][1] == "spam" else "spam")
+    data = write_csv(tmp_path / "rows.csv", lines)
+    document = command("audit", data, "--model", small_bert, "--label-errors", "--json").document
+    (finding,) = (finding for finding in document["findings"] if finding["kind"] == "label-errors")
+    assert {example["line"] for example in finding["examples"]} >= {row + 2 for row in wrong}
+
+
+def test_without_the_model_at_hand_lengths_are_not_checked_and_it_says_so(
+    dirty: Path, command: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CLASSTUNE_HOME", str(tmp_path / "nothing"))
+    ran = command("audit", dirty, "--json")
+    assert ran.document["rows"] == 45
+    assert "lengths in tokens are not checked" in ran.err

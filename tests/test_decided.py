@@ -1,0 +1,116 @@
+"""Wishes about answers, from the command line to the file: saved with the bundle, and applied wherever it answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small import QUICK, Run, one_thread, rows, train_small, write_csv
+
+from classtune import load
+
+pytest_plugins = ["bundle_fixtures"]
+
+NEW = ["win a prize, call now 77 today", "see you at 77 then, mate", "hello prize then"]
+MORE = {"validation": 0.3, "test": 0.3}
+
+
+@pytest.fixture(scope="module")
+def wide_bundle(small_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with enough validation rows to decide by."""
+    folder = tmp_path_factory.mktemp("wide") / "bundle"
+    train_small(small_llama, folder, **MORE)
+    return folder
+
+
+def test_calibration_is_saved_and_applied_alike_everywhere(wide_bundle: Path, command: Run) -> None:
+    record = json.loads((wide_bundle / "classtune.json").read_text(encoding="utf-8"))
+    assert record["decisions"]["calibration"]["rows"] == record["splits"]["validation"]
+    with one_thread():
+        python = load(wide_bundle).predict_proba(NEW)
+    for ranked, row in zip(command("predict", wide_bundle, *NEW, "--json").document, python, strict=True):
+        assert [entry["score"] for entry in ranked] == pytest.approx(sorted(row, reverse=True), abs=1e-9)
+        assert "answer" not in ranked[0]  # Hugging Face's form, where the answer is simply the first
+
+
+def test_other_shares_in_the_field_move_the_scores(wide_bundle: Path, command: Run) -> None:
+    def spam(*told: str) -> list[float]:
+        predictions = command("predict", wide_bundle, *NEW, *told, "--json").document
+        return [next(e["score"] for e in ranked if e["label"] == "spam") for ranked in predictions]
+
+    usual, rare = spam(), spam("--deploy-prior", "spam=0.01")
+    for before, after in zip(usual, rare, strict=True):
+        odds = before / (1 - before) * (0.01 / 0.99)  # it was trained on equal shares
+        assert after == pytest.approx(odds / (1 + odds), rel=1e-3)
+
+
+def test_shares_are_estimated_from_the_texts_at_hand(wide_bundle: Path, tmp_path: Path, command: Run) -> None:
+    texts = [(text, "") for text, label in rows(200) if label == "ham"] + [(rows(1)[0][0], "")]
+    data = write_csv(tmp_path / "new.csv", texts)
+    ran = command("predict", wide_bundle, data, "--text", "text", "--deploy-prior", "estimate", "--json")
+    assert len(ran.document) == len(texts)
+    (line,) = (line for line in ran.err.splitlines() if line.startswith("estimated shares:"))
+    ham = float(line.partition("ham ")[2].partition(" %")[0])
+    assert ham > 90
+
+
+def test_costs_move_the_answer_and_each_label_says_whether_it_is_given(wide_bundle: Path, command: Run) -> None:
+    dear = command("predict", wide_bundle, *NEW, "--cost", "spam:fn=1000000,fp=0.000001", "--json").document
+    assert [[e["label"] for e in ranked if e["answer"]] for ranked in dear] == [["spam"]] * 3
+    judged = command("predict", wide_bundle, *NEW, "--cost", "spam:fn=0.000001,fp=1000000", "--json").document
+    assert [[e["label"] for e in ranked if e["answer"]] for ranked in judged] == [["ham"]] * 3
+
+
+def test_a_promise_that_few_rows_cannot_show_is_refused_in_words(wide_bundle: Path, command: Run) -> None:
+    ran = command("predict", wide_bundle, NEW[0], "--max-error", "0.01", "--json")
+    assert "validation rows" in ran.err
+    assert [entry["answer"] for entry in ran.document[0]] == [True, False]  # no promise, so everything is answered
+
+
+def test_withheld_answers_are_saved_shown_and_written(
+    small_llama: Path, tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = rows(200)
+    # Labels that nothing tells: the classifier must be unsure of these texts.
+    lines += [(f"maybe {i}, who knows", ("spam", "ham")[i % 3 == 0]) for i in range(200)]
+    data = write_csv(tmp_path / "rows.csv", lines)
+    told = {**QUICK, "validation": 0.4, "test": 0.2, "max_error": 0.1, "epochs": 4}
+    flags = [item for key, value in told.items() for item in ("--set", f"{key}={value}")]
+    result = command("train", data, "-o", tmp_path / "bundle", "--model", small_llama, *flags, "--json").document
+    abstention = result["decisions"]["abstention"]
+    assert abstention["threshold"] > 0.5
+    assert 0 < result["test"]["answered"] < 1
+    assert result["test"]["error_of_answered"] < 1 - result["test"]["accuracy"]
+    assert result["test"]["rows"] == result["splits"]["test"]  # accuracy is of all rows, so that it can be compared
+    doubtful = "maybe 901, who knows"
+    ran = command("predict", tmp_path / "bundle", doubtful, NEW[0], "--json")
+    assert [any(entry["answer"] for entry in ranked) for ranked in ran.document] == [False, True]
+    assert "no answer (" in command("predict", tmp_path / "bundle", doubtful).out
+    texts = write_csv(tmp_path / "new.csv", [(doubtful, ""), (NEW[0], "")])
+    command("predict", tmp_path / "bundle", texts, "--text", "text", "-o", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        assert [line["label"] for line in csv.DictReader(file)] == ["", "spam"]
+    with one_thread():
+        answers: Any = load(tmp_path / "bundle").predict([doubtful, NEW[0]])
+    assert answers.tolist() == [None, "spam"]
+
+
+def test_wishes_that_cannot_be_read_are_told_at_once(wide_bundle: Path, command: Run) -> None:
+    ran = command("predict", wide_bundle, NEW[0], "--precision", "spam", "--recall", "spam=0.9", "--recall", "x=2")
+    assert ran.code == 2
+    assert "--precision 'spam': got no share. Write LABEL=SHARE, such as spam=0.134." in ran.err
+    ran = command("predict", wide_bundle, NEW[0], "--deploy-prior", "spma=0.1", "--cost", "fn=ten")
+    assert ran.code == 2
+    assert "Did you mean 'spam'?" in ran.err
+    assert "ten" in ran.err
+
+
+def test_evaluation_judges_the_answers_that_are_wished_for(wide_bundle: Path, tmp_path: Path, command: Run) -> None:
+    data = write_csv(tmp_path / "rows.csv", rows(20))
+    usual = command("evaluate", wide_bundle, data, "--json").document["test"]
+    told = command("evaluate", wide_bundle, data, "--cost", "spam:fn=1000000,fp=0.000001", "--json").document["test"]
+    assert np.trace(usual["confusion"]) > np.trace(told["confusion"]) == 10
