@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -142,6 +143,37 @@ def command() -> str:
     if not found:
         raise Skipped("the classtune command is not installed here")
     return found
+
+
+def run_command(*arguments: str) -> tuple[float, float, Any]:
+    """Wall time in seconds, peak memory in GB and the printed JSON document of one run of `classtune`."""
+    line = [command(), *arguments]
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(line, stdout=output)
+        # wait4 and not RUSAGE_CHILDREN: the memory of this child alone, whatever ran before it.
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{' '.join(line)}: exit code {process.returncode}")
+        output.seek(0)
+        result = json.load(output)
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return wall, usage.ru_maxrss * unit / 1e9, result
+
+
+def fetch_default_model() -> None:
+    """Have the default model in the cache, converted; in a process of its own, whose memory does not count."""
+    subprocess.run([sys.executable, "-c", _FETCH], check=True, stdout=sys.stderr)
+
+
+_FETCH = """
+from classtune.config import resolve
+from classtune.model.backbone import load_backbone
+from classtune.sources import fetch_model
+load_backbone(fetch_model("smollm2-135m", notify=print), ["ham", "spam"], resolve())
+"""
 
 
 def needs(*names: str) -> Path:

@@ -39,7 +39,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
             note(f"{number} of {len(texts)} texts explained")
     ranked = {
         name: falls(predictor, texts, [np.array([word[key] for word in e["words"]]) for e in explained], COUNTS)
-        for name, key in (("integrated gradients", "weight"), ("occlusion", "occlusion"))
+        for name, key in (("integrated gradients", "gradients"), ("occlusion", "weight"))
     }
     orders = [[rng.random(len(e["words"])) for e in explained] for _ in range(RANDOM_ORDERS)]
     ranked["random words"] = by_chance = np.mean([falls(predictor, texts, order, COUNTS) for order in orders], axis=0)

@@ -10,7 +10,10 @@ from typing import Any
 
 from common import HERE, Figure, machine, note, show
 
-BENCHMARKS = ("cli_help", "train_sms", "predict", "trunk", "trainer", "tutorial", "accuracy")
+BENCHMARKS = (
+    *("cli_help", "train_sms", "predict", "trunk", "trainer", "tutorial", "accuracy"),
+    *("compare", "copies", "audit", "label_errors", "abstention", "explain"),
+)
 TAKE_FULL = ("trainer", "tutorial")
 RESULTS = HERE / "results.json"
 

@@ -48,9 +48,9 @@ def neighbours(predictor: Predictor) -> Neighbours:
 def words(*weighed: tuple[str, float, float]) -> dict[str, Any]:
     """An explanation of these words, with a space between them."""
     found, place = [], 0
-    for word, weight, occlusion in weighed:
+    for word, weight, second in weighed:
         end = place + len(word)
-        found.append({"word": word, "start": place, "end": end, "weight": weight, "occlusion": occlusion})
+        found.append({"word": word, "start": place, "end": end, "weight": weight, "gradients": second})
         place = end + 1
     text = " ".join(word for word, _, _ in weighed)
     return {"text": text, "label": "spam", "score": 0.9, "words": found, "neighbours": []}
@@ -79,7 +79,7 @@ def test_an_explanation_says_which_words_and_which_texts(predictor: Predictor, n
     assert [SPAM[word["start"] : word["end"]] for word in told["words"]] == [word["word"] for word in told["words"]]
     assert [word["word"] for word in told["words"]] == ["win", "a", "prize", ",", "call", "now", "77", "today"]
     assert 0 <= told["completeness_gap"] < 0.1
-    weights, falls = (np.array([word[key] for word in told["words"]]) for key in ("weight", "occlusion"))
+    weights, falls = (np.array([word[key] for word in told["words"]]) for key in ("weight", "gradients"))
     assert told["agreement"] == agreement(weights, falls)
     assert [near["label"] for near in told["neighbours"]] == ["spam"] * 3
     assert {near["text"] for near in told["neighbours"]} <= {text for text, _ in rows()}
@@ -90,7 +90,7 @@ def test_another_label_is_explained_by_the_same_words_the_other_way(predictor: P
     assert ham["label"] == "ham"
     assert ham["score"] == pytest.approx(1 - spam["score"])
     for one, other in zip(spam["words"], ham["words"], strict=True):
-        assert one["occlusion"] == pytest.approx(-other["occlusion"], abs=1e-5)
+        assert one["weight"] == pytest.approx(-other["weight"], abs=1e-5)
     with pytest.raises(SettingsError, match=r"label 'spm' is unknown. Did you mean 'spam'\?"):
         explain(predictor, SPAM, label="spm")
 
@@ -151,8 +151,8 @@ def test_the_terminal_shows_signs_without_colour_and_tints_with_it(
     shown = words(("win", 2.0, 1.0), ("mate", -1.0, -0.5))
     assert as_text(shown, False).split("\n") == [
         "spam  0.900",
-        "  +2.00  win   left out: +1.00",
-        "  −1.00  mate  left out: −0.50",
+        "  +2.00  win   gradients: +1.00",
+        "  −1.00  mate  gradients: −0.50",
     ]
     assert "\x1b[4;30;48;5;75mwin\x1b[0m \x1b[30;48;5;216mmate\x1b[0m" in as_text(shown, True)
     told = as_text(explain(predictor, SPAM, neighbours=neighbours), False)

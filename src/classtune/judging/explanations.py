@@ -49,9 +49,11 @@ def explain(
     """Why a text gets a label (None: its most probable one), ready for JSON.
 
     Gives ``text``; ``label`` and its ``score`` (probability); ``words``: each with ``start`` and ``end`` in the text,
-    ``weight`` (integrated gradients) and ``occlusion``, both in log-odds, above 0 for the label; ``agreement``: share
-    of the five words of largest weight for which both have the same sign; ``completeness_gap``: what the weights miss
-    of the whole, as a share (large: do not lean on them); ``neighbours``: ``text``, ``label``, ``similarity``.
+    ``weight`` (how far the log-odds fall without the word) and ``gradients`` (integrated gradients), above 0 for the
+    label; ``agreement``: share of the five words of largest weight for which both have the same sign;
+    ``completeness_gap``: what integrated gradients miss of the whole, as a share (large: do not lean on them);
+    ``neighbours``: ``text``, ``label``, ``similarity``. What leaving a word out does is what leads: on the default
+    model its words carry the answer, and those of integrated gradients hardly do (benchmarks/explain.py).
     Raises SettingsError for an unknown label, DataError for a text that is empty or too long.
     """
     if label is not None and label not in predictor.labels:
@@ -59,8 +61,8 @@ def explain(
     scores = predictor.probabilities([text])[0]
     chosen = int(scores.argmax()) if label is None else predictor.labels.index(label)
     gradients = attribute(predictor.network, text, chosen, "integrated-gradients", steps)
-    words, weights = by_word(text, gradients)
-    occlusion = attribute(predictor.network, text, chosen, "occlusion").weights
+    words, second = by_word(text, gradients)
+    weights = attribute(predictor.network, text, chosen, "occlusion").weights
     near: list[dict[str, Any]] = []
     if neighbours is not None:
         near = neighbours.nearest(pooled_states(predictor.network, predictor.network.encoder.encode([text]))[0])
@@ -74,11 +76,11 @@ def explain(
                 "start": word.start,
                 "end": word.end,
                 "weight": float(weight),
-                "occlusion": float(fall),
+                "gradients": float(other),
             }
-            for word, weight, fall in zip(words, weights, occlusion, strict=True)
+            for word, weight, other in zip(words, weights, second, strict=True)
         ],
-        "agreement": agreement(weights, occlusion),
+        "agreement": agreement(weights, second),
         "completeness_gap": gradients.gap,
         "neighbours": near,
     }
@@ -170,8 +172,8 @@ def as_text(explanation: dict[str, Any], color: bool) -> str:
     width = max((len(word["word"]) for word in _top(explanation)), default=0)
     for word in _top(explanation):
         sign = "+" if word["weight"] > 0 else "−"
-        without_it = f"{word['occlusion']:+.2f}".replace("-", "−")
-        lines.append(f"  {sign}{abs(word['weight']):.2f}  {_printable(word['word']):<{width}}  left out: {without_it}")
+        second = f"{word['gradients']:+.2f}".replace("-", "−")
+        lines.append(f"  {sign}{abs(word['weight']):.2f}  {_printable(word['word']):<{width}}  gradients: {second}")
     if explanation["neighbours"]:
         lines.append("Most like it among the training texts:")
         for near in explanation["neighbours"]:
