@@ -249,8 +249,14 @@ def _show_texts(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console().print(table)
 
 
+_OF_CLASSES = {"imbalance", "few-rows"}  # findings that count classes, not rows
+
+
 def _finding(finding: dict[str, Any]) -> str:
-    return f"{finding['kind']}: {finding['count']:,} ({100 * finding['share']:.1f} %)"
+    count = finding["count"]
+    if finding["kind"] in _OF_CLASSES:
+        return f"{finding['kind']}: {count:,} class{'es' * (count != 1)}"
+    return f"{finding['kind']}: {count:,} ({100 * finding['share']:.1f} %)"
 
 
 def _accuracy(scores: dict[str, Any] | None) -> str:

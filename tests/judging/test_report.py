@@ -127,7 +127,7 @@ def full(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> dic
         },
         "decisions": {
             "calibration": "temperature",
-            "prior": {"trained": shares, "deployed": shares},
+            "prior": {"trained": shares, "deployed": {label: share / 2 for label, share in shares.items()}},
             "thresholds": {
                 "least": [None, *[0.37] * (len(labels) - 1)],
                 "costs": [[float(10 * (i != j)) for j in range(len(labels))] for i in range(len(labels))],
@@ -250,7 +250,7 @@ def test_page_says_what_a_full_document_says(tmp_path: Path) -> None:
         "Exact duplicates (403): Remove them with --fix.", "Copies across splits", "HTML entities", "label: ham",
         "Method: temperature.", "none 0.310, temperature 0.220", "before 0.310 5.1 %", "after 0.220 1.2 %",
         "it answered 93.2 %; 0.9 % of these answers were wrong (95 % interval 0.4 % to 1.6 %)", "spam 0.370",
-        "It answers 93.0 % of texts", "ham 33.3 % 33.3 %", "The validation rows allow no promise", "ham 0 10 10",
+        "It answers 93.0 % of texts", "ham 33.3 % 16.7 %", "The validation rows allow no promise", "ham 0 10 10",
         "spam precision 99.0 % 0.370 99.4 % 98.1 % to 99.9 % 171 no", "4,321 tokens were left out", "tokens 17 41 512",
         "TF-IDF + logistic regression", "1 min 21 s", "0.0005 ms", "1 MB", "ham, spam",
     ):  # fmt: skip
@@ -413,3 +413,28 @@ def test_front_matter_survives_odd_names(name: str) -> None:
 def test_page_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="the report cannot be written"):
         write_report(tmp_path / "missing" / "report.html", result())
+
+
+def test_options_in_advice_stand_as_code_and_nothing_else_becomes_html(tmp_path: Path) -> None:
+    finding = {
+        "kind": "mojibake",
+        "count": 1,
+        "share": 0.5,
+        "examples": [],
+        "effect": "",
+        "advice": "`--fix <OUT>` & `",
+    }
+    write_report(tmp_path / "report.html", {"audit": {"rows": 2, "findings": [finding]}})
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<code>--fix &lt;OUT&gt;</code> &amp; `" in page
+
+
+def test_shares_of_the_field_are_shown_only_where_they_differ(tmp_path: Path) -> None:
+    def page(deployed: float) -> str:
+        shares = {"trained": {"a": 0.5, "b": 0.5}, "deployed": {"a": deployed, "b": 1 - deployed}}
+        result = {"test": {"accuracy": 1.0, "accuracy_ci95": [0.5, 1.0]}, "decisions": {"prior": shares}}
+        write_report(tmp_path / "report.html", result)
+        return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+    assert "Shares of the classes" in page(0.1)
+    assert "Shares of the classes" not in page(0.5)

@@ -38,7 +38,7 @@ def accuracy_over_cost(rungs: Sequence[Mapping[str, Any]], recommended: str | No
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:,.9g}")
-        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        axes.xaxis.set_major_locator(LogLocator(numticks=4))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set(xlabel="milliseconds per text", ylabel="test accuracy, %")
         axes.set_xlim(cost.min() / 2, cost.max() * 2)

@@ -88,7 +88,7 @@ def _render(template: str, result: dict[str, Any], figures: dict[str, str]) -> s
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, number=_number, seconds=_seconds, milliseconds=_milliseconds)
-    environment.filters.update(size=_size, shown=_shown, cell=_cell, finding=_finding, tinted=_tinted)
+    environment.filters.update(size=_size, shown=_shown, cell=_cell, finding=_finding, tinted=_tinted, coded=_coded)
     environment.filters.update(numeric=lambda title: f"#{title}")
     environment.globals.update(pair_up=lambda *columns: list(zip(*columns, strict=False)))
     parts = dict.fromkeys(PARTS) | {key: value for key, value in result.items() if key in PARTS}
@@ -226,6 +226,13 @@ def _printable(piece: str) -> str:
 
 def _shown(value: Any, limit: int = 300) -> str:
     return shown(", ".join(map(str, value)) if isinstance(value, list) else str(value), limit)
+
+
+def _coded(value: Any, limit: int = 500) -> Any:
+    """A sentence as HTML in which what stands between backticks is code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_shown(value, limit)))))
 
 
 def _cell(value: Any, limit: int = 80) -> str:
