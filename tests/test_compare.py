@@ -90,6 +90,11 @@ def test_the_command_prints_rungs_and_recommendation_and_writes_page_and_picture
     assert "the one-line rule: " in shown.out
 
 
+def test_a_network_of_one_block_has_one_rung_less(small_llama: Path) -> None:
+    names = [rung["name"] for rung in compare(small_llama, depth=1)["rungs"]]
+    assert names == [*CHEAP, "frozen probe", "last block", "LoRA on the last block"]
+
+
 def test_a_ladder_needs_test_rows(small_llama: Path, tmp_path: Path, command: Run) -> None:
     write_csv(tmp_path / "rows.csv", rows(60))
     ran = command("compare", tmp_path / "rows.csv", "--model", small_llama, "--set", "test=0")

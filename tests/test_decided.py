@@ -109,6 +109,19 @@ def test_wishes_that_cannot_be_read_are_told_at_once(wide_bundle: Path, command:
     assert "ten" in ran.err
 
 
+def test_wishes_are_read_before_the_training_and_not_after_it(
+    small_llama: Path, tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("classtune.workflow.steps.load_network", None)  # whoever loads it now, fails
+    data = write_csv(tmp_path / "rows.csv", rows(60))
+    wishes = ["--deploy-prior", "spma=0.1", "--cost", "fn=ten", "--precision", "hum=0.9"]
+    ran = command("train", data, "-o", tmp_path / "bundle", "--model", small_llama, *wishes)
+    assert ran.code == 2
+    for part in ("spma", "fn=ten", "hum"):
+        assert part in ran.err
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_evaluation_judges_the_answers_that_are_wished_for(wide_bundle: Path, tmp_path: Path, command: Run) -> None:
     data = write_csv(tmp_path / "rows.csv", rows(20))
     usual = command("evaluate", wide_bundle, data, "--json").document["test"]

@@ -181,7 +181,7 @@ def decide(
             f"decisions: {len(labels)} labels with {trained.shape} shares, {len(logits_validation):,} rows of logits "
             f"with {len(truth_validation):,} of truth. Give one share a label and one row a text."
         )
-    deployed, costs = _read(wishes, labels, trained, multi, rows=len(truth_validation))
+    deployed, costs = read_wishes(wishes, labels, trained, multi, rows=len(truth_validation))
     trained_shares = tuple(trained.tolist())
     prior = Prior(trained_shares, trained_shares if deployed is None else tuple(deployed.tolist()))
     plain = replace(Decisions.plain(labels, multi), prior=prior, thresholds=costs)
@@ -240,10 +240,13 @@ def decide(
     return replace(found, notes=tuple(notes))
 
 
-def _read(
+def read_wishes(
     wishes: Wishes, labels: Sequence[str], trained: Floats, multi: bool, *, rows: int
 ) -> tuple[Floats | None, Thresholds | None]:
-    """The wished shares of the labels and the thresholds by cost; SettingsError with everything that is wrong."""
+    """The wished shares of the labels (k,) and the thresholds by cost, of which ``rows`` validation rows will decide.
+
+    Raises SettingsError with everything that is wrong: ask before a long training, not after it.
+    """
     problems: list[str] = []
 
     def attempt(work: Callable[[], Any]) -> Any:

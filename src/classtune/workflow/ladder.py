@@ -105,6 +105,10 @@ def _add_language_model(
         steps.choose(network, pieces, material, chosen, None, progress)
     blocks = min(TRAINED_BLOCKS, network.depth)
     start = network.depth - blocks
+    if not network.prove_split(start, steps.GOLDEN_TEXTS):
+        raise SettingsError(
+            [f"model = {settings.model!r}: cannot be run in parts, so it has no ladder.", *network.notes]
+        )
     for parameter in network.classifier.parameters():
         parameter.requires_grad_(False)
     with clock.time("trunk"):
@@ -152,7 +156,8 @@ def _add_language_model(
         trained("all blocks", {"trainable": "all", "learning_rate": rate}, everything, from_block=None)
     predictor = Predictor(network, material.labels, Decisions.plain(material.labels, material.multi))
     cost = steps.seconds(lambda: predictor.probabilities(test_texts)) / len(test_texts)
-    for name in ("frozen probe", "last block", several, f"LoRA on the {several}", "all blocks"):  # cheapest first
+    order = ("frozen probe", "last block", several, f"LoRA on the {several}", "all blocks")  # cheapest first
+    for name in dict.fromkeys(order):
         if name in found:
             decisions, scores, spent = found[name]
             costs = {"train_seconds": spent, "ms_per_text": 1e3 * cost}

@@ -15,8 +15,8 @@ from classtune.config import Progress, Settings
 from classtune.data.material import Material, prepare
 from classtune.data.tables import Table
 from classtune.errors import Interrupted
-from classtune.judging.decisions import Decisions, Wishes, decide
-from classtune.judging.neighbours import Neighbours
+from classtune.judging.decisions import Wishes, decide, read_wishes
+from classtune.judging.neighbours import MOST_TEXTS, Neighbours
 from classtune.judging.report import model_card, write_report
 from classtune.model.activations import ActivationStore
 from classtune.model.network import Network
@@ -84,6 +84,9 @@ def train(
     told = len(material.notes)
     for note in material.notes:
         notify(note)
+    wishes = Wishes(**{wish.name: getattr(settings, wish.name) for wish in fields(Wishes)})
+    shares = steps.label_shares(material, settings)
+    read_wishes(wishes, material.labels, shares, material.multi, rows=len(material.splits.validation))
     checkpoint = steps.start_checkpoint(run_folder, material, settings, resume)
     with clock.time("load"):
         network = steps.load_network(material.labels, settings, multi=material.multi, notify=notify)
@@ -121,14 +124,23 @@ def train(
     with clock.time("test"):
         held_out = steps.logits_of_rows(tail, examples, pieces, validation_rows)
         logits = steps.logits_of_rows(tail, examples, pieces, material.splits.test, progress)
-        neighbours = _neighbours(network, tail, examples, pieces, material) if settings.keep_texts else None
+        neighbours = _neighbours(tail, examples, pieces, material, settings) if settings.keep_texts else None
     del examples, tail  # the store and what training needed: the predictor takes their place in memory
     if lora is not None:
         lora.merge_and_unload()
     network.classifier.requires_grad_(False).eval()
     networks = history.epochs if settings.keep_best else 1
     with clock.time("calibration"):
-        decisions = _decide(held_out, material, settings, networks=networks)
+        decisions = decide(
+            held_out,
+            material.truth[validation_rows],
+            material.labels,
+            wishes,
+            trained_prior=shares,
+            multi=material.multi,
+            seed=settings.seed,
+            networks=networks,
+        )
     predictor = Predictor(network, material.labels, decisions)
     result = results.result(network, material, settings, history, depth, trunk, decisions)
     result |= {"networks": networks, "neighbours": neighbours is not None}
@@ -165,29 +177,16 @@ def _examples(
     return steps.stored(store, pieces, material), store.facts()
 
 
-def _decide(logits: Scores, material: Material, settings: Settings, *, networks: int) -> Decisions:
-    """Calibration and what the user wished of the answers, from the validation rows, which chose among ``networks``."""
-    wishes = Wishes(**{wish.name: getattr(settings, wish.name) for wish in fields(Wishes)})
-    return decide(
-        logits,
-        material.truth[material.splits.validation],
-        material.labels,
-        wishes,
-        trained_prior=steps.label_shares(material, settings),
-        multi=material.multi,
-        seed=settings.seed,
-        networks=networks,
-    )
-
-
 def _neighbours(
-    network: Network, tail: nn.Module, examples: Examples, pieces: Pieces, material: Material
+    tail: nn.Module, examples: Examples, pieces: Pieces, material: Material, settings: Settings
 ) -> Neighbours | None:
     """The training texts by what goes into the head; None for a network that is not run in parts."""
     if not hasattr(tail, "head"):
         return None
     texts = [material.texts[row] for row in material.splits.train]
     _, first = np.unique(texts, return_index=True)  # of copies, one
+    if len(first) > MOST_TEXTS:
+        first = np.random.default_rng(settings.seed).choice(first, MOST_TEXTS, replace=False)
     rows = material.splits.train[np.sort(first)]
     head, tail.head = tail.head, nn.Identity()
     try:
