@@ -276,6 +276,14 @@ def test_resume_refuses_another_run_and_without_it_a_run_starts_anew(
     assert os.listdir(tmp_path) == ["bundle"]
 
 
+def test_resuming_what_was_never_started_says_so(
+    small_csv: Path, small_llama: Path, tmp_path: Path, command: Run
+) -> None:
+    ran = command(*arguments(small_csv, small_llama, tmp_path / "bundle", "--resume"))
+    assert ran.code == 0
+    assert "There is no stopped run to go on with: starting anew." in ran.err
+
+
 def test_help_is_instant_and_complete(command: Run) -> None:
     started = time.perf_counter()
     shown = subprocess.run(

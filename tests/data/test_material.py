@@ -90,11 +90,11 @@ def test_unknown_labels_of_given_rows_are_all_listed() -> None:
     with pytest.raises(DataError) as caught:
         prepare(table(SETS), told(), validation=given)
     assert caught.value.problems == [
-        "given line 1: the label 'angr' is not in rows. Did you mean 'anger'?",
-        "given line 3: the label 'sad' is not in rows. Known: anger, joy.",
+        "given row 1: the label 'angr' is not in rows. Did you mean 'anger'?",
+        "given row 3: the label 'sad' is not in rows. Known: anger, joy.",
     ]
     one = table(["ham", "spam"] * 20)
-    with pytest.raises(DataError, match="given line 1: 2 labels, and rows of rows have one"):
+    with pytest.raises(DataError, match="given row 1: 2 labels, and rows of rows have one"):
         prepare(one, told(), test=table([["ham", "spam"], ["ham"]], name="given", first=500))
     assert prepare(one, told(), test=table([["spam"]], name="given", first=500)).truth[-1] == 1
 

@@ -40,7 +40,7 @@ def read_delimited(
     that cannot be one.
     """
     csv.field_size_limit(max(csv.field_size_limit(), sum(map(len, lines))))  # a process-wide setting: only ever raised
-    delimiter = _given_delimiter(table.delimiter) or _sniff(lines, suffix, table.quoting)[0]
+    delimiter = given_delimiter(table.delimiter) or sniff(lines, suffix, table.quoting)[0]
     if delimiter is None and labelled:
         first = lines[0].strip()[:60]
         raise DataError(f"{name} line 1: no comma, tab, semicolon or bar makes columns of {first!r}. Pass --delimiter.")
@@ -68,14 +68,15 @@ def read_delimited(
     return grid
 
 
-def _given_delimiter(delimiter: str | None) -> str | None:
+def given_delimiter(delimiter: str | None) -> str | None:
+    """The character that ``--delimiter`` means. Raises SettingsError for what cannot be one."""
     delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter)
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
         raise SettingsError(f"--delimiter {delimiter!r}: must be one character, or tab.")
     return delimiter
 
 
-def _sniff(lines: list[str], suffix: str, quoting: bool | None = None) -> tuple[str | None, bool]:
+def sniff(lines: list[str], suffix: str, quoting: bool | None = None) -> tuple[str | None, bool]:
     """The delimiter that cuts most rows into as many fields as the first (2 or more), and whether it does so for all.
 
     Known names settle a draw, then the suffix.
@@ -95,7 +96,7 @@ def _sniff(lines: list[str], suffix: str, quoting: bool | None = None) -> tuple[
 
 def clearly_delimited(lines: list[str]) -> bool:
     """Whether a file that may hold bare texts is a table: known names in line 1, or tabs, and rows of one width."""
-    delimiter, agreeing = _sniff(lines, "")
+    delimiter, agreeing = sniff(lines, "")
     first = lines[0].strip()
     if delimiter is None:
         return is_known(first)

@@ -88,7 +88,7 @@ def read_grid(path: str | Path, data: bytes, table: TableFormat, *, labelled: bo
     name, suffix = display_name(path), Path(path).suffix.lower()
     if suffix in UNREADABLE:
         raise DataError(f"{name}: {suffix} files are not read. Save it as one of: {READABLE}.")
-    kind = KINDS.get(suffix) or ("text" if suffix == ".txt" else _kind_of(data))
+    kind = KINDS.get(suffix) or ("text" if suffix == ".txt" else kind_of(data))
     if kind == "parquet":
         return _parquet(name, data)
     if kind == "excel":
@@ -104,16 +104,21 @@ def read_grid(path: str | Path, data: bytes, table: TableFormat, *, labelled: bo
     return read_delimited(name, lines, encoding, table, suffix=suffix, labelled=labelled)
 
 
+def encoding_of(name: str, data: bytes, encoding: str | None) -> str:
+    """As asked, or by the byte order mark, or UTF-8. Raises DataError for the first bytes of what is not text."""
+    for magic, what in MAGIC.items():
+        if data.startswith(magic):
+            raise DataError(f"{name}: is {what}, not a text table. Read are: {READABLE}.")
+    return encoding or next((found for bom, found in BOMS.items() if data.startswith(bom)), "utf-8")
+
+
 def decode(name: str, data: bytes, encoding: str | None) -> tuple[str, str]:
     """(text, encoding): as asked, or by the byte order mark, or UTF-8. The mark is not part of the text.
 
     Raises DataError for bytes that are not text or not in that encoding, with the line; SettingsError for an unknown
     encoding.
     """
-    for magic, what in MAGIC.items():
-        if data.startswith(magic):
-            raise DataError(f"{name}: is {what}, not a text table. Read are: {READABLE}.")
-    found = encoding or next((found for bom, found in BOMS.items() if data.startswith(bom)), "utf-8")
+    found = encoding_of(name, data, encoding)
     try:
         text = data.decode(found)
     except UnicodeDecodeError as error:
@@ -143,7 +148,8 @@ def _binary(name: str, position: int, data: bytes) -> DataError:
     )
 
 
-def _kind_of(data: bytes) -> str:
+def kind_of(data: bytes) -> str:
+    """What the first bytes of a file without a known suffix say: parquet, excel, jsonl or text."""
     if data.startswith(b"PAR1"):
         return "parquet"
     if data.startswith(b"PK\x03\x04"):
@@ -160,21 +166,27 @@ def _json_lines(name: str, lines: list[str], encoding: str) -> Grid:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:  # numbers stay as they are written
-            row = json.loads(line, object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=_constant)
-        except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else error
-            problems.append(f"{name} line {number}: not valid JSON ({reason}). Write one object a line.")
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
+        try:
+            rows.append(json_object(line))
             starts.append(number)
-        else:
-            problems.append(f'{name} line {number}: not an object. Write one object a line: {{"text": …, "label": …}}.')
+        except ValueError as fault:
+            problems.append(f"{name} line {number}: {fault}.")
     if problems:
         raise DataError(problems)
     names = list(dict.fromkeys(key for row in rows for key in row))
     return Grid(names, lambda column: [row.get(names[column]) for row in rows], starts, encoding=encoding)
+
+
+def json_object(line: str) -> dict[str, Any]:
+    """A line of JSON lines, numbers as they are written. Raises ValueError that says what is wrong."""
+    try:
+        row = json.loads(line, object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else error
+        raise ValueError(f"not valid JSON ({reason}). Write one object a line") from None
+    if not isinstance(row, dict):
+        raise ValueError('not an object. Write one object a line: {"text": …, "label": …}')
+    return row
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

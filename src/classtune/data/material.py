@@ -137,17 +137,17 @@ def _check_labels(table: Table, given: Sequence[Table], labels: list[str]) -> No
     unknown = {label for extra in given for labels_of in _label_sets(extra) for label in labels_of} - set(labels)
     advice = {label: did_you_mean(label, labels) for label in unknown}
     problems = [
-        f"{extra.name} line {line}: the label {label!r} is not in {table.name}. {advice[label]}"
+        f"{place}: the label {label!r} is not in {table.name}. {advice[label]}"
         for extra in given
-        for line, labels_of in zip(extra.lines, _label_sets(extra), strict=True)
+        for place, labels_of in zip(extra.places, _label_sets(extra), strict=True)
         for label in labels_of
         if label in unknown
     ]
     if table.label_sets is None:
         problems += [
-            f"{extra.name} line {line}: {len(labels_of)} labels, and rows of {table.name} have one. Give one."
+            f"{place}: {len(labels_of)} labels, and rows of {table.name} have one. Give one."
             for extra in given
-            for line, labels_of in zip(extra.lines, _label_sets(extra), strict=True)
+            for place, labels_of in zip(extra.places, _label_sets(extra), strict=True)
             if len(labels_of) != 1
         ]
     if problems:

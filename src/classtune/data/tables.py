@@ -42,12 +42,13 @@ class Table:
     dropped: dict[str, int] = field(default_factory=dict)  # reason → rows left out
     notes: list[str] = field(default_factory=list)  # what was found out rather than told, for the user to see
     label_sets: list[LabelSet] | None = None  # None: one label a row
+    unit: str = "line"  # what ``lines`` count: a file's lines, or rows
     groups: list[str] | None = None  # cells of the column TableFormat.group; "": the row belongs with no other
 
     @property
     def places(self) -> list[str]:
         """What error messages call each row."""
-        return [f"{self.name} line {line}" for line in self.lines]
+        return [f"{self.name} {self.unit} {line}" for line in self.lines]
 
 
 def read_table(
@@ -143,6 +144,7 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat) -> Tabl
         label_column=label_column,
         encoding=grid.encoding,
         delimiter=grid.delimiter,
+        unit=grid.unit,
         dropped=dict(dropped),
         notes=notes,
         label_sets=label_sets,

@@ -88,6 +88,8 @@ def train(
     shares = steps.label_shares(material, settings)
     read_wishes(wishes, material.labels, shares, material.multi, rows=len(material.splits.validation))
     checkpoint = steps.start_checkpoint(run_folder, material, settings, resume)
+    if resume and not (run_folder and run_folder.exists()):
+        notify("There is no stopped run to go on with: starting anew.")
     with clock.time("load"):
         network = steps.load_network(material.labels, settings, multi=material.multi, notify=notify)
     with clock.time("tokens"):
