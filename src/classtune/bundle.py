@@ -101,10 +101,7 @@ def write_bundle(
                 "sha256": hashes,
             }
             (scratch / RECORD).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            scratch.chmod(0o755)  # mkdtemp's folders and safetensors' files are private
-            for path in scratch.iterdir():
-                path.chmod(0o644)
-            _put_in_place(scratch, target)
+            put_in_place(scratch, target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -206,8 +203,11 @@ def _write_model(folder: Path, network: Network) -> None:
         save_file(state, str(folder / HEAD))
 
 
-def _put_in_place(scratch: Path, folder: Path) -> None:
-    """Rename; a bundle that stood there goes only when the new one is whole."""
+def put_in_place(scratch: Path, folder: Path) -> None:
+    """Rename a folder that is whole; what stood there goes only then."""
+    scratch.chmod(0o755)  # mkdtemp's folders and safetensors' files are private
+    for path in scratch.iterdir():
+        path.chmod(0o644)
     old = None
     if folder.exists():
         old = folder.with_name(f".{folder.name}-old-{os.getpid()}")

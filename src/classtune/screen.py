@@ -238,6 +238,29 @@ def show_predictions(texts: Sequence[str], predictions: Sequence[Sequence[dict[s
     _show_texts(("label", "score", "text"), rows)
 
 
+def show_bulk(written: dict[str, Any]) -> None:
+    """What was answered, and where it lies."""
+    say(
+        f"{written['rows']:,} rows in {len(written['files']):,} files of {written['output']}, "
+        f"{written['seconds']:.0f} s, {written['rows_per_second']:,.0f} rows a second"
+    )
+    if written["problems"]:
+        say(f"{written['problems']:,} rows have no answer: {written['output']}/problems.jsonl says why")
+
+
+def show_export(result: dict[str, Any]) -> None:
+    """What was written, and how well it agrees with the bundle."""
+    size = sum(result["files"].values())
+    say(f"{result['output']}: {result['to']}, {result['precision']}, {size / 1e6:,.1f} MB")
+
+
+def show_push(result: dict[str, Any]) -> None:
+    """What was uploaded, or would be."""
+    size = sum(result["files"].values())
+    done = "would be uploaded to" if result["dry_run"] else "uploaded to"
+    say(f"{len(result['files']):,} files, {size / 1e6:,.1f} MB, {done} {result['url'] or result['repository']}")
+
+
 _SHOWN_CLASSES = 12
 
 

@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from classtune.cli.deliver import export, push, serve
 from classtune.cli.learn import compare, demo, train
 from classtune.cli.tables import audit, datasets, models
 from classtune.cli.use import evaluate, explain, info, predict
@@ -19,7 +20,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, audit, train, compare, evaluate, predict, explain, info, models, datasets):
+for command in (
+    *(demo, audit, train, compare, evaluate, predict, explain, info),
+    *(serve, export, push, models, datasets),
+):
     app.command()(command)
 
 

@@ -14,6 +14,7 @@ import typer
 from classtune.config import parse_assignments, parse_value
 from classtune.data.columns import TableFormat
 from classtune.errors import SettingsError
+from classtune.serving.http.settings import ServeSettings
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A .csv .tsv .jsonl .parquet .xlsx file, - or a data set's name.")
@@ -177,6 +178,11 @@ def _shares(flag: str, items: Shares) -> dict[str, float]:
     return shares
 
 
+def _given(**told: Any) -> dict[str, Any]:
+    """Only what was told."""
+    return {name: value for name, value in told.items() if value is not None and value is not False}
+
+
 _TEXTS: dict[str, tuple[Any, Any]] = {
     "text": (TextColumn, None),
     "encoding": (Encoding, None),
@@ -217,6 +223,18 @@ SETTINGS = Flags(
         "split_by": (SplitBy, None),
     },
     _told,
+)
+SERVE = Flags(
+    {
+        name: (Annotated[bool, typer.Option(f"--{name}", help=field.description)], False)
+        if field.annotation is bool
+        else (
+            Annotated[str | None, typer.Option(help=field.description, show_default=str(field.default or "") or False)],
+            None,
+        )
+        for name, field in ServeSettings.model_fields.items()
+    },
+    _given,
 )
 WISHES = Flags({"deploy_prior": (DeployPrior, None), **_DECISIONS}, _wishes)
 USED_WISHES = Flags({"deploy_prior": (UsedPrior, None), **_DECISIONS}, _wishes)

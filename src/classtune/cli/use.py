@@ -39,12 +39,23 @@ def evaluate(
 def predict(
     folder: BundleFolder,
     texts: Annotated[
-        list[str], typer.Argument(metavar="TEXT…|FILE", help="Texts, or one table; - reads standard input.")
+        list[str],
+        typer.Argument(metavar="TEXT…|FILE…", help="Texts; or tables, folders, patterns; - reads standard input."),
     ],
     *,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="OUT", help="Write a .csv or .jsonl file.")
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="OUT", help="A .csv or .jsonl file, or a folder for any number of rows."
+        ),
     ] = None,
+    runtime: Annotated[str, typer.Option(help="torch, or onnx or openvino where DIR is exported for it.")] = "torch",
+    engine: Annotated[str, typer.Option(help="Into a folder: local, or ray for a cluster.")] = "local",
+    resume: Annotated[bool, typer.Option("--resume", help="Into a folder: go on with a run that was stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Into a folder: replace what stands there.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Into a folder: a text that cannot be answered is an error.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     format: TableFormat,
@@ -53,14 +64,33 @@ def predict(
     """Give each text its label and score."""
     from classtune import screen
     from classtune.data.tables import table_from_rows
+    from classtune.serving.bulk.job import predict_bulk, wants_shards
     from classtune.serving.tables import predict_table
 
     with screen.Screen(quiet=quiet) as view:
+        if wants_shards(texts, output):
+            written = predict_bulk(
+                folder,
+                texts,
+                Path(output or f"{folder}-predictions"),
+                format=format,
+                wishes=wishes,
+                resume=resume,
+                force=force,
+                strict=strict,
+                engine=engine,
+                notify=view.note,
+                progress=view.progress,
+            )
+            return print_json(written) if as_json else screen.show_bulk(written)
         if len(texts) == 1 and is_table(texts[0]):
             table = open_table(texts[0], format, view, labelled=False)
         else:
             table = table_from_rows(texts, name="the command's texts,")
-        predictions = predict_table(folder, table, wishes, output, notify=view.note, progress=view.progress)
+        target = None if output is None else Path(output)
+        predictions = predict_table(
+            folder, table, wishes, target, runtime=runtime, notify=view.note, progress=view.progress
+        )
         if output is not None:
             view.note(f"{len(predictions):,} predictions written to {output}")
     if as_json:

@@ -117,7 +117,7 @@ class _Lines:
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{self.name} soon after line {number}: byte 0x{error.object[error.start]:02X} is not "
-                f"{self.encoding.upper()}. Pass --encoding cp1252 (Windows), --encoding latin-1, or what it was saved in."
+                f"{self.encoding.upper()}. Pass --encoding cp1252 (Windows), or what it was saved in."
             ) from None
         except LookupError:
             raise SettingsError(f"--encoding {self.encoding!r} is unknown. Examples: utf-8, cp1252, utf-16.") from None

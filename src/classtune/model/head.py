@@ -15,7 +15,7 @@ def pool(states: Tensor, last: Tensor, how: str) -> Tensor:
     """
     if how == "first":
         return states[:, 0]
-    rows = torch.arange(len(states), device=states.device)
+    rows = torch.arange(states.shape[0], device=states.device)
     if how == "last":
         return states[rows, last]
     counted = (torch.arange(states.shape[1], device=states.device) <= last[:, None]).to(states.dtype)

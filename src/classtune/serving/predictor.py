@@ -25,7 +25,7 @@ Ranked = list[dict[str, Any]]
 class Predictor:
     """Scores texts. ``network`` must not be trained any further while the predictor is used.
 
-    decisions: what makes probabilities of logits and answers of probabilities.
+    decisions: what makes probabilities of logits and answers of probabilities. whole: the module that it runs.
     """
 
     def __init__(self, network: Network, labels: list[str], decisions: Decisions) -> None:
@@ -33,7 +33,7 @@ class Predictor:
         self.labels = labels
         self.decisions = decisions
         self.encoder = network.encoder
-        self._whole = network.tail(None, frozen=True).eval()
+        self.whole = network.tail(None, frozen=True).eval()
 
     @torch.inference_mode()
     def logits(
@@ -56,7 +56,7 @@ class Predictor:
             done = 0
             for rows in length_sorted_batches([len(item) for item in pieces.ids]):
                 batch = self.encoder.batch([pieces.ids[row] for row in rows]).to(self.network.device)
-                logits[torch.from_numpy(rows)] = self._whole(batch).double().cpu()
+                logits[torch.from_numpy(rows)] = self.whole(batch).double().cpu()
                 done += len(rows)
                 if progress:
                     progress("predict", start + done * len(chunk) // len(pieces.ids), len(unique))

@@ -20,6 +20,7 @@ from classtune.errors import BundleError, DataError, SettingsError, did_you_mean
 from classtune.judging.answers import judge_answers
 from classtune.judging.decisions import Decisions, Wishes, decide
 from classtune.judging.prior import estimate_prior
+from classtune.serving.export.runtimes import load_exported
 from classtune.serving.predictor import Ranked, answer_of, load_predictor
 
 Notify = Callable[[str], None]
@@ -48,17 +49,18 @@ def predict_table(
     wishes: Mapping[str, Any],
     output: Path | None = None,
     *,
+    runtime: str = "torch",
     notify: Notify,
     progress: Progress,
 ) -> list[Ranked]:
     """Label and score of each text, highest first; written to ``output`` too, where there is one.
 
-    wishes: see `adjusted`.
+    wishes: see `adjusted`. runtime: what runs the model; other than torch, of an exported folder.
     Raises BundleError for the bundle or a file that cannot be written, DataError for texts that it cannot take.
     """
     if output is not None:
         _check_output(output)
-    predictor, bundle = load_predictor(folder)
+    predictor, bundle = load_exported(folder, runtime)
     logits = predictor.logits(table.texts, places=table.places, progress=progress)
     predictor.decisions = adjusted(bundle, wishes, logits, notify)
     predictions = predictor.ranked(predictor.decisions.probabilities(logits))

@@ -1,0 +1,77 @@
+"""What people say of the answers, kept in a local file of JSON lines that ``classtune train`` reads as a table."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from classtune.errors import BundleError, DataError, did_you_mean, writing
+
+LOCK_SECONDS = 10
+
+
+def add_feedback(
+    path: Path,
+    text: str,
+    right: Sequence[str],
+    *,
+    answer: Sequence[str],
+    labels: Sequence[str],
+    multi: bool = False,
+    bundle: str = "",
+) -> dict[str, Any]:
+    """Append one text with its right label or, with ``multi``, any number of labels; gives the line as written.
+
+    answer: the labels that the classifier gave, none where it gave no answer. labels: all that the classifier has.
+    Several processes may write at once. The file and its folder are made where they are missing.
+    Raises DataError for an empty text or labels that the classifier does not have, BundleError where the file cannot be
+    written.
+    """
+    problems = [
+        f"feedback: the label {label!r} is not one of the classifier's. {did_you_mean(label, labels)}"
+        for label in right
+        if label not in labels
+    ]
+    if not text.strip():
+        problems.append("feedback: the text is empty. Send the text that was classified.")
+    if not multi and len(right) != 1:
+        problems.append(f"feedback: {len(right)} labels, and a text has one here. Choose one.")
+    if problems:
+        raise DataError(problems)
+    line = {
+        "text": text,
+        "label": list(right) if multi else right[0],
+        "answer": list(answer) if multi else (answer[0] if answer else None),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bundle": bundle,
+    }
+    try:
+        data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:
+        raise DataError("feedback: the text holds half a character. Send it whole.") from None
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS), path.open("ab+") as file:
+                if _is_cut_short(file):
+                    data = b"\n" + data
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except Timeout as error:
+            raise BundleError(f"{path}: another program has held it for {LOCK_SECONDS} s. Try again.") from error
+    return line
+
+
+def _is_cut_short(file: Any) -> bool:
+    """Whether an earlier writer was stopped in the middle of its line; a line of our own then starts a new one."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return bool(file.read(1) != b"\n")
