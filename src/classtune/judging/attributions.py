@@ -65,18 +65,25 @@ class Attribution:
 
 
 def attribute(
-    network: Network, text: str, label_index: int, method: Method = "integrated-gradients", steps: int = STEPS
+    network: Network,
+    text: str,
+    label_index: int,
+    method: Method = "integrated-gradients",
+    steps: int = STEPS,
+    *,
+    run: Callable[[Batch], Tensor] | None = None,
 ) -> Attribution:
     """What each token (integrated gradients) or word (occlusion) of a text adds to the log-odds of a label.
 
     Integrated gradients (Sundararajan et al., 2017), from a neutral token in the place of every one that came from the
     text to the text itself, along a straight line of embeddings; ``steps``: points of it that are looked at, at most.
-    Occlusion (Zeiler and Fergus, 2014): how far the log-odds fall when the word is left out of the text.
+    Occlusion (Zeiler and Fergus, 2014): how far the log-odds fall when the word is left out of the text. run: what
+    gives the logits of its batches, such as the fast layers of a predictor; None: the network as transformers runs it.
     Raises DataError for a text that is empty or too long.
     """
     _evaluate(network)
     if method == "occlusion":
-        return _occlusion(network, text, label_index)
+        return _occlusion(network, text, label_index, run)
     return _integrated_gradients(network, text, label_index, steps)
 
 
@@ -203,7 +210,7 @@ def integrate(
     return np.sum([area(interval) for interval in intervals], axis=0), known[0.0][0], known[1.0][0]
 
 
-def _occlusion(network: Network, text: str, label_index: int) -> Attribution:
+def _occlusion(network: Network, text: str, label_index: int, run: Callable[[Batch], Tensor] | None) -> Attribution:
     import torch
 
     from classtune.model.tokens import length_sorted_batches
@@ -218,7 +225,8 @@ def _occlusion(network: Network, text: str, label_index: int) -> Attribution:
         nothing = _score(network, start, batch.mask, batch.last, label_index).item()
         for rows in length_sorted_batches([len(item) for item in variants]):
             batch = network.encoder.batch([variants[row] for row in rows]).to(network.device)
-            scores[rows] = _score(network, batch.values, batch.mask, batch.last, label_index).cpu().numpy()
+            logits = run(batch) if run else _logits(network, batch.values, batch.mask, batch.last)
+            scores[rows] = _log_odds(network, logits, label_index).cpu().numpy()
     rest = iter(scores[1:])  # a text of one word has nothing left to score
     falls = [scores[0] - (next(rest) if other else nothing) for other in shorter]
     return Attribution(words, np.array(falls), label_index, float(scores[0]), nothing)
@@ -263,8 +271,13 @@ def _pieces(network: Network, text: str, ids: TokenIds) -> list[Piece]:
 
 
 def _score(network: Network, values: Tensor, mask: Tensor | None, last: Tensor, label_index: int) -> Tensor:
+    """Log-odds of a label [texts], differentiable."""
+    return _log_odds(network, _logits(network, values, mask, last), label_index)
+
+
+def _log_odds(network: Network, logits: Tensor, label_index: int) -> Tensor:
     """Log-odds of a label [texts]: against all others, or, where a text may have several, against its absence."""
-    logits = _logits(network, values, mask, last).double()
+    logits = logits.double()
     chosen = logits[:, label_index]
     # Hugging Face's word for sigmoids in the place of a softmax.
     if getattr(network.classifier.config, "problem_type", None) == "multi_label_classification":

@@ -6,7 +6,7 @@ Also the test that the words are the right ones: leave them out and see the scor
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -17,7 +17,10 @@ from classtune.judging.attributions import STEPS, Method, attribute, by_word, po
 from classtune.judging.neighbours import Neighbours
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from classtune.model.network import Network
+    from classtune.model.tokens import Batch
 
 TOP_WORDS = 5
 # A label's words and those against it: at least 3:1 on white and on near-black once thinned, and never colour alone.
@@ -33,6 +36,10 @@ class Predicts(Protocol):
 
     network: Network
     labels: list[str]
+
+    @property
+    def whole(self) -> Callable[[Batch], Tensor]:
+        """The network on its fastest layers."""
 
     def probabilities(self, texts: Sequence[str], /) -> NDArray[np.float64]:
         """Probabilities [texts, labels]."""
@@ -62,7 +69,7 @@ def explain(
     chosen = int(scores.argmax()) if label is None else predictor.labels.index(label)
     gradients = attribute(predictor.network, text, chosen, "integrated-gradients", steps)
     words, second = by_word(text, gradients)
-    weights = attribute(predictor.network, text, chosen, "occlusion").weights
+    weights = attribute(predictor.network, text, chosen, "occlusion", run=predictor.whole).weights
     near: list[dict[str, Any]] = []
     if neighbours is not None:
         near = neighbours.nearest(pooled_states(predictor.network, predictor.network.encoder.encode([text]))[0])

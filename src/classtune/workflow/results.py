@@ -13,7 +13,7 @@ from classtune.data.copies import copied_letters
 from classtune.data.material import Material
 from classtune.judging.abstention import risk_coverage
 from classtune.judging.answers import judge_answers, right_rows
-from classtune.judging.attributions import attribute
+from classtune.judging.attributions import attribute, words_of
 from classtune.judging.calibration import reliability
 from classtune.judging.decisions import Decisions
 from classtune.judging.metrics import wilson
@@ -43,6 +43,7 @@ RECORDED = (
     "notes",
 )
 _SHOWN_MISTAKES = 10
+_EXPLAINED_WORDS = 60  # a text is run once for each of its words
 _PACKAGES = ("classtune", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "peft")
 
 
@@ -186,11 +187,13 @@ def _mistakes(material: Material, scores: Scores, predictor: Predictor) -> list[
     mistakes = []
     for index in worst:
         text = material.texts[rows[index]]
-        found = attribute(predictor.network, text, int(guess[index]), "occlusion")
-        words = [
-            {"word": word.text, "start": word.start, "end": word.end, "weight": float(weight)}
-            for word, weight in zip(found.pieces, found.weights, strict=True)
-        ]
+        words = []
+        if len(words_of(text)) <= _EXPLAINED_WORDS:
+            found = attribute(predictor.network, text, int(guess[index]), "occlusion", run=predictor.whole)
+            words = [
+                {"word": word.text, "start": word.start, "end": word.end, "weight": float(weight)}
+                for word, weight in zip(found.pieces, found.weights, strict=True)
+            ]
         mistakes.append(
             {
                 "text": text,
