@@ -11,10 +11,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from classtune.config import parse_assignments, parse_value
 from classtune.data.columns import TableFormat
 from classtune.errors import SettingsError
-from classtune.serving.http.settings import ServeSettings
+from classtune.serving.http.flags import DECLARED
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A .csv .tsv .jsonl .parquet .xlsx file, - or a data set's name.")
@@ -140,6 +139,8 @@ def _format(
 
 
 def _told(*, recipe: str | None, assignments: list[str] | None, **flags: str | None) -> Told:
+    from classtune.config import parse_assignments, parse_value
+
     verbatim = ("model", "split_by", "device")
     values = {
         name: value if name in verbatim else parse_value(value) for name, value in flags.items() if value is not None
@@ -226,13 +227,10 @@ SETTINGS = Flags(
 )
 SERVE = Flags(
     {
-        name: (Annotated[bool, typer.Option(f"--{name}", help=field.description)], False)
-        if field.annotation is bool
-        else (
-            Annotated[str | None, typer.Option(help=field.description, show_default=str(field.default or "") or False)],
-            None,
-        )
-        for name, field in ServeSettings.model_fields.items()
+        name: (Annotated[bool, typer.Option(f"--{name}", help=help)], False)
+        if default is False
+        else (Annotated[str | None, typer.Option(help=help, show_default=str(default or "") or False)], None)
+        for name, (default, help) in DECLARED.items()
     },
     _given,
 )

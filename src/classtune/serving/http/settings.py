@@ -1,6 +1,6 @@
 """What `classtune serve` can be told: where it listens, who may ask, and how much at once.
 
-A setting is documented where it is declared; that text is its flag's help. Knows no HTTP and no models.
+What each does stands in flags.py, which is also its flag's help. Knows no HTTP and no models.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from classtune.errors import SettingsError, did_you_mean
-
-KEYS_VARIABLE = "CLASSTUNE_SERVE_KEYS"
+from classtune.serving.http.flags import DECLARED, KEYS_VARIABLE
 
 _Count = Annotated[int, Field(ge=1)]
 _Seconds = Annotated[float, Field(gt=0)]
+
+
+def _declared(name: str) -> Any:
+    default, description = DECLARED[name]
+    return Field(default, description=description)
 
 
 class ServeSettings(BaseModel):
@@ -27,27 +31,21 @@ class ServeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    host: str = Field("127.0.0.1", description="Address to listen on. Any but this machine's own needs a key.")
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port to listen on; 0: any that is free.")
-    keys: Path | None = Field(
-        None, description=f"File of keys, one a line, one of which each request must show. Or set {KEYS_VARIABLE}."
-    )
-    insecure: bool = Field(False, description="Listen on a public address without a key.")
-    watch: _Seconds | None = Field(
-        None, description="Look every so many seconds for a new version of a bundle, and serve it."
-    )
-    page: bool = Field(False, description="Also a page in the browser; needs the extra `ui`, and no keys.")
-    feedback: Path | None = Field(
-        None, description="File of JSON lines for what people say was right on the page; `train` reads it."
-    )
-    runtime: str = Field("torch", description="What runs the model: torch, or for an exported bundle onnx or openvino.")
-    threads: _Count | None = Field(None, description="Processor threads of the model; unset: as torch chooses.")
-    max_body: _Count = Field(2_000_000, description="Largest request, in bytes.")
-    max_texts: _Count = Field(1024, description="Most texts of one request.")
-    max_characters: _Count = Field(100_000, description="Longest text, in characters.")
-    queue: _Count = Field(4096, description="Texts that may wait for the model; more are refused with code 429.")
-    timeout: _Seconds = Field(30.0, description="Seconds until a request is given up.")
-    grace: _Seconds = Field(30.0, description="Seconds that requests under way get to finish when the server stops.")
+    host: str = _declared("host")
+    port: Annotated[int, Field(ge=0, le=65535)] = _declared("port")
+    keys: Path | None = _declared("keys")
+    insecure: bool = _declared("insecure")
+    watch: _Seconds | None = _declared("watch")
+    page: bool = _declared("page")
+    feedback: Path | None = _declared("feedback")
+    runtime: str = _declared("runtime")
+    threads: _Count | None = _declared("threads")
+    max_body: _Count = _declared("max_body")
+    max_texts: _Count = _declared("max_texts")
+    max_characters: _Count = _declared("max_characters")
+    queue: _Count = _declared("queue")
+    timeout: _Seconds = _declared("timeout")
+    grace: _Seconds = _declared("grace")
 
 
 def serve_settings(told: Mapping[str, Any]) -> ServeSettings:

@@ -1,0 +1,26 @@
+"""What `classtune serve` can be told, as the command line shows it. Light: `--help` reads this and nothing heavier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+KEYS_VARIABLE = "CLASSTUNE_SERVE_KEYS"
+
+# Setting → its default and what it does; settings.py gives each its type and limits.
+DECLARED: dict[str, tuple[Any, str]] = {
+    "host": ("127.0.0.1", "Address to listen on. Any but this machine's own needs a key."),
+    "port": (8080, "Port to listen on; 0: any that is free."),
+    "keys": (None, f"File of keys, one a line, one of which each request must show. Or set {KEYS_VARIABLE}."),
+    "insecure": (False, "Listen on a public address without a key."),
+    "watch": (None, "Look every so many seconds for a new version of a bundle, and serve it."),
+    "page": (False, "Also a page in the browser; needs the extra `ui`, and no keys."),
+    "feedback": (None, "File of JSON lines for what people say was right on the page; `train` reads it."),
+    "runtime": ("torch", "What runs the model: torch, or for an exported bundle onnx or openvino."),
+    "threads": (None, "Processor threads of the model; unset: as torch chooses."),
+    "max_body": (2_000_000, "Largest request, in bytes."),
+    "max_texts": (1024, "Most texts of one request."),
+    "max_characters": (100_000, "Longest text, in characters."),
+    "queue": (4096, "Texts that may wait for the model; more are refused with code 429."),
+    "timeout": (30.0, "Seconds until a request is given up."),
+    "grace": (30.0, "Seconds that requests under way get to finish when the server stops."),
+}
