@@ -369,6 +369,9 @@ def test_what_asks_for_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert wants_shards(["*.parquet"], None)
     assert wants_shards(["a.parquet"], str(tmp_path))
     assert not wants_shards([str(table)], "out.csv")
+    (tmp_path / "folder").mkdir()
+    assert not wants_shards(["folder", ""], None)  # words, and one of them is the name of a folder here
+    assert wants_shards(["folder"], "out")
     assert not wants_shards(["really?", "why [not]", "x" * 5000, "a\0b"], None)
     monkeypatch.setattr(bulk, "LARGE_BYTES", 10)
     assert wants_shards(["a.parquet"], None)

@@ -21,9 +21,9 @@ import pytest
 from small import train_small
 
 from classtune.errors import SettingsError
+from classtune.serving.http.flags import KEYS_VARIABLE
 from classtune.serving.http.served import Shelf
 from classtune.serving.http.server import serve
-from classtune.serving.http.flags import KEYS_VARIABLE
 from classtune.serving.http.settings import check_exposure, read_keys, serve_settings
 
 pytest_plugins = ["bundle_fixtures"]

@@ -57,16 +57,21 @@ def wants_shards(inputs: Sequence[str], output: str | None) -> bool:
     """Whether ``classtune predict`` is asked for a folder of shards rather than for one file, or for texts."""
     if output is not None and (output.endswith(("/", os.sep)) or Path(output).is_dir()):
         return True
-    return any(map(_is_bulky, inputs))
+    return any(_is_bulky(given, written=output is not None) for given in inputs)
 
 
-def _is_bulky(given: str) -> bool:
-    """Whether it names a folder, several files by a pattern, or a large Parquet file."""
+def _is_bulky(given: str, *, written: bool) -> bool:
+    """Whether it names a folder, several files by a pattern, or a large Parquet file.
+
+    A word that a folder here happens to have as its name is a text, unless the answers are ``written`` somewhere.
+    """
     path = Path(given)
     try:
         if path.is_file():
             return path.suffix.lower() == ".parquet" and path.stat().st_size > LARGE_BYTES
-        return path.is_dir() or (glob.has_magic(given) and (path.suffix in SUFFIXES or any(glob.iglob(given))))
+        if path.is_dir():
+            return os.sep in given or (written and given != "")
+        return glob.has_magic(given) and (path.suffix in SUFFIXES or any(glob.iglob(given)))
     except (OSError, ValueError):  # too long for a path: it is a text
         return False
 
