@@ -6,9 +6,6 @@ Needs Playwright and a Chromium of the system (``CLASSTUNE_CHROMIUM`` names anot
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,8 @@ import pytest
 from test_report import EVIL, full, multilabel
 
 from classtune.judging.report import write_report
+
+pytest_plugins = ["browser_fixture"]
 
 NASTY = (
     *("ham", "spam", EVIL, "عاجل: رسالة مزعجة", "😀👩‍👩‍👧 party", "感情・分類", "_hidden $a$ 5 % & more"),
@@ -69,19 +68,6 @@ BROKEN_ANCHORS = """() => [...document.querySelectorAll("a")].map(a => a.getAttr
   .filter(target => !document.getElementById(target.slice(1)))"""
 HEADERLESS = """() => [...document.querySelectorAll("th:not([scope])")].length
   + [...document.querySelectorAll("table")].filter(table => !table.caption).length"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
-    program = os.environ.get("CLASSTUNE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium: install one, or name it in CLASSTUNE_CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

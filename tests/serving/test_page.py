@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import os
-import shutil
 import socket
 import sys
 import threading
@@ -32,7 +30,7 @@ from classtune.serving.page import wording
 from classtune.serving.page.app import feedback_file, mount_page
 from classtune.serving.predictor import Predictor, load_predictor
 
-pytest_plugins = ["bundle_fixtures"]
+pytest_plugins = ["browser_fixture", "bundle_fixtures"]
 # Gradio's queue counts its calls in a way that pandas will drop.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting' is deprecated"),
@@ -126,19 +124,6 @@ def running(bundles: list[Offered], feedback: Path) -> Iterator[Site]:
     server.should_exit = True
     thread.join(20)
     assert not thread.is_alive()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
-    program = os.environ.get("CLASSTUNE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium: install one, or name it in CLASSTUNE_CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 class Visit:
