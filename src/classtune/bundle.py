@@ -88,7 +88,7 @@ def write_bundle(
         try:
             _write_model(scratch, network)
             write_more(scratch)
-            hashes = {path.name: _sha256(path) for path in sorted(scratch.iterdir())}
+            hashes = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
             document = {
                 "schema_version": SCHEMA_VERSION,
                 "labels": labels,
@@ -231,12 +231,13 @@ def _check_files(folder: Path, record: dict[str, Any], *, verify: bool) -> None:
         path = folder / name
         if not path.is_file():
             problems.append(f"{path}: is missing. Restore it, or train the classifier again.")
-        elif verify and _sha256(path) != expected:
+        elif verify and sha256(path) != expected:
             problems.append(f"{path}: was changed or truncated since it was written. Restore it, or train again.")
     if problems:
         raise BundleError(problems)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

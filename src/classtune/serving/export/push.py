@@ -13,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from classtune.bundle import RECORD, VALIDATION, read_record
+from classtune.bundle import RECORD, VALIDATION, read_record, sha256
 from classtune.errors import ClasstuneError, SettingsError
 from classtune.judging.neighbours import TEXTS, VECTORS
-from classtune.serving.export.runtimes import sha256
 
 CARD, REPORT = "README.md", "report.html"
 # Training texts, their vectors (from which texts can be guessed), what validation rows scored, and the report, which

@@ -6,7 +6,6 @@ that everything that takes a predictor (tables, the server, the page) takes one 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import threading
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from classtune.bundle import Bundle, check_golden, read_record
+from classtune.bundle import Bundle, check_golden, read_record, sha256
 from classtune.errors import BundleError, SettingsError, UserError, did_you_mean
 from classtune.judging.decisions import Decisions
 from classtune.model.backbone import quiet_transformers
@@ -172,9 +171,3 @@ def _openvino(path: Path) -> Run:
         return np.array(mine.request.infer(dict(zip(INPUTS, (ids, mask), strict=True)))[output])
 
     return run
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classtune.bundle import RECORD, Bundle, check_target, put_in_place
+from classtune.bundle import RECORD, Bundle, check_target, put_in_place, sha256
 from classtune.data.tables import Table
 from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean, writing
 from classtune.judging.decisions import Decisions
@@ -36,7 +36,7 @@ from classtune.serving.export.graph import (
     quiet_export,
 )
 from classtune.serving.export.hugging_face import as_hugging_face, hugging_face_logits
-from classtune.serving.export.runtimes import FILES, ExportedNetwork, exported_encoder, require, sha256, start
+from classtune.serving.export.runtimes import FILES, ExportedNetwork, exported_encoder, require, start
 from classtune.serving.predictor import Predictor, load_predictor
 
 Floats = NDArray[np.float64]
