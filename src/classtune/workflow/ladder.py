@@ -122,7 +122,8 @@ def _add_language_model(
     def trained(name: str, told: dict[str, Any], given: Examples, *, from_block: int | None) -> None:
         rung = settings.model_copy(update=told)
         with _restored(network), clock.time(name):
-            lora = _unfreeze(network, rung, from_block)
+            torch.manual_seed(rung.seed)  # as if it were the only rung
+            lora = steps.unfreeze(network, rung, from_block)
             tail = network.tail(from_block)
             fit(
                 tail,
@@ -187,20 +188,6 @@ def _probe(ladder: Rungs, network: Network, examples: Examples, pieces: Pieces) 
         return as_logits(probe.predict_proba(pooled(rows).astype(np.float32)), multi=ladder.material.multi)
 
     return ladder.calibrated(logits(splits.validation), logits(splits.test))
-
-
-def _unfreeze(network: Network, settings: Settings, start: int | None) -> Any:
-    """Train what the rung trains; gives its LoRA, if it has one."""
-    torch.manual_seed(settings.seed)  # as if it were the only rung
-    if settings.trainable != "lora":
-        network.freeze(start)
-        return None
-    from classtune.model.adapters import add_lora
-
-    network.freeze(network.depth)
-    return add_lora(
-        network, rank=settings.lora_rank, alpha=settings.lora_alpha, dropout=settings.dropout, start=start or 0
-    )
 
 
 @contextmanager

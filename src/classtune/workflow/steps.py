@@ -168,16 +168,21 @@ def tail_start(network: Network, settings: Settings) -> int | None:
     return network.depth if settings.trainable == "head" else None
 
 
+def unfreeze(network: Network, settings: Settings, start: int | None) -> Any:
+    """Train what the settings say from block ``start`` on, and nothing else. Gives the LoRA that was put in, if any."""
+    if settings.trainable != "lora":
+        network.freeze(start)
+        return None
+    network.freeze(network.depth)
+    return add_lora(
+        network, rank=settings.lora_rank, alpha=settings.lora_alpha, dropout=settings.dropout, start=start or 0
+    )
+
+
 def prepare_tail(network: Network, settings: Settings) -> tuple[int | None, Any]:
     """Freeze what is not trained. Gives the block that the tail starts from, and the LoRA that was put in, if any."""
-    start, lora = tail_start(network, settings), None
-    if settings.trainable == "lora":
-        network.freeze(network.depth)
-        lora = add_lora(
-            network, rank=settings.lora_rank, alpha=settings.lora_alpha, dropout=settings.dropout, start=start or 0
-        )
-    else:
-        network.freeze(start)
+    start = tail_start(network, settings)
+    lora = unfreeze(network, settings, start)
     if not network.prove_split(start, GOLDEN_TEXTS):
         start = None
     return start, lora
