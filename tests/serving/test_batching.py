@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -78,6 +79,19 @@ def test_a_full_queue_refuses_and_an_empty_one_takes_any_request(batcher: Batche
     model.go.set()
     assert len(large.result(SECONDS)) == 20
     assert batcher.submit(model, texts(3), 1).result(SECONDS).tolist() == [[3, 1]]
+
+
+def test_the_patient_wait_for_room(batcher: Batcher) -> None:
+    model = Model()
+    occupy(batcher, model)
+    batcher.submit(model, texts(*[3] * 8), 8)
+    with pytest.raises(QueueFull):
+        batcher.submit(model, texts(3), 1, patience=0.01)
+    with ThreadPoolExecutor(1) as patient:
+        answer = patient.submit(batcher.submit, model, texts(9), 1, patience=SECONDS)
+        assert not answer.done()
+        model.go.set()
+        assert answer.result(SECONDS).result(SECONDS).tolist() == [[9, 1]]
 
 
 def test_a_failure_answers_its_own_batch_and_the_thread_goes_on(batcher: Batcher) -> None:

@@ -23,7 +23,7 @@ from classtune.judging.abstention import Abstention
 from classtune.judging.decisions import Decisions
 from classtune.judging.thresholds import Thresholds
 from classtune.serving.http.app import create_app
-from classtune.serving.http.served import Served, Shelf
+from classtune.serving.http.served import Shelf
 from classtune.serving.http.settings import serve_settings
 from classtune.serving.predictor import Predictor, load_predictor
 
@@ -244,12 +244,15 @@ def test_request_ids_go_through_and_odd_ones_are_replaced(
     assert "secret" not in json.dumps(lines)
 
 
-class Stuck(Served):
-    """A bundle whose model is busy until it is told to go on, or fails."""
+class Stuck(Predictor):
+    """A model that is busy until it is told to go on, or fails."""
 
     go = threading.Event()
     busy = threading.Event()
     error: Exception | None = None
+
+    def __init__(self, predictor: Predictor) -> None:
+        vars(self).update(vars(predictor))
 
     def run(self, ids: Any) -> Any:
         self.busy.set()
@@ -263,7 +266,7 @@ class Stuck(Served):
 def stuck(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     first = shelf[None]
     made: Shelf = object.__new__(Shelf)
-    made._served = {first.name: Stuck(**vars(first))}
+    made._served = {first.name: replace(first, predictor=Stuck(first.predictor))}
     monkeypatch.setattr(Stuck, "go", threading.Event())
     monkeypatch.setattr(Stuck, "busy", threading.Event())
     return made

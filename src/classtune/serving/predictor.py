@@ -14,7 +14,7 @@ from classtune.bundle import Bundle, check_golden, load_bundle
 from classtune.config import Progress
 from classtune.judging.decisions import Decisions
 from classtune.model.network import Network
-from classtune.model.tokens import length_sorted_batches, pool_pieces
+from classtune.model.tokens import TokenIds, length_sorted_batches, pool_pieces
 
 # Texts that are tokenised and sorted together: bounds memory for any number of texts.
 _CHUNK = 8192
@@ -35,7 +35,6 @@ class Predictor:
         self.encoder = network.encoder
         self.whole = network.tail(None, frozen=True).eval()
 
-    @torch.inference_mode()
     def logits(
         self, texts: Sequence[str], *, places: Sequence[str] | None = None, progress: Progress | None = None
     ) -> NDArray[np.float64]:
@@ -52,17 +51,24 @@ class Predictor:
             chunk = unique[start : start + _CHUNK]
             where = [places[first[text]] if places else f"text {first[text] + 1}" for text in chunk]
             pieces = self.encoder.pieces(chunk, where)
-            logits = torch.zeros(len(pieces.ids), len(self.labels), dtype=torch.float64)
+            logits = np.zeros((len(pieces.ids), len(self.labels)))
             done = 0
             for rows in length_sorted_batches([len(item) for item in pieces.ids]):
-                batch = self.encoder.batch([pieces.ids[row] for row in rows]).to(self.network.device)
-                logits[torch.from_numpy(rows)] = self.whole(batch).double().cpu()
+                logits[rows] = self.run([pieces.ids[row] for row in rows])
                 done += len(rows)
                 if progress:
                     progress("predict", start + done * len(chunk) // len(pieces.ids), len(unique))
-            result[start : start + len(chunk)] = pool_pieces(logits, pieces.of_text, len(chunk)).numpy()
+            pooled = pool_pieces(torch.from_numpy(logits), pieces.of_text, len(chunk))
+            result[start : start + len(chunk)] = pooled.numpy()
         found: NDArray[np.float64] = result[of_row]
         return found
+
+    @torch.inference_mode()
+    def run(self, ids: Sequence[TokenIds]) -> NDArray[np.float64]:
+        """Logits [pieces, labels] of one batch."""
+        batch = self.encoder.batch(ids).to(self.network.device)
+        logits: NDArray[np.float64] = self.whole(batch).double().cpu().numpy()
+        return logits
 
     def probabilities(
         self, texts: Sequence[str], *, places: Sequence[str] | None = None, progress: Progress | None = None

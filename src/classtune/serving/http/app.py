@@ -71,7 +71,8 @@ class _Scored:
 def create_app(shelf: Shelf, settings: ServeSettings, keys: Sequence[str] = ()) -> FastAPI:
     """The application: both dialects over the bundles of ``shelf``. keys: one of them must be shown, if there are any.
 
-    Its lifespan holds the thread that runs the models. ``app.state.stopping`` set, it is not ready any more.
+    Its lifespan holds the thread that runs the models, with its queue in ``app.state.batcher``. ``app.state.stopping``
+    set, it is not ready any more.
     """
     metrics = Metrics()
     batcher = Batcher(room=settings.queue, observe=metrics.batch)
@@ -91,6 +92,7 @@ def create_app(shelf: Shelf, settings: ServeSettings, keys: Sequence[str] = ()) 
         lifespan=lifespan,
     )
     app.state.stopping = False
+    app.state.batcher = batcher
 
     async def score(
         request: Request, name: str | None, texts: list[str], field: str, truncate: bool | None, raw: bool = False
@@ -107,7 +109,7 @@ def create_app(shelf: Shelf, settings: ServeSettings, keys: Sequence[str] = ()) 
                 pieces = await asyncio.to_thread(served.pieces, texts, places, truncate)
             else:
                 pieces = served.pieces(texts, places, truncate)
-            logits = await asyncio.wrap_future(batcher.submit(served, pieces, len(texts)))
+            logits = await asyncio.wrap_future(batcher.submit(served.predictor, pieces, len(texts)))
         except TooLong as error:
             raise Refusal(413, "validation", str(error)) from None
         except DataError as error:

@@ -28,7 +28,7 @@ MAX_WASTE = 0.1
 
 
 class Runner(Protocol):
-    """What the batcher needs of a served bundle."""
+    """What the batcher needs of a served bundle: `classtune.serving.predictor.Predictor` has it."""
 
     def run(self, ids: list[TokenIds]) -> Logits:
         """Logits [pieces, labels] of one batch."""
@@ -82,25 +82,28 @@ class Batcher:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def submit(self, runner: Runner, pieces: Pieces, texts: int) -> Future[Logits]:
+    def submit(self, runner: Runner, pieces: Pieces, texts: int, *, patience: float = 0) -> Future[Logits]:
         """Logits [texts, labels], later. Cancelled, what has not been run of it is dropped.
 
-        Raises QueueFull. A queue that is empty takes any request.
+        Raises QueueFull where there is no room within ``patience`` seconds. A queue that is empty takes any request.
         """
         job = _Job(runner, pieces, texts)
         with self._changed:
-            if self._stopping or (self.waiting and self.waiting + job.left > self.room):
+            if not self._changed.wait_for(lambda: self._stopping or self._fits(job), patience) or self._stopping:
                 raise QueueFull
             self.waiting += job.left
             self._queue.append(job)
-            self._changed.notify()
+            self._changed.notify_all()
         return job.answer
+
+    def _fits(self, job: _Job) -> bool:
+        return not self.waiting or self.waiting + job.left <= self.room
 
     def stop(self, timeout: float | None = None) -> None:
         """Take no more, finish what waits, and end the thread; give up after ``timeout`` seconds."""
         with self._changed:
             self._stopping = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join(timeout)
 
     def _work(self) -> None:
@@ -137,6 +140,7 @@ class Batcher:
                         if job.left:
                             self._queue.append(job)
                 self._queue.extendleft(reversed(others))
+                self._changed.notify_all()  # there may be room now
                 if found or self._stopping:
                     return found
 

@@ -12,14 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from classtune.bundle import RECORD, Bundle
 from classtune.errors import BundleError, ClasstuneError, DataError, SettingsError, did_you_mean
 from classtune.judging.neighbours import Neighbours
-from classtune.model.tokens import Pieces, TokenIds
+from classtune.model.tokens import Pieces
+from classtune.serving.passing import passing
 from classtune.serving.predictor import Predictor, load_predictor
 
 # A file's name, size and time of change, for each file of a bundle.
@@ -77,14 +74,6 @@ class Served:
             ]
             raise TooLong([*long, "Shorten the text, or pass truncate: true to have it cut."])
         return found
-
-    @torch.inference_mode()
-    def run(self, ids: Sequence[TokenIds]) -> NDArray[np.float64]:
-        """Logits [pieces, labels] of one batch."""
-        network = self.predictor.network
-        batch = self.predictor.encoder.batch(ids).to(network.device)
-        logits: NDArray[np.float64] = self.predictor.whole(batch).double().cpu().numpy()
-        return logits
 
 
 class Shelf:
@@ -146,6 +135,9 @@ class Shelf:
                 tell("bundle_swapped", model=old.name, version=new.version, replaced=old.version)
 
     def _load(self, folder: Path) -> Served:
+        return passing(lambda: self._load_here(folder))
+
+    def _load_here(self, folder: Path) -> Served:
         predictor, bundle = self._read(folder)
         for parameter in predictor.whole.parameters():  # they stand in the file, which may be overwritten under way
             parameter.data = parameter.data.clone()

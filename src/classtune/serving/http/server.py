@@ -38,9 +38,10 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
         shelf = Shelf(folders, load=partial(load_exported, runtime=settings.runtime))
         app = create_app(shelf, settings, keys)
         if settings.page:
+            from classtune.serving.http.queued import QueuedShelf
             from classtune.serving.page.app import mount_page
 
-            mount_page(app, shelf, feedback=settings.feedback)
+            mount_page(app, QueuedShelf(shelf, app.state.batcher, settings.timeout), feedback=settings.feedback)
         gc.freeze()  # what is loaded stays: never walked again, no answer is held up by it
         gc.enable()
 

@@ -24,6 +24,7 @@ from classtune.judging.explanations import explain
 from classtune.judging.neighbours import Neighbours
 from classtune.serving.page import wording
 from classtune.serving.page.feedback import add_feedback
+from classtune.serving.passing import passing
 from classtune.serving.predictor import Predictor, answer_of
 from classtune.serving.tables import write_predictions
 
@@ -196,9 +197,8 @@ class _Page:
                 f"Which words made the answer is shown for texts of up to {MOST_EXPLAINED_WORDS} words."
             )
         label = asked["answer"][0] if asked["answer"] else None
-        return wording.explanation_html(
-            explain(shown.predictor, asked["text"], label=label, neighbours=shown.neighbours)
-        )
+        explained = passing(lambda: explain(shown.predictor, asked["text"], label=label, neighbours=shown.neighbours))
+        return wording.explanation_html(explained)
 
     def classify_file(
         self, name: str, file: str | None, column: str, folder: Path, progress: Progress
