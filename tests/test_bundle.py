@@ -24,6 +24,7 @@ FILES = [
     "README.md",
     "classtune.json",
     "config.json",
+    "held_out.jsonl",
     "model.safetensors",
     "neighbours.jsonl",
     "neighbours.safetensors",
@@ -296,3 +297,23 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path, small_llama: Path) -> N
     assert (tmp_path / "link").is_symlink()
     assert sorted(os.listdir(tmp_path / "real")) == FILES
     assert sorted(os.listdir(tmp_path)) == ["link", "real"]
+
+
+def texts_in(path: Path) -> set[str]:
+    return {json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()}
+
+
+def test_a_bundle_keeps_texts_that_it_learned_from_and_others(small_bundle: Path) -> None:
+    learned, held_out = (texts_in(small_bundle / f"{name}.jsonl") for name in ("neighbours", "held_out"))
+    assert learned
+    assert held_out
+    assert not learned & held_out
+    assert learned | held_out <= {text for text, _ in rows()}
+
+
+def test_a_bundle_keeps_no_texts_where_that_is_not_wished(small_llama: Path, tmp_path: Path, command: Run) -> None:
+    train_small(small_llama, tmp_path / "bundle", keep_texts=False)
+    kept = {path.name for path in (tmp_path / "bundle").iterdir()}
+    assert kept == set(FILES) - {"neighbours.jsonl", "neighbours.safetensors", "held_out.jsonl"}
+    assert "texts of the table" not in (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert command("info", tmp_path / "bundle", "--json").document["keeps_texts"] is False

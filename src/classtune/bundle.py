@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ SCHEMA_VERSION = 2
 RECORD = "classtune.json"
 HEAD = "head.safetensors"
 VALIDATION = "validation.safetensors"
+HELD_OUT = "held_out.jsonl"
 # Largest change of a golden text's probability that another machine or version may bring.
 GOLDEN_TOLERANCE = 1e-3
 _KEYS = {"labels", "settings", "pooling", "depth", "tokens", "hugging_face", "test", "baseline", "golden", "sha256"}
@@ -106,7 +107,7 @@ def write_bundle(
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def load_bundle(folder: Path, *, device: str = "cpu", verify: bool = True) -> Bundle:
+def load_bundle(folder: Path, *, device: str | torch.device = "cpu", verify: bool = True) -> Bundle:
     """Read a bundle and check that it is whole and unchanged.
 
     verify: also compare every file's sha256 and the golden texts' scores.
@@ -158,6 +159,20 @@ def read_validation(folder: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
         raise BundleError(f"{folder}: holds no validation rows to decide by. Train it again.")
     kept = load_numpy(str(folder / VALIDATION))
     return kept["logits"], kept["truth"] if kept["truth"].ndim == 1 else kept["truth"].astype(bool)
+
+
+def write_held_out(folder: Path, texts: Sequence[str]) -> None:
+    """Texts that were not trained on: what an export is compared on."""
+    lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts]
+    (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def read_held_out(folder: Path) -> list[str]:
+    """None where the bundle keeps no texts, or is of an earlier classtune."""
+    if not (folder / HELD_OUT).is_file():
+        return []
+    with (folder / HELD_OUT).open(encoding="utf-8", newline="\n") as file:
+        return [json.loads(line)["text"] for line in file]
 
 
 def read_record(folder: Path) -> dict[str, Any]:

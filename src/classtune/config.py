@@ -149,7 +149,7 @@ class Settings(BaseModel):
         None, description="Largest error among answered texts, with 95 % confidence; doubtful texts get no answer."
     )
     keep_texts: bool = Field(
-        True, description="Keep training texts in the bundle, for the nearest ones that `classtune explain` shows."
+        True, description="Keep texts in the bundle: of training for `explain`, of testing for `export`."
     )
 
     # run

@@ -202,7 +202,8 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
         if record["hugging_face"]
         else "no: read by classtune only",
         "calibration": (decisions.get("calibration") or {}).get("method", "none"),
-        "holds training texts": "yes, for explanations" if record.get("neighbours") else "no",
+        # Bundles of an earlier classtune say "neighbours".
+        "holds texts of the table": "yes" if record.get("keeps_texts", record.get("neighbours")) else "no",
         "test accuracy": _accuracy(record["test"]),
         "baseline": _accuracy(record["baseline"]),
         "files": f"{len(record['sha256'])}, unchanged since they were written",

@@ -148,7 +148,7 @@ def full(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> dic
             },
             "risk_coverage": {"answered": recall.tolist(), "error": (recall**4 / 20).tolist()},
         },
-        "neighbours": True,
+        "keeps_texts": True,
     }
 
 
@@ -397,10 +397,10 @@ def test_card_has_the_same_facts_as_the_page() -> None:
     for part in (
         full()["ladder"]["recommendation"], "| TF-IDF + logistic regression |", "Exact duplicates: 403.",
         "Calibration: temperature; the calibration error went from 5.1 % to 1.2 %.", "It answers 93.0 % of texts",
-        "it answered 93.2 % of the test texts, 0.9 % of them wrongly", "This folder holds training texts",
+        "it answered 93.2 % of the test texts, 0.9 % of them wrongly", "This folder holds texts of the table",
     ):  # fmt: skip
         assert part in card, part
-    assert "This folder holds training texts" not in model_card(result())
+    assert "This folder holds texts of the table" not in model_card(result())
 
 
 @pytest.mark.parametrize("name", ["a: b", "- x", "#1 {y}", "'q\"", "عاجل", "\ud800", ""])

@@ -31,6 +31,15 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
+def test_unless_told_otherwise_it_is_checked_on_texts_that_were_not_trained_on(
+    small_bundle: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxscript", reason="onnx is not installed")
+    check = export_bundle(small_bundle, "onnx", tmp_path / "out", notify=silent)["check"]
+    held_out = (small_bundle / "held_out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert (check["texts"], check["texts_are"]) == (len(held_out), "held-out texts of the bundle")
+
+
 def silent(_: str) -> None:
     """Nobody asked."""
 
@@ -118,7 +127,7 @@ def test_a_hugging_face_bundle_gives_its_hugging_face_files(small_bundle: Path, 
     told: list[str] = []
     done = export_bundle(small_bundle, "hf", tmp_path / "out", notify=told.append)
     assert set(done["files"]) == HUGGING_FACE
-    assert done["check"]["texts"] == 42
+    assert done["check"]["texts"] == 18
     assert done["check"]["largest_difference"] < 1e-5
     assert any("keeps no calibration" in line for line in told)
     texts = [text for text, _ in rows(6)]

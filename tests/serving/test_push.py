@@ -16,7 +16,7 @@ from classtune.serving.predictor import load_predictor
 
 pytest_plugins = ["bundle_fixtures"]
 
-QUOTING = ["neighbours.jsonl", "neighbours.safetensors", "report.html", "validation.safetensors"]
+QUOTING = ["held_out.jsonl", "neighbours.jsonl", "neighbours.safetensors", "report.html", "validation.safetensors"]
 
 
 class Hub:
@@ -42,14 +42,15 @@ def silent(_: str) -> None:
 
 
 def quoted(folder: Path, bundle: Path) -> list[str]:
-    """The training texts that stand in any file of the folder."""
-    lines = (bundle / "neighbours.jsonl").read_text(encoding="utf-8").splitlines()
+    """The table's texts that stand in any file of the folder."""
+    kept = [bundle / "neighbours.jsonl", bundle / "held_out.jsonl"]
+    lines = [line for path in kept for line in path.read_text(encoding="utf-8").splitlines()]
     texts = [json.loads(line)["text"].encode() for line in lines]
     held = [path.read_bytes() for path in folder.iterdir()]
     return [text.decode() for text in texts if any(text in content for content in held)]
 
 
-def test_a_pushed_bundle_loads_and_holds_no_training_text(small_bundle: Path, tmp_path: Path) -> None:
+def test_a_pushed_bundle_loads_and_holds_no_text_of_the_table(small_bundle: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(small_bundle, bundle)
     text = json.loads((bundle / "neighbours.jsonl").read_text(encoding="utf-8").splitlines()[0])["text"]
@@ -64,7 +65,7 @@ def test_a_pushed_bundle_loads_and_holds_no_training_text(small_bundle: Path, tm
     assert done["files"] == {path.name: path.stat().st_size for path in hub.kept.iterdir()}
     assert quoted(bundle, bundle)
     assert quoted(hub.kept, bundle) == []
-    assert "training texts, so that" not in (hub.kept / "README.md").read_text(encoding="utf-8")
+    assert "This folder holds texts" not in (hub.kept / "README.md").read_text(encoding="utf-8")
     asked = ["win a prize", "see you then"]
     pushed, ours = load_predictor(hub.kept)[0], load_predictor(bundle)[0]
     assert (pushed.probabilities(asked) == ours.probabilities(asked)).all()
@@ -87,7 +88,7 @@ def test_a_dry_run_names_files_and_sizes_and_sends_nothing(small_bundle: Path, t
     assert done["url"] is None
     assert done["files"]["model.safetensors"] == (small_bundle / "model.safetensors").stat().st_size
     assert [line.split()[-1] for line in told[:-1]] == list(done["files"])
-    assert told[-1].startswith("left out, because training texts are in them: neighbours.jsonl")
+    assert told[-1].startswith("left out, because texts of the table are in them: neighbours.jsonl")
 
 
 def test_what_the_hub_refuses_is_one_line(small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

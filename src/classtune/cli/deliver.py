@@ -58,9 +58,7 @@ def push(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the Hub.")],
     *,
     public: Annotated[bool, typer.Option("--public", help="For everybody to see; else private.")] = False,
-    with_texts: Annotated[
-        bool, typer.Option("--with-texts", help="Upload the training texts that it keeps, too.")
-    ] = False,
+    with_texts: Annotated[bool, typer.Option("--with-texts", help="Upload the texts that it keeps, too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be uploaded, and send nothing.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,

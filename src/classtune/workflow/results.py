@@ -30,7 +30,7 @@ from classtune.workflow.steps import Scores, seconds
 RECORDED = (
     "decisions",
     "networks",
-    "neighbours",
+    "keeps_texts",
     "data",
     "splits",
     "test",

@@ -28,12 +28,16 @@ from classtune.workflow import results, steps
 from classtune.workflow.rungs import Rungs
 from classtune.workflow.steps import Clock, Notify, Scores
 
+# Texts that a bundle keeps to compare exports on: enough to see a label in 500 change.
+HELD_OUT_TEXTS = 1000
+
 
 @dataclass
 class Trained:
     """A finished run: the network, what predicts with it, and the result document.
 
     validation: logits of the validation rows [rows, labels] and their truth, for decisions that are taken later.
+    neighbours, held_out: training texts and others that the bundle keeps, where it may.
     """
 
     network: Network
@@ -43,6 +47,7 @@ class Trained:
     result: dict[str, Any]
     validation: tuple[Scores, Any]
     neighbours: Neighbours | None
+    held_out: list[str]
 
     def save(self, folder: Path) -> None:
         """Write the bundle. Raises BundleError; then nothing is left behind."""
@@ -57,6 +62,8 @@ class Trained:
         bundle.write_validation(folder, *self.validation)
         if self.neighbours is not None:
             self.neighbours.save(folder)
+        if self.held_out:
+            bundle.write_held_out(folder, self.held_out)
         write_report(folder / "report.html", self.result)
         (folder / "README.md").write_text(model_card(self.result), encoding="utf-8")
 
@@ -145,7 +152,7 @@ def train(
         )
     predictor = Predictor(network, material.labels, decisions)
     result = results.result(network, material, settings, history, depth, trunk, decisions)
-    result |= {"networks": networks, "neighbours": neighbours is not None}
+    result |= {"networks": networks, "keeps_texts": settings.keep_texts}
     if rungs is not None:
         with clock.time("judging"):
             result |= results.judgement(material, logits, rungs, predictor, clock.read()["total"])
@@ -155,7 +162,16 @@ def train(
         notify(note)
     result["timing"] = clock.read()
     truth = material.truth[validation_rows]
-    return Trained(network, predictor, material.labels, settings, result, (held_out, truth), neighbours)
+    others = _held_out_texts(material) if settings.keep_texts else []
+    return Trained(network, predictor, material.labels, settings, result, (held_out, truth), neighbours, others)
+
+
+def _held_out_texts(material: Material) -> list[str]:
+    """At most HELD_OUT_TEXTS different texts of test and validation rows, evenly from all."""
+    rows = np.concatenate([material.splits.test, material.splits.validation])
+    texts = list(dict.fromkeys(material.texts[row] for row in rows))
+    count = min(len(texts), HELD_OUT_TEXTS)
+    return [texts[place * len(texts) // count] for place in range(count)]
 
 
 def discard_run(folder: Path) -> None:

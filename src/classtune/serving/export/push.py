@@ -1,4 +1,4 @@
-"""A bundle on the Hugging Face Hub, without the texts that it learned from unless they are asked for.
+"""A bundle on the Hugging Face Hub, without the texts that it keeps unless they are asked for.
 
 What is left out is left out of ``classtune.json`` too, so that what arrives there loads and verifies like any bundle.
 """
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from classtune.bundle import RECORD, VALIDATION, read_record, sha256
+from classtune.bundle import HELD_OUT, RECORD, VALIDATION, read_record, sha256
 from classtune.errors import ClasstuneError, SettingsError
 from classtune.judging.neighbours import TEXTS, VECTORS
 
 CARD, REPORT = "README.md", "report.html"
-# Training texts, their vectors (from which texts can be guessed), what validation rows scored, and the report, which
-# quotes mistakes and findings.
-WITH_TEXTS = (TEXTS, VECTORS, VALIDATION, REPORT)
+# Texts of the table, vectors of training texts (from which these can be guessed), what validation rows scored, and the
+# report, which quotes mistakes and findings.
+WITH_TEXTS = (TEXTS, VECTORS, HELD_OUT, VALIDATION, REPORT)
 _QUOTING = ("examples", "mistakes")  # keys of the record whose values quote texts
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -37,7 +37,7 @@ def push_bundle(
 ) -> dict[str, Any]:
     """Upload a bundle to ``repository`` (``owner/name``) in one commit; a new repository is private unless ``public``.
 
-    with_texts: also what quotes the texts that the bundle learned from, see WITH_TEXTS.
+    with_texts: also what holds or quotes texts of the table, see WITH_TEXTS.
     dry_run: only say what would be uploaded; nothing is sent. api: stands in for huggingface_hub's HfApi.
     Gives ``{"repository", "files": {name: bytes}, "left_out", "dry_run", "url"}``; url is None in a dry run.
     Raises SettingsError for a name that is none, BundleError for a folder that is no bundle, ClasstuneError where the
@@ -51,7 +51,9 @@ def push_bundle(
         for name, size in files.items():
             notify(f"{size / 1e6:10.2f} MB  {name}")
         if left_out:
-            notify(f"left out, because training texts are in them: {', '.join(left_out)}. --with-texts uploads them.")
+            notify(
+                f"left out, because texts of the table are in them: {', '.join(left_out)}. --with-texts uploads them."
+            )
         url = None if dry_run else _upload(Path(scratch), repository, public, api)
     return {"repository": repository, "files": files, "left_out": left_out, "dry_run": dry_run, "url": url}
 
@@ -71,11 +73,11 @@ def _stage(folder: Path, scratch: Path, *, with_texts: bool) -> list[str]:
     if CARD in kept:
         card = (scratch / CARD).read_text(encoding="utf-8")
         (scratch / CARD).unlink()
-        without = [line for line in card.split("\n") if not line.startswith("This folder holds training texts")]
+        without = [line for line in card.split("\n") if not line.startswith("This folder holds texts of the table")]
         (scratch / CARD).write_text("\n".join(without), encoding="utf-8", newline="\n")
     record = {
         **_without_quotes(record),
-        "neighbours": False,
+        "keeps_texts": False,
         "sha256": {name: sha256(scratch / name) for name in kept},
     }
     (scratch / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

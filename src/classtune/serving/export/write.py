@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classtune.bundle import RECORD, Bundle, check_target, put_in_place, sha256
+from classtune.bundle import RECORD, Bundle, check_target, put_in_place, read_held_out, sha256
 from classtune.data.tables import Table
 from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean, writing
 from classtune.judging.decisions import Decisions
@@ -45,7 +45,7 @@ Notify = Callable[[str], None]
 FORMATS = ("onnx", "openvino", "hf")
 # Share of the labels that an export may change.
 MOST_CHANGED = {"fp32": 0.0, "int8": 0.005}
-CHECKED_TEXTS = 400
+CHECKED_TEXTS = 1000
 # Of the weights of an int8 ONNX export, the share that stays whole, and how many texts choose which.
 SHARE_KEPT_WHOLE, SAMPLES = 0.05, 16
 # What an export's record keeps of the bundle's: how to answer and how well; nothing that quotes a text.
@@ -68,7 +68,7 @@ def export_bundle(
     """Write the bundle for another runtime to the folder ``output``; says what was written and how well it agrees.
 
     to: one of FORMATS. int8: weights of 8 bits. data: texts that the two are compared on, best ones that the bundle was
-    not trained on; None: texts that the bundle holds.
+    not trained on; None: such texts that the bundle keeps, or else its golden texts.
     force: replace an export that stands in ``output``, and write one even where it changes labels.
     Raises SettingsError for what cannot be had together, BundleError for folders that cannot be read or written,
     ClasstuneError where the export changes more labels than MOST_CHANGED, UserError for a runtime that is absent.
@@ -113,7 +113,9 @@ def _texts_to_check(bundle: Bundle, data: Table | None) -> tuple[list[str], str]
     """At most CHECKED_TEXTS different texts, evenly from all, and what they are."""
     if data is not None:
         found, texts_are = list(data.texts), data.name
-    elif neighbours := Neighbours.load(bundle.folder):
+    elif held_out := read_held_out(bundle.folder):
+        found, texts_are = held_out, "held-out texts of the bundle"
+    elif neighbours := Neighbours.load(bundle.folder):  # of an earlier classtune
         found, texts_are = neighbours.texts, "training texts of the bundle"
     else:
         found, texts_are = [entry["text"] for entry in bundle.record["golden"]], "golden texts of the bundle"
