@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent
-sys.path[:0] = [str(DOCS.parent / "tests"), str(DOCS.parent / "tests" / "serving")]
+sys.path[:0] = [str(DOCS.parent / "tests"), str(DOCS.parent / "tests" / "serving" / "page")]
 
 TEXT = "URGENT! Call 0800 123 456 now to claim your prize of 1,000 pounds."
 PICTURES: dict[str, tuple[int, dict[str, Any]]] = {

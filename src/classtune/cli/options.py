@@ -36,6 +36,8 @@ Pooling = Annotated[str | None, typer.Option(help="auto, last, first, mean, or l
 Epochs = Annotated[str | None, typer.Option(help="Passes over the training rows, at most.")]
 Seed = Annotated[str | None, typer.Option(help="The one seed of everything random.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps, or auto.")]
+Runtime = Annotated[str, typer.Option(help="torch, or onnx or openvino where DIR is exported for it.")]
+RunDevice = Annotated[str, typer.Option("--device", help="Where torch runs: cpu, cuda, mps, or auto.")]
 SplitBy = Annotated[
     str | None,
     typer.Option(metavar="exact|near|COLUMN", help="What never crosses a split: copies, near copies, a column."),
@@ -92,6 +94,14 @@ class Told:
 
     recipe: str | None
     values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What runs a bundle's model, and where; see `classtune.serving.export.runtimes.load_exported`."""
+
+    runtime: str
+    device: str
 
 
 def takes(**groups: Flags) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -225,6 +235,7 @@ SETTINGS = Flags(
     },
     _told,
 )
+RUN = Flags({"runtime": (Runtime, "torch"), "device": (RunDevice, "auto")}, Run)
 SERVE = Flags(
     {
         name: (Annotated[bool, typer.Option(f"--{name}", help=help)], False)

@@ -9,11 +9,11 @@ import typer
 
 from classtune.cli import options
 from classtune.cli.inputs import is_table, open_table, print_json
-from classtune.cli.options import AsJson, BundleFolder, Data, Quiet, takes
+from classtune.cli.options import AsJson, BundleFolder, Data, Quiet, Run, takes
 from classtune.data.columns import TableFormat
 
 
-@takes(format=options.ROWS, wishes=options.USED_WISHES)
+@takes(format=options.ROWS, wishes=options.USED_WISHES, run=options.RUN)
 def evaluate(
     folder: BundleFolder,
     data: Data,
@@ -22,6 +22,7 @@ def evaluate(
     quiet: Quiet = False,
     format: TableFormat,
     wishes: dict[str, Any],
+    run: Run,
 ) -> None:
     """Judge a bundle on labelled rows."""
     from classtune import screen
@@ -29,13 +30,15 @@ def evaluate(
 
     with screen.Screen(quiet=quiet) as view:
         table = open_table(data, format, view)
-        result = evaluate_bundle(folder, table, wishes, notify=view.note, progress=view.progress)
+        result = evaluate_bundle(
+            folder, table, wishes, runtime=run.runtime, device=run.device, notify=view.note, progress=view.progress
+        )
     if as_json:
         return print_json(result)
     return screen.show_scores({f"{folder} on {table.name}, {result['test']['rows']:,} rows": result["test"]})
 
 
-@takes(format=options.TEXTS, wishes=options.USED_WISHES)
+@takes(format=options.TEXTS, wishes=options.USED_WISHES, run=options.RUN)
 def predict(
     folder: BundleFolder,
     texts: Annotated[
@@ -49,7 +52,6 @@ def predict(
             "-o", "--output", metavar="OUT", help="A .csv or .jsonl file, or a folder for any number of rows."
         ),
     ] = None,
-    runtime: Annotated[str, typer.Option(help="torch, or onnx or openvino where DIR is exported for it.")] = "torch",
     engine: Annotated[str, typer.Option(help="Into a folder: local, or ray for a cluster.")] = "local",
     resume: Annotated[bool, typer.Option("--resume", help="Into a folder: go on with a run that was stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Into a folder: replace what stands there.")] = False,
@@ -60,6 +62,7 @@ def predict(
     quiet: Quiet = False,
     format: TableFormat,
     wishes: dict[str, Any],
+    run: Run,
 ) -> None:
     """Give each text its label and score."""
     from classtune import screen
@@ -79,6 +82,8 @@ def predict(
                 force=force,
                 strict=strict,
                 engine=engine,
+                runtime=run.runtime,
+                device=run.device,
                 notify=view.note,
                 progress=view.progress,
             )
@@ -89,7 +94,14 @@ def predict(
             table = table_from_rows(texts, name="the command's texts,")
         target = None if output is None else Path(output)
         predictions = predict_table(
-            folder, table, wishes, target, runtime=runtime, notify=view.note, progress=view.progress
+            folder,
+            table,
+            wishes,
+            target,
+            runtime=run.runtime,
+            device=run.device,
+            notify=view.note,
+            progress=view.progress,
         )
         if output is not None:
             view.note(f"{len(predictions):,} predictions written to {output}")

@@ -168,7 +168,7 @@ def _integrated_gradients(network: Network, text: str, label_index: int, steps: 
                 mask = None if batch.mask is None else batch.mask.expand(len(points), -1)
                 scores = _score(network, points, mask, batch.last.expand(len(points)), label_index)
                 (slope,) = torch.autograd.grad(scores.sum(), points)
-            slopes = (slope * (end - start)).sum(2).double().cpu().numpy()
+            slopes = (slope * (end - start)).sum(2).cpu().double().numpy()
             yield from zip(scores.tolist(), slopes, strict=True)
 
     weights, first, last = integrate(look, steps)
@@ -277,7 +277,7 @@ def _score(network: Network, values: Tensor, mask: Tensor | None, last: Tensor, 
 
 def _log_odds(network: Network, logits: Tensor, label_index: int) -> Tensor:
     """Log-odds of a label [texts]: against all others, or, where a text may have several, against its absence."""
-    logits = logits.double()
+    logits = logits.cpu().double()  # not every device has numbers of 64 bits
     chosen = logits[:, label_index]
     # Hugging Face's word for sigmoids in the place of a softmax.
     if getattr(network.classifier.config, "problem_type", None) == "multi_label_classification":

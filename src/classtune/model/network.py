@@ -102,7 +102,10 @@ class Network:
     family: None for an architecture that classtune cannot cut.
     of: how many blocks the backbone came with; ``depth`` how many are kept.
     own_head: a head that the Hugging Face class does not have (other poolings, a bias); None: the class's own.
+    in_parts: whether blocks and gradients are at hand, and not only what comes out in the end.
     """
+
+    in_parts = True
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from classtune.bundle import Bundle, check_golden, load_bundle
 from classtune.config import Progress
 from classtune.judging.decisions import Decisions
+from classtune.model.device import device_of
 from classtune.model.network import Network
 from classtune.model.tokens import TokenIds, length_sorted_batches, pool_pieces
 
@@ -67,7 +68,7 @@ class Predictor:
     def run(self, ids: Sequence[TokenIds]) -> NDArray[np.float64]:
         """Logits [pieces, labels] of one batch."""
         batch = self.encoder.batch(ids).to(self.network.device)
-        logits: NDArray[np.float64] = self.whole(batch).double().cpu().numpy()
+        logits: NDArray[np.float64] = self.whole(batch).cpu().double().numpy()
         return logits
 
     def probabilities(
@@ -101,8 +102,11 @@ class Predictor:
 
 
 def load_predictor(folder: Path, *, device: str = "cpu", verify: bool = True) -> tuple[Predictor, Bundle]:
-    """Load a bundle and prove on its golden texts that it scores as it did. Raises BundleError."""
-    bundle = load_bundle(folder, device=device, verify=verify)
+    """Load a bundle and prove on its golden texts that it scores as it did.
+
+    device: see `classtune.model.device.device_of`. Raises BundleError, and SettingsError for the device.
+    """
+    bundle = load_bundle(folder, device=device_of(device), verify=verify)
     predictor = Predictor(bundle.network, bundle.labels, bundle.decisions)
     golden = [entry["text"] for entry in bundle.record.get("golden", [])]
     if golden and verify:

@@ -21,16 +21,26 @@ from classtune.judging.answers import judge_answers
 from classtune.judging.decisions import Decisions, Wishes, decide
 from classtune.judging.prior import estimate_prior
 from classtune.serving.export.runtimes import load_exported
-from classtune.serving.predictor import Ranked, answer_of, load_predictor
+from classtune.serving.predictor import Ranked, answer_of
 
 Notify = Callable[[str], None]
 
 
 def evaluate_bundle(
-    folder: Path, table: Table, wishes: Mapping[str, Any], *, notify: Notify, progress: Progress
+    folder: Path,
+    table: Table,
+    wishes: Mapping[str, Any],
+    *,
+    runtime: str = "torch",
+    device: str = "auto",
+    notify: Notify,
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Judge a bundle on a labelled table. wishes: see `adjusted`. Raises DataError for labels that it does not have."""
-    predictor, bundle = load_predictor(folder)
+    """Judge a bundle on a labelled table. wishes: see `adjusted`; runtime, device: see `load_exported`.
+
+    Raises DataError for labels that it does not have.
+    """
+    predictor, bundle = load_exported(folder, runtime, device)
     truth = truth_of(table, bundle.labels, multi=bundle.decisions.multi)
     logits = predictor.logits(table.texts, places=table.places, progress=progress)
     decisions = adjusted(bundle, wishes, logits, notify)
@@ -50,17 +60,18 @@ def predict_table(
     output: Path | None = None,
     *,
     runtime: str = "torch",
+    device: str = "auto",
     notify: Notify,
     progress: Progress,
 ) -> list[Ranked]:
     """Label and score of each text, highest first; written to ``output`` too, where there is one.
 
-    wishes: see `adjusted`. runtime: what runs the model; other than torch, of an exported folder.
+    wishes: see `adjusted`; runtime, device: see `load_exported`.
     Raises BundleError for the bundle or a file that cannot be written, DataError for texts that it cannot take.
     """
     if output is not None:
         _check_output(output)
-    predictor, bundle = load_exported(folder, runtime)
+    predictor, bundle = load_exported(folder, runtime, device)
     logits = predictor.logits(table.texts, places=table.places, progress=progress)
     predictor.decisions = adjusted(bundle, wishes, logits, notify)
     predictions = predictor.ranked(predictor.decisions.probabilities(logits))
@@ -78,6 +89,11 @@ def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float
     """
     if not wishes:
         return bundle.decisions
+    if "export" in bundle.record:
+        raise BundleError(
+            f"{bundle.folder}: an export answers as it was told when it was written: it holds no validation rows to "
+            "decide anew by. Ask the bundle, or train it with that wish and export it again."
+        )
     settings = bundle.record["settings"]
     told = {field.name: settings.get(field.name, field.default) for field in fields(Wishes) if field.name in settings}
     told |= dict(wishes)

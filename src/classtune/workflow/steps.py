@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from classtune.config import Progress, Settings
 from classtune.data.material import Material
-from classtune.errors import SettingsError
 from classtune.model.activations import ActivationStore, Distinct
 from classtune.model.adapters import add_lora
 from classtune.model.backbone import load_backbone
+from classtune.model.device import device_of
 from classtune.model.network import Network, Trunk
 from classtune.model.tokens import Batch, Pieces
 from classtune.sources import fetch_model
@@ -77,7 +77,7 @@ def start_checkpoint(folder: Path | None, material: Material, settings: Settings
 def load_network(labels: list[str], settings: Settings, *, multi: bool, notify: Notify) -> Network:
     """The backbone with a new head, on its device."""
     network = load_backbone(fetch_model(settings.model, notify=notify), labels, settings, multi=multi)
-    network.to(_device(settings.device))
+    network.to(device_of(settings.device))
     return network
 
 
@@ -247,14 +247,3 @@ def seconds(work: Callable[[], Any]) -> float:
 
 def _truth_and_lengths(pieces: Pieces, material: Material) -> tuple[NDArray[Any], NDArray[np.int64]]:
     return material.truth[pieces.of_text], np.array([len(item) for item in pieces.ids], dtype=np.int64)
-
-
-def _device(wanted: str) -> torch.device:
-    if wanted == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=wanted).device
-    except (RuntimeError, AssertionError) as error:
-        raise SettingsError(f"device = {wanted!r}: cannot be used here ({str(error).splitlines()[0]}).") from None

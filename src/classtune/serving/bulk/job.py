@@ -84,6 +84,7 @@ def predict_bulk(
     format: TableFormat,
     wishes: Mapping[str, Any],
     runtime: str = "torch",
+    device: str = "auto",
     resume: bool = False,
     force: bool = False,
     strict: bool = False,
@@ -96,8 +97,8 @@ def predict_bulk(
 
     Each table's columns are kept, and ``label``, ``score`` and one ``score:NAME`` a label come after them. Rows whose
     text is empty or too long get none and are listed in problems.jsonl, as are rows that cannot be read, which are left
-    out; with ``strict`` either is an error. wishes: see `classtune.serving.tables.adjusted`; runtime: see
-    `classtune.serving.export.runtimes.load_exported`; engine: one of ENGINES.
+    out; with ``strict`` either is an error. wishes: see `classtune.serving.tables.adjusted`; runtime,
+    device: see `classtune.serving.export.runtimes.load_exported`; engine: one of ENGINES.
     Returns counts, seconds, texts a second and the files. Raises DataError for inputs, SettingsError for wishes,
     BundleError for the bundle or an output that cannot be written, Interrupted on Ctrl-C; then ``resume`` goes on.
     """
@@ -105,11 +106,13 @@ def predict_bulk(
         raise SettingsError("the shares of labels cannot be estimated in pieces. Name them: --deploy-prior spam=0.13.")
     if engine not in ENGINES:
         raise SettingsError(f"--engine {engine}: is unknown. {did_you_mean(engine, ENGINES)}")
+    if engine == "ray" and device not in ("auto", "cpu"):
+        raise SettingsError(f"--device {device}: the workers of --engine ray run on processors. Leave one of them out.")
     start = time.perf_counter()
     files = find_inputs(inputs, output, notify)
     streams = _open_streams(files, format, shard_rows, notify)
     with cores() as threads:
-        predictor, bundle = load_exported(folder, runtime)
+        predictor, bundle = load_exported(folder, runtime, device if engine == "local" else "cpu")
     predictor.decisions = adjusted(bundle, wishes, np.empty((0, len(bundle.labels))), notify)
     _check_columns(streams, predictor.labels)
     shards = shards_of(streams)
@@ -124,28 +127,31 @@ def predict_bulk(
             "inputs": [{"file": name, **fingerprint(paths[name])} for name in streams],
         },
     )
-    finished = target.open(resume=resume, force=force, notify=notify)
-    total, done = (sum(shard.rows for shard in some) for some in (shards, [s for s in shards if s.name in finished]))
-    resumed = done
-    if resumed:
-        notify(f"{resumed:,} of {total:,} rows are answered already.")
-    progress("predict", done, total)
+    with target.alone():
+        finished = target.open(resume=resume, force=force, notify=notify)
+        total, done = (
+            sum(shard.rows for shard in some) for some in (shards, [s for s in shards if s.name in finished])
+        )
+        resumed = done
+        if resumed:
+            notify(f"{resumed:,} of {total:,} rows are answered already.")
+        progress("predict", done, total)
 
-    def local(jobs: Iterator[Job]) -> Iterator[tuple[Job, Scored]]:
-        with cores(), closing(Scorer(predictor, threads)) as scorer:
-            for job in jobs:
-                yield job, scorer(job.texts, lambda more: progress("predict", done + more, total))
+        def local(jobs: Iterator[Job]) -> Iterator[tuple[Job, Scored]]:
+            with cores(), closing(Scorer(predictor, threads)) as scorer:
+                for job in jobs:
+                    yield job, scorer(job.texts, lambda more: progress("predict", done + more, total))
 
-    running = local if engine == "local" else _ray(folder, runtime)
-    try:
-        for job, scored in running(_jobs(shards, finished)):
-            _finish(target, job, scored, predictor, strict=strict)
-            done += job.shard.rows
-            progress("predict", done, total)
-    except KeyboardInterrupt:
-        raise Interrupted(f"stopped: {done:,} of {total:,} rows are answered. {_GO_ON}") from None
-    except (BundleError, DataError) as error:
-        raise type(error)([*error.problems, f"{done:,} of {total:,} rows are answered. {_GO_ON}"]) from error
+        running = local if engine == "local" else _ray(folder, runtime)
+        try:
+            for job, scored in running(_jobs(shards, finished)):
+                _finish(target, job, scored, predictor, strict=strict)
+                done += job.shard.rows
+                progress("predict", done, total)
+        except KeyboardInterrupt:
+            raise Interrupted(f"stopped: {done:,} of {total:,} rows are answered. {_GO_ON}") from None
+        except (BundleError, DataError) as error:
+            raise type(error)([*error.problems, f"{done:,} of {total:,} rows are answered. {_GO_ON}"]) from error
     problems = target.count_problems()
     seconds = time.perf_counter() - start
     return {

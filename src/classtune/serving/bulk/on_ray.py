@@ -35,7 +35,7 @@ class Worker:
         with tempfile.TemporaryDirectory() as scratch:
             for name, content in files.items():
                 Path(scratch, name).write_bytes(content)
-            predictor, _ = load_exported(Path(scratch), runtime)
+            predictor, _ = load_exported(Path(scratch), runtime, "cpu")
         self._scorer = Scorer(predictor, 1)
 
     def score(self, texts: list[str]) -> Scored:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from classtune.data.streams import SUFFIXES, Stream
 from classtune.errors import BundleError, DataError, writing
 
@@ -113,6 +115,21 @@ class ShardFolder:
         self.shards = shards
         listed = [{"file": shard.name, "rows": shard.rows} for shard in shards]
         self.manifest = {"schema": _SCHEMA, **manifest, "shards": listed}
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other runs out while this lasts. Raises DataError where one is at work here."""
+        place = self.folder.absolute()
+        with writing(self.folder):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                held = FileLock(place.with_name(f".{place.name}.lock"), timeout=0).acquire()
+            except Timeout:
+                raise DataError(
+                    f"-o {self.folder}: another run is writing here. Wait for it, or name another folder."
+                ) from None
+        with held:
+            yield
 
     def open(self, *, resume: bool, force: bool, notify: Callable[[str], None]) -> set[str]:
         """Make the folder ready; the names of the shards that are finished.

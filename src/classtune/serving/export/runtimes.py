@@ -41,6 +41,8 @@ class ExportedNetwork(Network):
     output: which of the graph's outputs is given as logits.
     """
 
+    in_parts = False
+
     def __init__(self, run: Run, encoder: TextEncoder, output: str = OUTPUTS[0]) -> None:
         self.encoder = encoder
         self.notes = []
@@ -68,23 +70,20 @@ class _Forward(nn.Module):
         return torch.from_numpy(self.run(batch.values.numpy(), mask.numpy().astype(np.int64), self.output))
 
 
-def load_runtime(folder: Path, runtime: str) -> Predictor:
-    """The predictor alone of `load_exported`."""
-    return load_exported(folder, runtime)[0]
-
-
-def load_exported(folder: Path, runtime: str) -> tuple[Predictor, Bundle]:
+def load_exported(folder: Path, runtime: str = "torch", device: str = "auto") -> tuple[Predictor, Bundle]:
     """What `load_predictor` gives, with the forward pass in ``runtime``, one of RUNTIMES; golden texts are checked.
 
     folder: what `classtune export` wrote for this runtime; for "torch" a bundle. It holds no validation rows, so its
-    decisions can be used but not taken anew.
+    decisions can be used but not taken anew. device: where torch runs; the others run on the processor.
     Raises BundleError for a folder that was not exported for this runtime or was changed, SettingsError for an unknown
-    runtime, UserError where the runtime is not installed.
+    runtime or device, UserError where the runtime is not installed.
     """
     if runtime not in RUNTIMES:
         raise SettingsError(f"--runtime {runtime}: is unknown. {did_you_mean(runtime, RUNTIMES)}")
     if runtime == "torch":
-        return load_predictor(folder)
+        return load_predictor(folder, device=device)
+    if device not in ("auto", "cpu"):
+        raise SettingsError(f"--device {device}: the runtime {runtime} runs on the processor. Leave one of them out.")
     record = read_record(folder)
     export = record.get("export") or {}
     if export.get("to") != runtime:

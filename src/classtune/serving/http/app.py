@@ -153,8 +153,8 @@ def create_app(shelf: Shelf, settings: ServeSettings, keys: Sequence[str] = ()) 
             question = await _read(request, ClassifyRequest, settings)
             truncate = True if question.truncate_prompt_tokens else None
             served, found = await score(request, question.model, classify_texts(question), "input", truncate)
-        identity = request.state.request_id
-        return _json(classify_answer(served, identity, found.probabilities, found.ranked, found.tokens))
+        scores = found.logits if question.use_activation is False else found.probabilities
+        return _json(classify_answer(served, request.state.request_id, scores, found.ranked, found.tokens))
 
     @app.get("/v1/models")
     async def models() -> Response:

@@ -1,8 +1,9 @@
 """The two dialects that clients speak: Text Embeddings Inference's ``/predict`` and vLLM's ``/classify``.
 
 What they ask, what they are answered, and how they are refused; nothing of how texts are scored.
-Sources: Text Embeddings Inference's router (types, status codes); SGLang's page on vLLM's classification API. One thing
-is otherwise: ``["a", "b"]`` is a pair there, which no classifier here takes, and two texts here.
+Sources: Text Embeddings Inference's router (types, status codes); vLLM's entrypoints.pooling.classify.protocol. Two
+things are otherwise: ``["a", "b"]`` is a pair in the former, which no classifier here takes, and two texts here; and a
+number of tokens to cut at, which the latter takes, is the bundle's to choose.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class ClassifyRequest(_Question):
     input: str | list[str] = Field(description="One text, or a list of texts.")
     model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
     truncate_prompt_tokens: Literal[-1] | None = Field(None, description="-1: cut texts that are too long.")
+    use_activation: bool | None = Field(None, description="false: logits in the place of probabilities.")
 
 
 class Prediction(BaseModel):
@@ -60,7 +62,7 @@ class Prediction(BaseModel):
 
 
 class Classified(BaseModel):
-    """What vLLM says of one text. label: null where the answer is withheld. probs: in the order of the labels."""
+    """What vLLM says of one text. label: null where the answer is withheld. probs: one a label, in their order."""
 
     index: int
     label: str | None
@@ -113,11 +115,14 @@ def predict_answer(question: PredictRequest, ranked: list[Ranked]) -> Any:
 
 
 def classify_answer(
-    served: Served, request_id: str, probabilities: NDArray[np.float64], ranked: list[Ranked], tokens: int
+    served: Served, request_id: str, scores: NDArray[np.float64], ranked: list[Ranked], tokens: int
 ) -> dict[str, Any]:
-    """vLLM's form. A text's several labels are parted by ", " in ``label``, and listed in ``labels``."""
+    """vLLM's form. scores: probabilities, or logits where they are asked for [texts, labels].
+
+    A text's several labels are parted by ", " in ``label``, and listed in ``labels``.
+    """
     data = []
-    for index, (row, entries) in enumerate(zip(probabilities.tolist(), ranked, strict=True)):
+    for index, (row, entries) in enumerate(zip(scores.tolist(), ranked, strict=True)):
         answer = answer_of(entries)
         found = {"index": index, "label": ", ".join(answer) or None, "probs": row, "num_classes": len(row)}
         data.append(found | ({"labels": answer} if served.predictor.decisions.multi else {}))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import json
 import re
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +22,8 @@ from classtune.serving.http.metrics import Metrics
 
 # Asked by whoever watches over servers, who should hold no key.
 OPEN_PATHS = frozenset({"/health", "/ready"})
+_BEARER = b"Bearer"
+_PASSWORD = b'Basic realm="classtune: any name, and a key as the password", charset="UTF-8"'
 _GOOD_ID = re.compile(rb"[!-~]{1,128}")
 
 
@@ -31,7 +35,10 @@ def log(event: str, *, level: str = "info", **particulars: Any) -> None:
 
 
 class Envelope:
-    """ASGI middleware. keys: one must be shown, if there are any. paths: routes that metrics count by name."""
+    """ASGI middleware. keys: one must be shown, if there are any. paths: the API's routes, which metrics count by name.
+
+    Clients of the API show a key as a bearer. Everything else is for browsers, which ask for a password: a key is one.
+    """
 
     def __init__(self, app: ASGIApp, *, keys: Sequence[str], metrics: Metrics, paths: frozenset[str]) -> None:
         self.app = app
@@ -60,10 +67,11 @@ class Envelope:
             await send(message)
 
         try:
-            if path in OPEN_PATHS or self._opens(headers.get(b"authorization", b"")):
+            if path in OPEN_PATHS or self._opens(headers, path):
                 await self.app(scope, receive, sending)
             else:
-                await _refuse(Refusal(401, "unauthorized", "Show a key: Authorization: Bearer KEY."), path, sending)
+                refusal = Refusal(401, "unauthorized", "Show a key: Authorization: Bearer KEY.")
+                await _refuse(refusal, path, sending, asks=_BEARER if path in self._paths else _PASSWORD)
         except ClientDisconnect:
             status = 499  # as nginx calls it
         except Exception as error:  # a fault of ours: said in the log, not to the client
@@ -83,17 +91,31 @@ class Envelope:
                 **state.get("noted", {}),
             )
 
-    def _opens(self, shown: bytes) -> bool:
+    def _opens(self, headers: Mapping[bytes, bytes], path: str) -> bool:
         """Whether a key is shown that opens; every key is compared, each in constant time."""
-        kind, _, key = shown.partition(b" ")
+        kind, _, key = headers.get(b"authorization", b"").partition(b" ")
+        wanted = b"bearer"
+        # A browser sends the password along whichever site asks: never to the API, and not for another site's page.
+        origin = headers.get(b"origin")
+        at_home = origin is None or origin.partition(b"://")[2] == headers.get(b"host")
+        if kind.lower() == b"basic" and path not in self._paths and at_home:
+            wanted, key = b"basic", _password(key)
         fits = [hmac.compare_digest(key.strip(), known) for known in self._keys]
-        return not self._keys or (any(fits) and kind.lower() == b"bearer")
+        return not self._keys or (any(fits) and kind.lower() == wanted)
 
 
-async def _refuse(refusal: Refusal, path: str, send: Send) -> None:
+def _password(shown: bytes) -> bytes:
+    """What stands behind the user's name, which may be any."""
+    try:
+        return base64.b64decode(shown, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
+
+
+async def _refuse(refusal: Refusal, path: str, send: Send, *, asks: bytes | None = None) -> None:
     body = json.dumps(refused(refusal, path)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if refusal.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+    if asks is not None:
+        headers.append((b"www-authenticate", asks))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -35,7 +35,7 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
 
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        shelf = Shelf(folders, load=partial(load_exported, runtime=settings.runtime))
+        shelf = Shelf(folders, load=partial(load_exported, runtime=settings.runtime, device=settings.device))
         app = create_app(shelf, settings, keys)
         if settings.page:
             from classtune.serving.http.queued import QueuedShelf

@@ -39,6 +39,7 @@ class ServeSettings(BaseModel):
     page: bool = _declared("page")
     feedback: Path | None = _declared("feedback")
     runtime: str = _declared("runtime")
+    device: str = _declared("device")
     threads: _Count | None = _declared("threads")
     max_body: _Count = _declared("max_body")
     max_texts: _Count = _declared("max_texts")
@@ -91,8 +92,6 @@ def read_keys(settings: ServeSettings) -> tuple[str, ...]:
 
 def check_exposure(settings: ServeSettings, keys: tuple[str, ...]) -> None:
     """Raise SettingsError where strangers could reach the server and nothing would stop them."""
-    if keys and settings.page:
-        raise SettingsError("--page with keys: a browser shows none, so nobody could use it. Leave one of them out.")
     if keys or settings.insecure or all(ipaddress.ip_address(each).is_loopback for each in _addresses(settings.host)):
         return
     raise SettingsError(

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small import one_thread
 
@@ -26,8 +27,10 @@ from classtune.errors import UserError
 from classtune.judging.abstention import Abstention
 from classtune.judging.decisions import Decisions
 from classtune.judging.neighbours import Neighbours
+from classtune.serving.export.runtimes import ExportedNetwork
 from classtune.serving.page import wording
-from classtune.serving.page.app import feedback_file, mount_page
+from classtune.serving.page.acts import Page, feedback_file
+from classtune.serving.page.app import mount_page
 from classtune.serving.predictor import Predictor, load_predictor
 
 pytest_plugins = ["browser_fixture", "bundle_fixtures"]
@@ -185,6 +188,16 @@ class Visit:
         self.context.close()
         if kind is None:
             assert (self.outside, self.complaints) == ([], [])
+
+
+def test_an_export_answers_and_says_that_it_cannot_explain(small_bundle: Path, tmp_path: Path) -> None:
+    predictor, bundle = load_predictor(small_bundle)
+    network = ExportedNetwork(lambda ids, mask, output: np.zeros((len(ids), 2)), predictor.encoder)
+    export = Predictor(network, predictor.labels, Decisions.plain(predictor.labels))
+    page = Page([Offered("export", tmp_path, export, bundle.record, None)], None)
+    answer, asked = page.classify("export", SPAM)
+    assert "50" in answer
+    assert "not by an export of it" in page.why(asked)
 
 
 def test_text_is_answered_explained_and_judged(browser: Any, site: Site) -> None:

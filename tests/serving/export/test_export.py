@@ -16,7 +16,7 @@ from classtune.bundle import RECORD
 from classtune.data.tables import table_from_rows
 from classtune.errors import BundleError, ClasstuneError, SettingsError
 from classtune.serving.export import write as export
-from classtune.serving.export.runtimes import load_runtime
+from classtune.serving.export.runtimes import load_exported
 from classtune.serving.export.write import compare, export_bundle
 from classtune.serving.predictor import load_predictor
 
@@ -65,7 +65,7 @@ def test_int8_is_smaller_and_answers_alike(runtime: str, package: str, small_bun
     record = json.loads((tmp_path / "out" / RECORD).read_text(encoding="utf-8"))
     assert record["export"]["precision"] == "int8"
     assert not {"data", "notes", "splits"} & set(record)  # they quote training texts
-    loaded = load_runtime(tmp_path / "out", runtime)
+    loaded, _ = load_exported(tmp_path / "out", runtime)
     gap = np.abs(loaded.probabilities(texts) - load_predictor(small_bundle)[0].probabilities(texts)).max()
     assert gap <= check["largest_difference"] + 1e-6
 

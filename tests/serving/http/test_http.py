@@ -110,13 +110,16 @@ def test_text_embeddings_inferences_forms(client: TestClient, predictor: Predict
     assert scores(raw, predictor.labels) == pytest.approx(predictor.logits(["call now"])[0], abs=1e-6)
 
 
-def test_vllms_form(client: TestClient) -> None:
+def test_vllms_form(client: TestClient, predictor: Predictor) -> None:
     document = client.post("/classify", json={"model": "other", "input": "call now", "user": "me"}).json()
     assert list(document) == ["id", "object", "created", "model", "data", "usage"]
     assert document["id"].startswith("classify-")
     assert (document["object"], document["model"]) == ("list", "other")
     (item,) = document["data"]
     assert list(item) == ["index", "label", "probs", "num_classes"]
+    raw = client.post("/classify", json={"input": "call now", "use_activation": False}).json()["data"][0]
+    assert raw["probs"] == pytest.approx(predictor.logits(["call now"])[0], abs=1e-6)
+    assert raw["label"] == item["label"]
     assert (item["index"], item["num_classes"], sum(item["probs"])) == (0, 2, pytest.approx(1))
     assert document["usage"] == {
         "prompt_tokens": len("call now"),
@@ -227,6 +230,20 @@ def test_keys_open_everything_but_the_watchers_paths(shelf: Shelf) -> None:
             assert KEY not in answer.text
         for shown in (f"Bearer {KEY}", f"bearer {KEY}", "Bearer another"):
             assert client.post("/predict", json={"inputs": "a"}, headers={"Authorization": shown}).status_code == 200
+
+
+def test_a_password_opens_what_browsers_see_and_nothing_else(shelf: Shelf) -> None:
+    with client_of(shelf, KEY) as client:
+        asked = client.get("/").headers["www-authenticate"]
+        assert asked.startswith("Basic realm=")
+        assert client.get("/", auth=("anna", KEY)).status_code == 404  # let in; there is no page here
+        for name, password in (("anna", KEY[:-1]), ("anna", ""), (KEY, "")):
+            assert client.get("/", auth=(name, password)).status_code == 401
+        assert client.get("/", headers={"Authorization": "Basic no-base64!"}).status_code == 401
+        refused = client.post("/predict", json={"inputs": "a"}, auth=("anna", KEY))
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+        for origin, status in (("http://testserver", 404), ("http://elsewhere.example", 401), ("null", 401)):
+            assert client.get("/", auth=("anna", KEY), headers={"Origin": origin}).status_code == status
 
 
 def test_request_ids_go_through_and_odd_ones_are_replaced(

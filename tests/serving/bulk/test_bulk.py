@@ -27,6 +27,7 @@ from classtune.errors import BundleError, DataError, Interrupted, SettingsError
 from classtune.serving.bulk import job as bulk
 from classtune.serving.bulk.job import predict_bulk, wants_shards
 from classtune.serving.bulk.scorer import Scorer, cores
+from classtune.serving.bulk.shards import ShardFolder
 from classtune.serving.predictor import load_predictor
 
 pytest_plugins = ["bundle_fixtures"]
@@ -242,6 +243,17 @@ def test_answers_of_another_run_are_neither_mixed_nor_lost(run: Bulk, tmp_path: 
     result = run(table, tmp_path / "out", resume=True, force=True)
     assert (result["rows"], result["resumed"]) == (2, 0)
     assert sorted(contents(tmp_path / "out")) == ["a-00000.csv", "manifest.json"]
+
+
+def test_two_runs_do_not_write_into_one_folder(run: Bulk, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "a.csv", {"text": TEXTS})
+    with (
+        ShardFolder(tmp_path / "new" / "out", [], {}).alone(),
+        pytest.raises(DataError, match=r"another run is writing here\. Wait for it"),
+    ):
+        run(table, tmp_path / "new" / "out")
+    assert not (tmp_path / "new" / "out").exists()
+    assert run(table, tmp_path / "new" / "out")["rows"] == len(TEXTS)
 
 
 def test_another_bundle_is_refused(run: Bulk, tmp_path: Path) -> None:

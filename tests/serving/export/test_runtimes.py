@@ -18,7 +18,7 @@ from classtune.bundle import RECORD
 from classtune.errors import BundleError, SettingsError, UserError
 from classtune.judging.calibration import fit_calibration
 from classtune.judging.decisions import Decisions, Prior
-from classtune.serving.export.runtimes import load_exported, load_runtime
+from classtune.serving.export.runtimes import load_exported
 from classtune.serving.export.write import export_bundle
 from classtune.serving.predictor import load_predictor
 
@@ -66,7 +66,7 @@ def small_onnx(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def assert_alike(bundle: Path, export: Path, runtime: str, texts: list[str], tolerance: float = 1e-4) -> None:
     """Together and alone, with labels in the same order."""
-    ours, theirs = load_predictor(bundle)[0], load_runtime(export, runtime)
+    ours, theirs = load_predictor(bundle)[0], load_exported(export, runtime)[0]
     expected = ours.probabilities(texts)
     assert np.ptp(expected[:, 0]) > 1e-3
     assert np.abs(theirs.probabilities(texts) - expected).max() < tolerance
@@ -119,7 +119,7 @@ def test_others_can_use_the_onnx_file_alone(small_bundle: Path, small_onnx: Path
 
 
 def test_many_threads_get_the_same_scores(small_onnx: Path) -> None:
-    predictor = load_runtime(small_onnx, "onnx")
+    predictor, _ = load_exported(small_onnx, "onnx")
     expected = predictor.probabilities(TEXTS)
     with ThreadPoolExecutor(4) as pool:
         for scores in pool.map(lambda _: predictor.probabilities(TEXTS), range(8)):
@@ -128,20 +128,20 @@ def test_many_threads_get_the_same_scores(small_onnx: Path) -> None:
 
 def test_torch_is_a_runtime_too(small_bundle: Path) -> None:
     expected = load_predictor(small_bundle)[0].probabilities(TEXTS)
-    assert np.array_equal(load_runtime(small_bundle, "torch").probabilities(TEXTS), expected)
+    assert np.array_equal(load_exported(small_bundle, "torch")[0].probabilities(TEXTS), expected)
 
 
 def test_what_is_wrong_with_an_export_is_said(small_bundle: Path, small_onnx: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--runtime onyx: is unknown"):
-        load_runtime(small_onnx, "onyx")
+        load_exported(small_onnx, "onyx")
     with pytest.raises(BundleError, match=r"holds no model\.xml\. Run `classtune export .* --to openvino -o OUT`"):
-        load_runtime(small_onnx, "openvino")
+        load_exported(small_onnx, "openvino")
     with pytest.raises(BundleError, match=r"holds no model\.onnx"):
-        load_runtime(small_bundle, "onnx")
+        load_exported(small_bundle, "onnx")
     shutil.copytree(small_onnx, tmp_path / "export")
     (tmp_path / "export" / "model.onnx").write_bytes(b"cut")
     with pytest.raises(BundleError, match=r"model\.onnx: is missing or was changed"):
-        load_runtime(tmp_path / "export", "onnx")
+        load_exported(tmp_path / "export", "onnx")
 
 
 def test_golden_texts_are_checked_on_load(small_onnx: Path, tmp_path: Path) -> None:
@@ -163,6 +163,6 @@ def test_a_runtime_that_is_absent_names_the_command(
     with pytest.raises(
         UserError, match=r'--runtime onnx: onnxruntime is not installed. pip install "classtune\[onnx\]"'
     ):
-        load_runtime(small_onnx, "onnx")
+        load_exported(small_onnx, "onnx")
     with pytest.raises(UserError, match=r'--to onnx: .* pip install "classtune\[onnx\]"'):
         export_bundle(small_bundle, "onnx", tmp_path / "out", notify=lambda _: None)
