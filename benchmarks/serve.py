@@ -75,6 +75,7 @@ def server(line: list[str]) -> Iterator[int]:
     """A server's port; it writes where it listens as a line of JSON on standard error."""
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
+    drain = None
     try:
         for line_ in process.stderr:
             if '"listening"' in line_:
@@ -87,7 +88,8 @@ def server(line: list[str]) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait()
-        drain.wait()
+        if drain:
+            drain.wait()
         process.stderr.close()
 
 
