@@ -175,7 +175,7 @@ def test_labels_that_training_never_sees_are_told(
 @pytest.mark.parametrize(
     ("output", "problem"),
     [
-        ("out.txt", "-o out.txt: predictions are written as .csv or .jsonl."),
+        ("out.txt", "-o out.txt: predictions are written as .csv, .xlsx or .jsonl."),
         ("nowhere/out.csv", "-o nowhere/out.csv: there is no folder nowhere."),
     ],
 )

@@ -49,7 +49,7 @@ def predict(
     output: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", metavar="OUT", help="A .csv or .jsonl file, or a folder for any number of rows."
+            "-o", "--output", metavar="OUT", help="A .csv, .xlsx or .jsonl file, or a folder for any number of rows."
         ),
     ] = None,
     engine: Annotated[str, typer.Option(help="Into a folder: local, or ray for a cluster.")] = "local",

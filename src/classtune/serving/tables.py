@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,12 +13,13 @@ from numpy.typing import NDArray
 from classtune.bundle import Bundle, read_validation
 from classtune.config import Progress
 from classtune.data.tables import Table
-from classtune.errors import BundleError, DataError, SettingsError, did_you_mean
+from classtune.errors import BundleError, DataError, did_you_mean
 from classtune.judging.answers import judge_answers
 from classtune.judging.decisions import Decisions, Wishes, decide
 from classtune.judging.prior import estimate_prior
+from classtune.serving.answer_files import check_output, write_predictions
 from classtune.serving.export.runtimes import load_exported
-from classtune.serving.predictor import Ranked, answer_of
+from classtune.serving.predictor import Ranked
 
 Notify = Callable[[str], None]
 
@@ -70,7 +68,7 @@ def predict_table(
     Raises BundleError for the bundle or a file that cannot be written, DataError for texts that it cannot take.
     """
     if output is not None:
-        _check_output(output)
+        check_output(output, table.texts, table.places)
     predictor, bundle = load_exported(folder, runtime, device)
     logits = predictor.logits(table.texts, places=table.places, progress=progress)
     predictor.decisions = adjusted(bundle, wishes, logits, notify)
@@ -148,37 +146,3 @@ def truth_of(table: Table, labels: Sequence[str], *, multi: bool) -> NDArray[Any
     if multi:
         return np.array([[label in row for label in labels] for row in sets], dtype=bool)
     return np.array([labels.index(row[0]) for row in sets], dtype=np.int64)
-
-
-def _check_output(path: Path) -> None:
-    """Raise, before any work is done, where predictions cannot be written."""
-    if path.suffix not in (".csv", ".jsonl"):
-        raise SettingsError(f"-o {path}: predictions are written as .csv or .jsonl. Name such a file.")
-    if not path.parent.is_dir():
-        raise BundleError(f"-o {path}: there is no folder {path.parent}. Make it, or name another place.")
-
-
-def write_predictions(path: Path, texts: Sequence[str], predictions: Sequence[Ranked], labels: Sequence[str]) -> None:
-    """A ``.csv`` (text, label, score, then a column a label) or ``.jsonl`` file, put in place when it is whole.
-
-    label: the answer; several are parted by ", ", and it is empty where the answer is withheld.
-    """
-    scratch = path.with_name(f".{path.name}.part")
-    try:
-        with scratch.open("w", encoding="utf-8", newline="") as file:
-            if path.suffix == ".csv":
-                writer = csv.writer(file)
-                writer.writerow(["text", "label", "score", *(f"score:{label}" for label in labels)])
-            for text, ranked in zip(texts, predictions, strict=True):
-                scores = {entry["label"]: entry["score"] for entry in ranked}
-                answer = answer_of(ranked)
-                score = scores[answer[0]] if answer else ranked[0]["score"]
-                if path.suffix == ".csv":
-                    writer.writerow([text, ", ".join(answer), score, *(scores[label] for label in labels)])
-                else:
-                    line = {"text": text, "label": ", ".join(answer), "score": score, "scores": scores}
-                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        os.replace(scratch, path)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise BundleError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error

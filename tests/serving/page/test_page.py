@@ -340,14 +340,15 @@ def test_file_becomes_a_table_to_take_away(browser: Any, site: Site, tmp_path: P
         assert page.locator(".ct-table tbody tr").first.inner_text().split("\t")[:2] == [SPAM, "spam"]
         assert visit.fits()
         taken = {}
-        for name in ("Download as CSV", "Download as JSON lines"):
+        for name in ("Download as Excel", "Download as CSV", "Download as JSON lines"):
             with page.expect_download() as download:
                 page.get_by_role("button", name=name).click()
-            taken[download.value.suggested_filename] = Path(download.value.path()).read_text(encoding="utf-8")
-    assert sorted(taken) == ["inbox-labels.csv", "inbox-labels.jsonl"]
-    assert [row["text"] for row in csv.DictReader(taken["inbox-labels.csv"].splitlines())] == [SPAM, EVIL]
-    first, _ = map(json.loads, taken["inbox-labels.jsonl"].splitlines())
+            taken[download.value.suggested_filename] = Path(download.value.path()).read_bytes()
+    assert sorted(taken) == ["inbox-labels.csv", "inbox-labels.jsonl", "inbox-labels.xlsx"]
+    assert [row["text"] for row in csv.DictReader(taken["inbox-labels.csv"].decode().splitlines())] == [SPAM, EVIL]
+    first, _ = map(json.loads, taken["inbox-labels.jsonl"].decode().splitlines())
     assert first["label"] == "spam"
+    assert taken["inbox-labels.xlsx"].startswith(b"PK")
 
 
 def test_report_is_shown_from_this_server_and_opens_alone(browser: Any, site: Site) -> None:

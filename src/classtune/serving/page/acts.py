@@ -20,11 +20,11 @@ from classtune.errors import DataError
 from classtune.judging.attributions import words_of
 from classtune.judging.explanations import explain
 from classtune.judging.neighbours import Neighbours
+from classtune.serving.answer_files import fits_excel, write_predictions
 from classtune.serving.page import wording
 from classtune.serving.page.feedback import add_feedback
 from classtune.serving.passing import passing
 from classtune.serving.predictor import Predictor, answer_of
-from classtune.serving.tables import write_predictions
 
 MOST_CHARACTERS = 50_000
 MOST_ROWS = 20_000
@@ -142,7 +142,7 @@ class Page:
     def classify_file(
         self, name: str, file: str | None, column: str, folder: Path, progress: Progress
     ) -> tuple[str, list[Path]]:
-        """A table's answers in words, and written into ``folder`` as .csv and .jsonl. Raises DataError."""
+        """A table's answers in words, and written into ``folder``; as .xlsx only where it fits. Raises DataError."""
         if file is None:
             raise DataError("There is no file yet. Choose one above.")
         try:
@@ -160,7 +160,8 @@ class Page:
             )
         predictor = self.bundle(name).predictor
         predictions = predictor.ranked(predictor.probabilities(table.texts, places=table.places, progress=progress))
-        paths = [folder / f"{Path(file).stem}-labels{suffix}" for suffix in (".csv", ".jsonl")]
+        suffixes = [".xlsx", ".csv", ".jsonl"] if fits_excel(table.texts) else [".csv", ".jsonl"]
+        paths = [folder / f"{Path(file).stem}-labels{suffix}" for suffix in suffixes]
         for path in paths:
             write_predictions(path, table.texts, predictions, predictor.labels)
         return wording.table_html(table.texts, predictions, left_out=table.dropped.get("empty", 0)), paths

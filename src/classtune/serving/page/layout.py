@@ -25,6 +25,10 @@ def lay_out(page: Page) -> Any:
     def told(error: ClasstuneError) -> str:
         return wording.message_html(str(error).splitlines())
 
+    def hidden() -> dict[Any, Any]:
+        """No downloads."""
+        return dict.fromkeys(downloads.values(), gr.update(visible=False))
+
     def opened(name: str) -> dict[Any, Any]:
         """The page for a bundle, before anything was asked."""
         predictor = page.bundle(name).predictor
@@ -36,7 +40,8 @@ def lay_out(page: Page) -> Any:
             report: page.report_frame(name),
             right: choices,
             **dict.fromkeys((answer, why, table), ""),
-            **dict.fromkeys((judged, *downloads), gr.update(visible=False)),
+            judged: gr.update(visible=False),
+            **hidden(),
         }
 
     def asked_now(name: str, text: str) -> Iterator[dict[Any, Any]]:
@@ -68,12 +73,13 @@ def lay_out(page: Page) -> Any:
                     name, file, column, Path(folder), lambda _, done, total: bar((done, total), unit="texts")
                 )
             except ClasstuneError as error:
-                return {table: told(error), **dict.fromkeys(downloads, gr.update(visible=False))}
-            kept = [button.move_resource_to_block_cache(path) for button, path in zip(downloads, paths, strict=True)]
-        return {
-            table: shown,
-            **{button: gr.update(value=path, visible=True) for button, path in zip(downloads, kept, strict=True)},
-        }
+                return {table: told(error), **hidden()}
+            kept = {downloads[path.suffix]: path for path in paths}
+            offered = {
+                button: gr.update(value=button.move_resource_to_block_cache(path), visible=True)
+                for button, path in kept.items()
+            }
+        return {table: shown, **hidden(), **offered}
 
     def kept(remembered: dict[str, Any], labels: Sequence[str]) -> dict[Any, Any]:
         try:
@@ -121,10 +127,10 @@ def lay_out(page: Page) -> Any:
             go_file = gr.Button("Classify the file", variant="primary")
             table = gr.HTML(**said)
             with gr.Row():
-                downloads = [
-                    gr.DownloadButton(f"Download as {kind}", visible=False)
-                    for kind in ("CSV (for Excel)", "JSON lines")
-                ]
+                downloads = {
+                    suffix: gr.DownloadButton(f"Download as {kind}", visible=False)
+                    for suffix, kind in ((".xlsx", "Excel"), (".csv", "CSV"), (".jsonl", "JSON lines"))
+                }
         with gr.Tab("Report"):
             report = gr.HTML(page.report_frame(first), elem_classes="ct-page")
 
@@ -142,10 +148,10 @@ def lay_out(page: Page) -> Any:
             [go_file.click, column.submit],
             file_now,
             [bundle, file, column],
-            [table, *downloads],
+            [table, *downloads.values()],
             api_visibility="private",
         )
         bundle.change(
-            opened, bundle, [heading, examples, report, right, answer, why, table, judged, *downloads], **quiet
+            opened, bundle, [heading, examples, report, right, answer, why, table, judged, *downloads.values()], **quiet
         )
     return blocks
