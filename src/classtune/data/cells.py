@@ -15,6 +15,10 @@ NO = frozenset(["0", "0.0", "false", "no", ""])
 LabelSet = tuple[str, ...]  # sorted, each label once; () for none
 
 
+class Number(str):
+    """A number of JSON lines, to the digit as it is written there; text like any other cell."""
+
+
 def as_text(cell: object) -> str:
     """A cell as a file would show it, "" for a missing one. Raises ValueError that says what is wrong."""
     if isinstance(cell, np.generic):
@@ -27,7 +31,7 @@ def as_text(cell: object) -> str:
             raise ValueError(
                 f"holds half a character (surrogate {code}), which no file can store. Write it whole"
             ) from None
-        return cell
+        return str(cell)
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     if isinstance(cell, bool):

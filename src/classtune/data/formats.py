@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from classtune.data.cells import Number
 from classtune.data.columns import Grid, TableFormat, with_names
 from classtune.data.delimited import clearly_delimited, read_delimited, split_lines, without_end
 from classtune.errors import DataError, SettingsError
@@ -180,7 +181,9 @@ def _json_lines(name: str, lines: list[str], encoding: str) -> Grid:
 def json_object(line: str) -> dict[str, Any]:
     """A line of JSON lines, numbers as they are written. Raises ValueError that says what is wrong."""
     try:
-        row = json.loads(line, object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=_constant)
+        row = json.loads(
+            line, object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=_constant
+        )
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else error
         raise ValueError(f"not valid JSON ({reason}). Write one object a line") from None

@@ -44,6 +44,7 @@ class Table:
     label_sets: list[LabelSet] | None = None  # None: one label a row
     unit: str = "line"  # what ``lines`` count: a file's lines, or rows
     groups: list[str] | None = None  # cells of the column TableFormat.group; "": the row belongs with no other
+    columns: dict[str, list[Any]] = field(default_factory=dict)  # read for prediction: all of the file, cells as there
 
     @property
     def places(self) -> list[str]:
@@ -71,7 +72,7 @@ def read_table(
         columns = grid.guessed or choose_columns(name, grid.names, format, labelled=labelled)
     except DataError as error:
         raise DataError(grid.problems + error.problems) from None
-    return _table(name, grid, columns if labelled else Columns(columns.text), format)
+    return _table(name, grid, columns if labelled else Columns(columns.text), format, keep=not labelled)
 
 
 def table_from_rows(texts: Any, labels: Any = None, *, name: str = "texts") -> Table:
@@ -95,8 +96,8 @@ def table_from_rows(texts: Any, labels: Any = None, *, name: str = "texts") -> T
     return _table(name, grid, Columns(0, label=None if names or labels is None else 1, flags=flags), _FOUND_OUT)
 
 
-def _table(name: str, grid: Grid, columns: Columns, format: TableFormat) -> Table:
-    """The chosen columns as checked text."""
+def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep: bool = False) -> Table:
+    """The chosen columns as checked text; ``keep`` all others beside them."""
     where = f"{name} {grid.unit}"
     problems, notes = list(grid.problems), list(grid.notes)
     texts = _read(grid.column(columns.text), grid.lines, as_text, "text", "-", where, problems)
@@ -149,6 +150,7 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat) -> Tabl
         notes=notes,
         label_sets=label_sets,
         groups=None if groups is None else of_kept(groups),
+        columns={name: of_kept(grid.column(column)) for column, name in enumerate(grid.names)} if keep else {},
     )
 
 

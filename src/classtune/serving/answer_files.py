@@ -1,98 +1,120 @@
-"""Answers as a file: ``.csv``, ``.xlsx`` or ``.jsonl``, put in place when it is whole."""
+"""Answers as a file: ``.csv``, ``.xlsx`` or ``.jsonl``, put in place when it is whole.
+
+The columns of the table stay, in their order and as they are; after them come ``label`` (several are parted by ", ",
+and it is empty where the answer is withheld), ``score`` (of the first) and each label's own, ``score:NAME``. Where the
+table has such a column itself, the answer's is called ``predicted:label``, ….
+"""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from classtune.data.cells import Number, as_text
+from classtune.data.tables import Table
 from classtune.errors import BundleError, SettingsError
 from classtune.serving.predictor import Ranked, answer_of
 
-# Excel's own limits: rows below the heading, UTF-16 units of a cell.
+# Excel's own limits: rows below the heading, UTF-16 units of a cell, and whole numbers that it keeps to the digit.
 EXCEL_ROWS = 1_048_575
 EXCEL_CELL = 32_767
-_NAMED = 5  # texts that are too long for a cell are named, up to so many
+_EXCEL_WHOLE = 10**15
+_NAMED = 5  # rows that are too long for a cell are named, up to so many
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """label: several are parted by ", ", and it is empty where the answer is withheld; score: of the first one."""
+def check_output(path: Path, table: Table) -> None:
+    """Raise, before any work is done, where answers for this table cannot be written.
 
-    text: str
-    label: str
-    score: float
-    scores: dict[str, float]
-
-    def cells(self, labels: Sequence[str]) -> list[str | float]:
-        return [self.text, self.label, self.score, *(self.scores[label] for label in labels)]
-
-
-def check_output(path: Path, texts: Sequence[str], places: Sequence[str]) -> None:
-    """Raise, before any work is done, where answers for these texts cannot be written.
-
-    places: what error messages call each text. Raises SettingsError for the kind of file, BundleError for its folder.
+    Raises SettingsError for the kind of file, BundleError for its folder.
     """
     if path.suffix not in _WRITERS:
         raise SettingsError(f"-o {path}: predictions are written as .csv, .xlsx or .jsonl. Name such a file.")
     if not path.parent.is_dir():
         raise BundleError(f"-o {path}: there is no folder {path.parent}. Make it, or name another place.")
-    if path.suffix == ".xlsx" and not fits_excel(texts):
-        long = [place for place, text in zip(places, texts, strict=True) if _units(text) > EXCEL_CELL]
-        named = ", ".join(long[:_NAMED]) + (", …" if len(long) > _NAMED else "")
-        reason = f"a cell of Excel holds {EXCEL_CELL:,} characters, and longer are: {named}" if long else (
-            f"a sheet of Excel holds {EXCEL_ROWS:,} rows, and here are {len(texts):,}"
-        )  # fmt: skip
+    if path.suffix == ".xlsx" and (reason := too_much_for_excel(table)):
         raise SettingsError(f"-o {path}: {reason}. Name a .csv file.")
 
 
-def fits_excel(texts: Sequence[str]) -> bool:
-    """Whether a sheet holds a row for each of these texts, and a cell each whole text."""
-    return len(texts) <= EXCEL_ROWS and all(_units(text) <= EXCEL_CELL for text in texts)
+def too_much_for_excel(table: Table) -> str:
+    """What of the table a sheet cannot hold; empty where it holds all of it."""
+    if len(table.texts) > EXCEL_ROWS:
+        return f"a sheet of Excel holds {EXCEL_ROWS:,} rows, and here are {len(table.texts):,}"
+    long = sorted(
+        {row for cells in _columns(table).values() for row, cell in enumerate(cells) if _units(cell) > EXCEL_CELL}
+    )
+    places = [f"{table.name} {table.unit} {table.lines[row]}" for row in long[:_NAMED]]
+    listed = ", ".join(places) + (", …" if len(long) > _NAMED else "")
+    return f"a cell of Excel holds {EXCEL_CELL:,} characters, and longer ones are in {listed}" if long else ""
 
 
-def write_predictions(path: Path, texts: Sequence[str], predictions: Sequence[Ranked], labels: Sequence[str]) -> None:
-    """One row a text: text, label, score, then the score of each label (an object of them in ``.jsonl``).
-
-    Raises BundleError where it cannot be written; what stood there stays.
-    """
+def write_predictions(path: Path, table: Table, predictions: Sequence[Ranked], labels: Sequence[str]) -> None:
+    """A row a text. Raises BundleError where it cannot be written; what stood there stays."""
     scratch = path.with_name(f".{path.name}.part")
     try:
-        _WRITERS[path.suffix](scratch, _answers(texts, predictions), labels)
+        _WRITERS[path.suffix](scratch, _Answers(_columns(table), predictions, labels))
         os.replace(scratch, path)
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise BundleError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
 
 
-def _answers(texts: Sequence[str], predictions: Sequence[Ranked]) -> Iterator[_Answer]:
-    for text, ranked in zip(texts, predictions, strict=True):
-        scores = {entry["label"]: entry["score"] for entry in ranked}
-        answer = answer_of(ranked)
-        yield _Answer(text, ", ".join(answer), scores[answer[0]] if answer else ranked[0]["score"], scores)
+def _columns(table: Table) -> Mapping[str, Sequence[Any]]:
+    """What stays of the table. The texts of one without a header are called so."""
+    if not table.columns:
+        return {"text": table.texts}
+    texts = {table.text_column: "text"} if table.text_column.isdecimal() else {}
+    return {texts.get(name, name): cells for name, cells in table.columns.items()}
 
 
-def _heading(labels: Sequence[str]) -> list[str]:
-    return ["text", "label", "score", *(f"score:{label}" for label in labels)]
+@dataclass(frozen=True)
+class _Answers:
+    columns: Mapping[str, Sequence[Any]]
+    predictions: Sequence[Ranked]
+    labels: Sequence[str]
+
+    def __iter__(self) -> Iterator[tuple[list[Any], str, float, dict[str, float]]]:
+        """The table's cells of a row, its label, score, and scores."""
+        for cells, ranked in zip(zip(*self.columns.values(), strict=True), self.predictions, strict=True):
+            scores = {entry["label"]: entry["score"] for entry in ranked}
+            answer = answer_of(ranked)
+            score = scores[answer[0]] if answer else ranked[0]["score"]
+            yield list(cells), ", ".join(answer), score, {label: scores[label] for label in self.labels}
+
+    def named(self, name: str) -> str:
+        """What a column of the answer is called."""
+        while name in self.columns:
+            name = f"predicted:{name}"
+        return name
+
+    @property
+    def heading(self) -> list[str]:
+        return [*self.columns, *map(self.named, ("label", "score", *(f"score:{label}" for label in self.labels)))]
 
 
-def _csv(path: Path, answers: Iterable[_Answer], labels: Sequence[str]) -> None:
+def _csv(path: Path, answers: _Answers) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(_heading(labels))
-        writer.writerows(answer.cells(labels) for answer in answers)
+        writer.writerow(answers.heading)
+        for cells, label, score, scores in answers:
+            writer.writerow([*map(_shown, cells), label, score, *scores.values()])
 
 
-def _json_lines(path: Path, answers: Iterable[_Answer], labels: Sequence[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for answer in answers:
-            file.write(json.dumps(vars(answer), ensure_ascii=False) + "\n")
+def _json_lines(path: Path, answers: _Answers) -> None:
+    label_key, score_key, scores_key = map(answers.named, ("label", "score", "scores"))
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        for cells, label, score, scores in answers:
+            row = dict(zip(answers.columns, map(_of_json, cells), strict=True))
+            row |= {label_key: label, score_key: score, scores_key: scores}
+            file.write(json.dumps(row, ensure_ascii=False, default=_shown) + "\n")
 
 
-def _excel(path: Path, answers: Iterable[_Answer], labels: Sequence[str]) -> None:
+def _excel(path: Path, answers: _Answers) -> None:
     """Texts stay texts: whoever wrote one that begins with ``=`` gets no formula run."""
     from xlsxwriter import Workbook
     from xlsxwriter.exceptions import FileCreateError
@@ -101,23 +123,42 @@ def _excel(path: Path, answers: Iterable[_Answer], labels: Sequence[str]) -> Non
         with Workbook(str(path), {"constant_memory": True}) as book:
             sheet = book.add_worksheet("answers")
             sheet.freeze_panes(1, 0)
-            sheet.set_column(0, 0, 80)
             bold = book.add_format({"bold": True})
-            for column, name in enumerate(_heading(labels)):
+            for column, name in enumerate(answers.heading):
                 sheet.write_string(0, column, name, bold)
-            for row, answer in enumerate(answers, start=1):
-                for column, cell in enumerate(answer.cells(labels)):
-                    (sheet.write_string if isinstance(cell, str) else sheet.write_number)(row, column, cell)
+            for row, (cells, label, score, scores) in enumerate(answers, start=1):
+                for column, cell in enumerate([*cells, label, score, *scores.values()]):
+                    value = _of_json(cell)
+                    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _EXCEL_WHOLE:
+                        sheet.write_number(row, column, value)
+                    else:
+                        sheet.write_string(row, column, _shown(value))
     except FileCreateError as error:
         raise (error.args[0] if isinstance(error.args[0], OSError) else OSError(str(error))) from error
 
 
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+def _shown(cell: object) -> str:
+    """A cell as text, whatever it holds; "" for a missing one."""
+    try:
+        return as_text(cell)
+    except ValueError:  # a list, an object, half a character
+        whole = cell if isinstance(cell, str) else json.dumps(_of_json(cell), ensure_ascii=False, default=str)
+        return whole.encode(errors="backslashreplace").decode()
 
 
-_WRITERS: dict[str, Callable[[Path, Iterable[_Answer], Sequence[str]], None]] = {
-    ".csv": _csv,
-    ".xlsx": _excel,
-    ".jsonl": _json_lines,
-}
+def _of_json(cell: object) -> object:
+    """A cell as JSON has it, which knows numbers, but none that is not finite."""
+    if isinstance(cell, Number):
+        cell = json.loads(cell)
+    if isinstance(cell, dict):
+        return {key: _of_json(value) for key, value in cell.items()}
+    if isinstance(cell, list):
+        return [_of_json(value) for value in cell]
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def _units(cell: object) -> int:
+    return len(_shown(cell).encode("utf-16-le", "surrogatepass")) // 2
+
+
+_WRITERS: dict[str, Callable[[Path, _Answers], None]] = {".csv": _csv, ".xlsx": _excel, ".jsonl": _json_lines}

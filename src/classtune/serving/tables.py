@@ -62,19 +62,19 @@ def predict_table(
     notify: Notify,
     progress: Progress,
 ) -> list[Ranked]:
-    """Label and score of each text, highest first; written to ``output`` too, where there is one.
+    """Label and score of each text, highest first; written to ``output`` too, where there is one (`answer_files`).
 
     wishes: see `adjusted`; runtime, device: see `load_exported`.
     Raises BundleError for the bundle or a file that cannot be written, DataError for texts that it cannot take.
     """
     if output is not None:
-        check_output(output, table.texts, table.places)
+        check_output(output, table)
     predictor, bundle = load_exported(folder, runtime, device)
     logits = predictor.logits(table.texts, places=table.places, progress=progress)
     predictor.decisions = adjusted(bundle, wishes, logits, notify)
     predictions = predictor.ranked(predictor.decisions.probabilities(logits))
     if output is not None:
-        write_predictions(output, table.texts, predictions, bundle.labels)
+        write_predictions(output, table, predictions, bundle.labels)
     return predictions
 
 

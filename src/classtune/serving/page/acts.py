@@ -20,7 +20,7 @@ from classtune.errors import DataError
 from classtune.judging.attributions import words_of
 from classtune.judging.explanations import explain
 from classtune.judging.neighbours import Neighbours
-from classtune.serving.answer_files import fits_excel, write_predictions
+from classtune.serving.answer_files import too_much_for_excel, write_predictions
 from classtune.serving.page import wording
 from classtune.serving.page.feedback import add_feedback
 from classtune.serving.passing import passing
@@ -160,10 +160,10 @@ class Page:
             )
         predictor = self.bundle(name).predictor
         predictions = predictor.ranked(predictor.probabilities(table.texts, places=table.places, progress=progress))
-        suffixes = [".xlsx", ".csv", ".jsonl"] if fits_excel(table.texts) else [".csv", ".jsonl"]
+        suffixes = [".xlsx", ".csv", ".jsonl"] if not too_much_for_excel(table) else [".csv", ".jsonl"]
         paths = [folder / f"{Path(file).stem}-labels{suffix}" for suffix in suffixes]
         for path in paths:
-            write_predictions(path, table.texts, predictions, predictor.labels)
+            write_predictions(path, table, predictions, predictor.labels)
         return wording.table_html(table.texts, predictions, left_out=table.dropped.get("empty", 0)), paths
 
     def keep(self, asked: dict[str, Any], right: Sequence[str]) -> str:
