@@ -36,7 +36,7 @@ def test_a_table_s_own_columns_stay_as_they_are(tmp_path: Path) -> None:
     table = read_table(tmp_path / "in.csv", TableFormat(text="text"), labelled=False)
     write_predictions(tmp_path / "out.csv", table, RANKED, ["a", "b"])
     assert (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines() == [
-        "id,text,label,predicted:label,score,score:a,score:b",
+        "id,text,given:label,label,score,score:a,score:b",
         "007,one,x,b,0.75,0.25,0.75",
         ",two,,a,1.0,1.0,0.0",
     ]
@@ -52,6 +52,14 @@ def test_a_table_s_own_columns_stay_as_they_are(tmp_path: Path) -> None:
         shown = list(csv.reader(file))
     assert [row[:3] for row in shown[1:]] == [["one", "1", '{"a": [true, 7]}'], ["two", "0.5", "\\ud83d"]]
     assert [row[:3] for row in sheet[1:]] == [["one", 1, '{"a": [true, 7]}'], ["two", 0.5, "\\ud83d"]]
+
+
+def test_columns_without_a_name_are_all_kept(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(",text,,\n0,one,x,y\n1,two,v,w\n", encoding="utf-8")
+    write_predictions(tmp_path / "out.csv", read_table(tmp_path / "in.csv", labelled=False), RANKED, ["a", "b"])
+    first, second, _ = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert first.startswith(",text,column 3,column 4,label,")
+    assert second.startswith("0,one,x,y,b,")
 
 
 def test_texts_without_a_header_are_called_so(tmp_path: Path) -> None:

@@ -150,8 +150,15 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
         notes=notes,
         label_sets=label_sets,
         groups=None if groups is None else of_kept(groups),
-        columns={name: of_kept(grid.column(column)) for column, name in enumerate(grid.names)} if keep else {},
+        columns={name: of_kept(grid.column(column)) for column, name in enumerate(_distinct(grid.names))}
+        if keep
+        else {},
     )
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names of columns, of which only those without a name can be alike."""
+    return [name if name or "" not in names[:column] else f"column {column + 1}" for column, name in enumerate(names)]
 
 
 def _labels(

@@ -1,8 +1,8 @@
 """Answers as a file: ``.csv``, ``.xlsx`` or ``.jsonl``, put in place when it is whole.
 
 The columns of the table stay, in their order and as they are; after them come ``label`` (several are parted by ", ",
-and it is empty where the answer is withheld), ``score`` (of the first) and each label's own, ``score:NAME``. Where the
-table has such a column itself, the answer's is called ``predicted:label``, ….
+and it is empty where the answer is withheld), ``score`` (of the first) and each label's own, ``score:NAME``. These
+names are the answer's: a column of the table that has one of them is called ``given:label``, ….
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from classtune.data.cells import Number, as_text
 from classtune.data.tables import Table
 from classtune.errors import BundleError, SettingsError
-from classtune.serving.predictor import Ranked, answer_of
+from classtune.serving.predictor import Ranked, label_and_score
 
 # Excel's own limits: rows below the heading, UTF-16 units of a cell, and whole numbers that it keeps to the digit.
 EXCEL_ROWS = 1_048_575
@@ -46,7 +46,7 @@ def too_much_for_excel(table: Table) -> str:
     if len(table.texts) > EXCEL_ROWS:
         return f"a sheet of Excel holds {EXCEL_ROWS:,} rows, and here are {len(table.texts):,}"
     long = sorted(
-        {row for cells in _columns(table).values() for row, cell in enumerate(cells) if _units(cell) > EXCEL_CELL}
+        {row for cells in _columns(table, ()).values() for row, cell in enumerate(cells) if _units(cell) > EXCEL_CELL}
     )
     places = [f"{table.name} {table.unit} {table.lines[row]}" for row in long[:_NAMED]]
     listed = ", ".join(places) + (", …" if len(long) > _NAMED else "")
@@ -57,19 +57,31 @@ def write_predictions(path: Path, table: Table, predictions: Sequence[Ranked], l
     """A row a text. Raises BundleError where it cannot be written; what stood there stays."""
     scratch = path.with_name(f".{path.name}.part")
     try:
-        _WRITERS[path.suffix](scratch, _Answers(_columns(table), predictions, labels))
+        _WRITERS[path.suffix](scratch, _Answers(_columns(table, labels), predictions, labels))
         os.replace(scratch, path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
         raise BundleError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
-def _columns(table: Table) -> Mapping[str, Sequence[Any]]:
-    """What stays of the table. The texts of one without a header are called so."""
+def _columns(table: Table, labels: Sequence[str]) -> Mapping[str, Sequence[Any]]:
+    """What stays of the table, by the names it gets. The texts of a table without a header are called so."""
     if not table.columns:
         return {"text": table.texts}
-    texts = {table.text_column: "text"} if table.text_column.isdecimal() else {}
-    return {texts.get(name, name): cells for name, cells in table.columns.items()}
+    taken = {"scores", *_names(labels)}
+    found: dict[str, Sequence[Any]] = {}
+    for own, cells in table.columns.items():
+        name = "text" if own == table.text_column and own.isdecimal() else own
+        while name in taken:
+            name = f"given:{name}"
+        taken.add(name)
+        found[name] = cells
+    return found
+
+
+def _names(labels: Sequence[str]) -> list[str]:
+    return ["label", "score", *(f"score:{label}" for label in labels)]
 
 
 @dataclass(frozen=True)
@@ -82,19 +94,11 @@ class _Answers:
         """The table's cells of a row, its label, score, and scores."""
         for cells, ranked in zip(zip(*self.columns.values(), strict=True), self.predictions, strict=True):
             scores = {entry["label"]: entry["score"] for entry in ranked}
-            answer = answer_of(ranked)
-            score = scores[answer[0]] if answer else ranked[0]["score"]
-            yield list(cells), ", ".join(answer), score, {label: scores[label] for label in self.labels}
-
-    def named(self, name: str) -> str:
-        """What a column of the answer is called."""
-        while name in self.columns:
-            name = f"predicted:{name}"
-        return name
+            yield list(cells), *label_and_score(ranked), {label: scores[label] for label in self.labels}
 
     @property
     def heading(self) -> list[str]:
-        return [*self.columns, *map(self.named, ("label", "score", *(f"score:{label}" for label in self.labels)))]
+        return [*self.columns, *_names(self.labels)]
 
 
 def _csv(path: Path, answers: _Answers) -> None:
@@ -106,11 +110,10 @@ def _csv(path: Path, answers: _Answers) -> None:
 
 
 def _json_lines(path: Path, answers: _Answers) -> None:
-    label_key, score_key, scores_key = map(answers.named, ("label", "score", "scores"))
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         for cells, label, score, scores in answers:
             row = dict(zip(answers.columns, map(_of_json, cells), strict=True))
-            row |= {label_key: label, score_key: score, scores_key: scores}
+            row |= {"label": label, "score": score, "scores": scores}
             file.write(json.dumps(row, ensure_ascii=False, default=_shown) + "\n")
 
 

@@ -114,6 +114,13 @@ def load_predictor(folder: Path, *, device: str = "cpu", verify: bool = True) ->
     return predictor, bundle
 
 
+def label_and_score(ranked: Ranked) -> tuple[str, float]:
+    """The answer as a table has it: its labels, parted by ", ", and the score of the first; "" where it is withheld."""
+    given = answer_of(ranked)
+    scores = {entry["label"]: entry["score"] for entry in ranked}
+    return ", ".join(given), scores[given[0]] if given else ranked[0]["score"]
+
+
 def answer_of(ranked: Ranked) -> list[str]:
     """The labels that a text is given: one, or several, or none where the classifier withholds its answer."""
     if ranked and "answer" in ranked[0]:

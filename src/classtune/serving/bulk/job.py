@@ -29,7 +29,7 @@ from classtune.judging.decisions import Decisions
 from classtune.serving.bulk.scorer import Scored, Scorer, cores
 from classtune.serving.bulk.shards import Shard, ShardFolder, find_inputs, fingerprint, shards_of
 from classtune.serving.export.runtimes import load_exported
-from classtune.serving.predictor import Predictor, answer_of
+from classtune.serving.predictor import Predictor, label_and_score
 from classtune.serving.tables import Notify, adjusted
 
 SHARD_ROWS = 10_000
@@ -260,10 +260,8 @@ def _answers(predictor: Predictor, job: Job, scored: Scored) -> dict[str, list[A
     if not kept:
         return added
     for number, ranked in zip(kept, predictor.ranked(decisions.probabilities(scored.logits[kept])), strict=True):
-        row, answer = job.rows[number], answer_of(ranked)
-        scores = {entry["label"]: entry["score"] for entry in ranked}
-        added["label"][row] = ", ".join(answer)
-        added["score"][row] = scores[answer[0]] if answer else ranked[0]["score"]
-        for label, score in scores.items():
-            added[f"score:{label}"][row] = score
+        row = job.rows[number]
+        added["label"][row], added["score"][row] = label_and_score(ranked)
+        for entry in ranked:
+            added[f"score:{entry['label']}"][row] = entry["score"]
     return added

@@ -73,7 +73,7 @@ def _stage(folder: Path, scratch: Path, *, with_texts: bool) -> list[str]:
     if CARD in kept:
         card = (scratch / CARD).read_text(encoding="utf-8")
         (scratch / CARD).unlink()
-        without = [line for line in card.split("\n") if not line.startswith("This folder holds texts of the table")]
+        without = [line for line in card.split("\n") if not line.startswith("This folder holds ")]
         (scratch / CARD).write_text("\n".join(without), encoding="utf-8", newline="\n")
     record = {
         **_without_quotes(record),
