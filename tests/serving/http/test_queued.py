@@ -68,7 +68,7 @@ def test_passing_work_is_done_elsewhere_and_its_error_comes_back() -> None:
 def test_loading_a_bundle_leaves_no_threads_behind(small_bundle: Path) -> None:
     """With a team left by the loading thread, every forward pass of one text takes half as long again."""
     script = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 import torch
 from classtune.serving.http.served import Shelf
@@ -88,6 +88,9 @@ torch.set_num_threads(2)
 loaded = []
 before = count()
 Shelf([Path(sys.argv[1])], load=load)
+end = time.monotonic() + 10  # a thread ends a moment after what it did
+while count() > before and time.monotonic() < end:
+    time.sleep(0.01)
 print(before, *loaded, count())
 """
     done = subprocess.run(
