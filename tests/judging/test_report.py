@@ -438,3 +438,10 @@ def test_shares_of_the_field_are_shown_only_where_they_differ(tmp_path: Path) ->
 
     assert "Shares of the classes" in page(0.1)
     assert "Shares of the classes" not in page(0.5)
+
+
+def test_page_says_nothing_of_where_it_was_made(tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", full() | {"bundle": "/home/anna/secret place/spam"})
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "spam" in page
+    assert "anna" not in page

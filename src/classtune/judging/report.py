@@ -54,8 +54,12 @@ FINDINGS = {
 
 
 def write_report(path: Path, result: dict[str, Any]) -> None:
-    """Write ``result`` as one self-contained HTML page. Same result, same bytes. Raises BundleError if it cannot."""
-    page = _render("report.html.j2", result, _figures(result))
+    """Write ``result`` as one self-contained HTML page. Same result, same bytes. Raises BundleError if it cannot.
+
+    Of the bundle's place it says the folder's name: reports are handed on, and served.
+    """
+    told = result | {"bundle": Path(result["bundle"]).name} if result.get("bundle") else result
+    page = _render("report.html.j2", told, _figures(result))
     try:
         path.write_bytes(page.encode("utf-8", "replace"))
     except OSError as error:
