@@ -19,7 +19,7 @@ from typing import Any
 from classtune.data.cells import Number, as_text
 from classtune.data.tables import Table
 from classtune.errors import BundleError, SettingsError
-from classtune.serving.predictor import Ranked, label_and_score
+from classtune.serving.predictor import Ranked, answer_columns, label_and_score
 
 # Excel's own limits: rows below the heading, UTF-16 units of a cell, and whole numbers that it keeps to the digit.
 EXCEL_ROWS = 1_048_575
@@ -69,7 +69,7 @@ def _columns(table: Table, labels: Sequence[str]) -> Mapping[str, Sequence[Any]]
     """What stays of the table, by the names it gets. The texts of a table without a header are called so."""
     if not table.columns:
         return {"text": table.texts}
-    taken = {"scores", *_names(labels)}
+    taken = {"scores", *answer_columns(labels)}
     found: dict[str, Sequence[Any]] = {}
     for own, cells in table.columns.items():
         name = "text" if own == table.text_column and own.isdecimal() else own
@@ -78,10 +78,6 @@ def _columns(table: Table, labels: Sequence[str]) -> Mapping[str, Sequence[Any]]
         taken.add(name)
         found[name] = cells
     return found
-
-
-def _names(labels: Sequence[str]) -> list[str]:
-    return ["label", "score", *(f"score:{label}" for label in labels)]
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,7 @@ class _Answers:
 
     @property
     def heading(self) -> list[str]:
-        return [*self.columns, *_names(self.labels)]
+        return [*self.columns, *answer_columns(self.labels)]
 
 
 def _csv(path: Path, answers: _Answers) -> None:

@@ -114,6 +114,11 @@ def load_predictor(folder: Path, *, device: str = "cpu", verify: bool = True) ->
     return predictor, bundle
 
 
+def answer_columns(labels: Sequence[str]) -> list[str]:
+    """What a table's columns of an answer are called: the answer, its score, and the score of each label."""
+    return ["label", "score", *(f"score:{label}" for label in labels)]
+
+
 def label_and_score(ranked: Ranked) -> tuple[str, float]:
     """The answer as a table has it: its labels, parted by ", ", and the score of the first; "" where it is withheld."""
     given = answer_of(ranked)

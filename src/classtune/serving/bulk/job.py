@@ -29,7 +29,7 @@ from classtune.judging.decisions import Decisions
 from classtune.serving.bulk.scorer import Scored, Scorer, cores
 from classtune.serving.bulk.shards import Shard, ShardFolder, find_inputs, fingerprint, shards_of
 from classtune.serving.export.runtimes import load_exported
-from classtune.serving.predictor import Predictor, label_and_score
+from classtune.serving.predictor import Predictor, answer_columns, label_and_score
 from classtune.serving.tables import Notify, adjusted
 
 SHARD_ROWS = 10_000
@@ -193,7 +193,7 @@ def _open_streams(
 
 def _check_columns(streams: Mapping[str, Stream], labels: Sequence[str]) -> None:
     """Raise DataError for columns of the input that the answers would stand in."""
-    wanted = ["label", "score", *(f"score:{label}" for label in labels)]
+    wanted = answer_columns(labels)
     problems = [
         f"{name}: has a column {column!r} already, where an answer is to stand. Rename it, or leave it out."
         for name, stream in streams.items()
@@ -254,8 +254,7 @@ def _finish(target: ShardFolder, job: Job, scored: Scored, predictor: Predictor,
 def _answers(predictor: Predictor, job: Job, scored: Scored) -> dict[str, list[Any]]:
     """The new columns of a piece; cells of rows without an answer are None. An answer that is withheld is ""."""
     decisions: Decisions = predictor.decisions
-    columns = ["label", "score", *(f"score:{label}" for label in predictor.labels)]
-    added: dict[str, list[Any]] = {column: [None] * job.shard.rows for column in columns}
+    added: dict[str, list[Any]] = {column: [None] * job.shard.rows for column in answer_columns(predictor.labels)}
     kept = [number for number in range(len(job.texts)) if number not in scored.faults]
     if not kept:
         return added
