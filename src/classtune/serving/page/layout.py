@@ -74,10 +74,10 @@ def lay_out(page: Page) -> Any:
                 )
             except ClasstuneError as error:
                 return {table: told(error), **hidden()}
-            kept = {downloads[path.suffix]: path for path in paths}
             offered = {
                 button: gr.update(value=button.move_resource_to_block_cache(path), visible=True)
-                for button, path in kept.items()
+                for path in paths
+                for button in [downloads[path.suffix]]
             }
         return {table: shown, **hidden(), **offered}
 
