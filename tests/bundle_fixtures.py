@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,13 @@ def small_bundle(small_llama: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("bundles") / "llama"
     train_small(small_llama, folder)
     return folder
+
+
+@pytest.fixture
+def single_thread() -> Iterator[None]:
+    """See `small.one_thread`. Whole modules say ``pytestmark = pytest.mark.usefixtures("single_thread")``."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture

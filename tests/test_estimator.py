@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,11 @@ import classtune
 from classtune import BundleError, DataError, NotFittedError, SettingsError, TextClassifier, UserError, load
 
 pytest_plugins = ["bundle_fixtures"]
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 TEXTS = [text for text, _ in rows()]
 LABELS = [label for _, label in rows()]
 NEW = ["win a prize, call now 77 today", "see you at 77 then, mate", "hello"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 def small(model: Path, **more: Any) -> TextClassifier:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from small import QUICK, one_thread, rows, train_small
+from small import QUICK, rows, train_small
 
 from classtune import workflow
 from classtune.config import resolve
@@ -18,12 +17,7 @@ from classtune.errors import DataError, Interrupted
 from classtune.training import depth
 
 pytest_plugins = ["bundle_fixtures"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def run(model: Path, lines: list[tuple[str, str]], **told: Any) -> workflow.Trained:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from small import LIMIT, one_thread, rows, train_small
+from small import LIMIT, rows, train_small
 
 from classtune.errors import DataError, SettingsError
 from classtune.judging.attributions import pooled_states
@@ -20,15 +19,10 @@ from classtune.judging.neighbours import Neighbours
 from classtune.serving.predictor import Predictor
 
 pytest_plugins = ["bundle_fixtures"]
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 SPAM = "win a prize, call now 77 today"
 HOSTILE = 'win <b onclick="x">now</b> & \x1b[31mcall'
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from small import LIMIT, one_thread, rows, train_small
+from small import LIMIT, rows, train_small
 
 from classtune.errors import DataError
 from classtune.serving import predictor as module
 from classtune.serving.predictor import Predictor, load_predictor
 
 pytest_plugins = ["bundle_fixtures"]
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 TEXTS = ["a", *(text for text, _ in rows(9)), "é" * 40, "🎉 שלום", "win " * 30, "tab\tand\nline"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

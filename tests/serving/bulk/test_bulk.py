@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from small import LIMIT, one_thread, rows
+from small import LIMIT, rows
 
 from classtune.data.columns import TableFormat
 from classtune.errors import BundleError, DataError, Interrupted, SettingsError
@@ -31,15 +31,10 @@ from classtune.serving.bulk.shards import ShardFolder
 from classtune.serving.predictor import load_predictor
 
 pytest_plugins = ["bundle_fixtures"]
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 Bulk = Callable[..., dict[str, Any]]
 TEXTS = [text for text, _ in rows(23)]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture

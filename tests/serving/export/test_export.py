@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from small import one_thread, rows, train_small
+from small import rows, train_small
 
 from classtune.bundle import RECORD
 from classtune.data.tables import table_from_rows
@@ -21,14 +21,9 @@ from classtune.serving.export.write import compare, export_bundle
 from classtune.serving.predictor import load_predictor
 
 pytest_plugins = ["bundle_fixtures"]
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 HUGGING_FACE = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 def test_unless_told_otherwise_it_is_checked_on_texts_that_were_not_trained_on(

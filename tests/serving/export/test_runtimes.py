@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,10 @@ from classtune.serving.export.write import export_bundle
 from classtune.serving.predictor import load_predictor
 
 pytest_plugins = ["bundle_fixtures"]
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 TEXTS = ["a", *(text for text, _ in rows(9)), "é" * 40, "🎉 שלום", "win " * 30, "tab\tand\nline"]
 NEEDS = {"onnx": "onnxscript", "openvino": "openvino"}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 def decided(bundle: Path, folder: Path, method: str, *, multi: bool = False) -> Path:

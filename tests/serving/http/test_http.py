@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from small import LIMIT, one_thread, rows
+from small import LIMIT, rows
 
 from classtune.errors import BundleError, SettingsError
 from classtune.judging.abstention import Abstention
@@ -28,15 +28,10 @@ from classtune.serving.http.settings import serve_settings
 from classtune.serving.predictor import Predictor, load_predictor
 
 pytest_plugins = ["bundle_fixtures"]
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 TEXTS = ["a", *(text for text, _ in rows(9)), "é" * 40, "🎉 שלום", "win " * 30, "tab\tand\nline"]
 KEY = "a-key-that-nobody-guesses"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

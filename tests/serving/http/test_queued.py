@@ -6,12 +6,11 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small import one_thread, rows
+from small import rows
 
 from classtune.errors import DataError
 from classtune.serving.http.batching import Batcher
@@ -20,14 +19,9 @@ from classtune.serving.http.served import Shelf
 from classtune.serving.passing import passing
 
 pytest_plugins = ["bundle_fixtures"]
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 TEXTS = ["a", *(text for text, _ in rows(9)), "win " * 30]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")
