@@ -11,7 +11,7 @@ demo: $(STAMP)          ## fetch model and messages, train, judge, report, class
 	$(BIN)/classtune demo -o demo
 
 test: $(TEST_STAMP) check    ## lint, types, house, unit and end-to-end tests
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadscope
 
 check: $(TEST_STAMP)         ## lint and types
 	$(BIN)/ruff check .

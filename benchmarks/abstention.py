@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from common import Figure, main, note, silent, sms_spam
 
-from classtune.judging.decisions import Wishes, decide
+from classtune.decisions.decide import Wishes, decide
 
 PROMISES = (0.01, 0.02, 0.05)
 SYNTHETIC_ROWS = 100_000
@@ -33,8 +33,8 @@ HARD: dict[str, Callable[[Any], Any]] = {
 def spam_population(seed: int) -> tuple[Any, Any]:
     """Logits (n, 2) and truth (n,) of the sms-spam rows that the network was not trained on."""
     from classtune.config import resolve
-    from classtune.data.material import prepare
-    from classtune.workflow import train
+    from classtune.data.dataset import prepare
+    from classtune.jobs.train import train
 
     table, settings = sms_spam(), resolve(None, {"seed": seed})
     trained = train(table, settings, notify=silent, progress=silent)
@@ -107,7 +107,7 @@ def _most_by_chance(number: int) -> int:
 
 
 def _interval(count: int, number: int) -> list[float]:
-    from classtune.judging.metrics import wilson
+    from classtune.stats import wilson
 
     return wilson(count, number)
 

@@ -15,8 +15,8 @@ import sets
 from common import Figure, main, note, silent, sms_spam
 
 from classtune.config import resolve
-from classtune.data.tables import Table
-from classtune.workflow import train
+from classtune.data.reading.tables import Table
+from classtune.jobs.train import train
 
 FIRST_SEED = 123
 CALIBRATION = {"must": 3.0, "strive": 1.5}  # points of expected calibration error

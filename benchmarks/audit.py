@@ -58,7 +58,7 @@ def perturbed(texts: list[str], rows: int, seed: int = 1) -> list[str]:
 
 def audit(rows: int) -> None:
     """What the child does: seconds, peak memory in bytes with and without the audit, and what was found, as JSON."""
-    from classtune.data.audit import audit_rows
+    from classtune.data.audit.audit import audit_rows
 
     sms, questions, tweets = messages(needs(*SETS.values())).values()
     texts = perturbed(sms + questions + tweets, rows)

@@ -26,10 +26,10 @@ import hashlib, json, sys
 from pathlib import Path
 import numpy as np
 from classtune.bundle import Bundle
-from classtune.data.columns import TableFormat
-from classtune.judging.decisions import Decisions
-from classtune.serving.bulk import job as bulk
-from classtune.serving.predictor import Predictor
+from classtune.data.reading.columns import TableFormat
+from classtune.decisions.decide import Decisions
+from classtune.inference.bulk import job as bulk
+from classtune.inference.predictor import Predictor
 
 class Standing(Predictor):
     def __init__(self, labels):
@@ -79,9 +79,9 @@ def speed(folder: Path, count: int, sampled: int, scratch: Path) -> Figure:
 
     from classtune.bundle import read_record
     from classtune.config import resolve
-    from classtune.data.columns import TableFormat
+    from classtune.data.reading.columns import TableFormat
+    from classtune.inference.bulk.job import predict_bulk
     from classtune.model.backbone import load_backbone, quiet_transformers
-    from classtune.serving.bulk.job import predict_bulk
     from classtune.sources import fetch_model
 
     texts = write_table(scratch / "messages.csv", count)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from classtune.data.tables import Table
+    from classtune.data.reading.tables import Table
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE / "cache"
@@ -187,6 +187,6 @@ def needs(*names: str) -> Path:
 def sms_spam(*, quoting: bool | None = None) -> Table:
     """The SMS Spam Collection. quoting: None as it is written; True as the tutorial reads it."""
     from classtune.data.catalogue import load_dataset
-    from classtune.data.tables import TableFormat
+    from classtune.data.reading.tables import TableFormat
 
     return load_dataset("sms-spam", TableFormat(quoting=quoting), notify=note)

@@ -7,9 +7,9 @@ import argparse
 from common import Figure, main, note, silent, sms_spam
 
 from classtune.config import resolve
-from classtune.data.audit import audit_rows
-from classtune.data.material import prepare
-from classtune.workflow import train
+from classtune.data.audit.audit import audit_rows
+from classtune.data.dataset import prepare
+from classtune.jobs.train import train
 
 VERBATIM, SAME_LETTERS = 37, 51  # known of this split
 

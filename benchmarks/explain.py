@@ -13,10 +13,10 @@ from common import SMS_BUNDLE, Figure, Skipped, main, note, sms_spam
 from numpy.typing import NDArray
 
 from classtune.config import Settings
-from classtune.data.material import prepare
-from classtune.judging.attributions import STEPS
-from classtune.judging.explanations import explain, falls
-from classtune.serving.predictor import load_predictor
+from classtune.data.dataset import prepare
+from classtune.explain.attributions import STEPS
+from classtune.explain.explanations import explain, falls
+from classtune.inference.predictor import load_predictor
 
 COUNTS = (1, 2, 3, 5)
 SHOWN = 2  # the count whose fall is the figure: 3 words

@@ -11,8 +11,8 @@ from typing import Any
 
 from common import CACHE, Skipped, needs, note, silent, sms_spam
 
+from classtune.data.reading.tables import Table
 from classtune.data.splits import Splits, tutorial_split
-from classtune.data.tables import Table
 
 FOLDER = CACHE / "gpt2-small-random"
 END_OF_TEXT = 50256
@@ -80,7 +80,7 @@ def token_ids(tokenizer: Any, table: Table) -> list[list[int]]:
 def classtune_run(table: Table, folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """classtune's result document by the tutorial's recipe with a few settings changed."""
     from classtune.config import resolve
-    from classtune.workflow import train
+    from classtune.jobs.train import train
 
     settings = resolve("llms-from-scratch", {"model": str(folder), "device": "cpu", **changes})
     return train(table, settings, notify=silent, progress=silent).result

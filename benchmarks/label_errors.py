@@ -14,8 +14,8 @@ import numpy as np
 from common import Figure, main, needs, note
 
 from classtune.config import resolve
-from classtune.judging.attributions import pooled_states
-from classtune.judging.label_errors import find_label_errors
+from classtune.data.audit.label_errors import find_label_errors
+from classtune.explain.attributions import pooled_states
 from classtune.model.backbone import load_backbone
 from classtune.sources import fetch_model
 from classtune.training.probes import out_of_sample

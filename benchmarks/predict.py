@@ -17,8 +17,8 @@ from train_sms import train_sms_spam
 from transformers import pipeline
 
 from classtune.config import resolve
+from classtune.inference.predictor import load_predictor
 from classtune.model.backbone import load_backbone, quiet_transformers
-from classtune.serving.predictor import load_predictor
 from classtune.sources import fetch_model
 
 

@@ -20,11 +20,11 @@ from common import SMS_BUNDLE, Figure, main, note, seconds
 from predict import messages
 from train_sms import train_sms_spam
 
+from classtune.export.graph import ClassifierGraph
+from classtune.export.write import FORMATS, MOST_CHANGED, export_bundle
+from classtune.inference.predictor import load_predictor
+from classtune.inference.runtimes import start
 from classtune.model.tokens import length_sorted_batches
-from classtune.serving.export.graph import ClassifierGraph
-from classtune.serving.export.runtimes import start
-from classtune.serving.export.write import FORMATS, MOST_CHANGED, export_bundle
-from classtune.serving.predictor import load_predictor
 
 Array = np.ndarray[Any, Any]
 

@@ -108,7 +108,7 @@ def one_text(port: int, folder: Path, calls: int) -> dict[str, Any]:
     """Median seconds of one text over HTTP and of the same network's forward pass on its tokens here, in turns."""
     import torch
 
-    from classtune.serving.predictor import load_predictor
+    from classtune.inference.predictor import load_predictor
 
     predictor, _ = load_predictor(folder)
     encoder, network = predictor.encoder, predictor.whole

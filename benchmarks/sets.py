@@ -6,7 +6,7 @@ from pathlib import Path
 
 from common import needs
 
-from classtune.data.tables import Table, TableFormat, read_table, table_from_rows
+from classtune.data.reading.tables import Table, TableFormat, read_table, table_from_rows
 
 Parts = tuple[Table, Table | None, Table | None]  # training, validation and test rows as they are given
 

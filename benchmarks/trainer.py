@@ -28,8 +28,8 @@ from gpt2 import (
     tutorial_rows,
 )
 
+from classtune.data.reading.tables import Table
 from classtune.data.splits import Splits
-from classtune.data.tables import Table
 from classtune.model.backbone import quiet_transformers
 
 # The recipe's settings, but real tokens only and evaluated as Trainer evaluates.

@@ -38,8 +38,8 @@ from gpt2 import (
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from classtune.data.reading.tables import Table
 from classtune.data.splits import Splits
-from classtune.data.tables import Table
 from classtune.model.backbone import quiet_transformers
 
 STEPS_PER_EPOCH = 130

@@ -23,8 +23,8 @@ def main(folder: Path) -> None:
     from playwright.sync_api import sync_playwright
     from test_page import Offered, Visit, running
 
-    from classtune.judging.neighbours import Neighbours
-    from classtune.serving.predictor import load_predictor
+    from classtune.explain.neighbours import Neighbours
+    from classtune.inference.predictor import load_predictor
 
     predictor, bundle = load_predictor(folder)
     offered = Offered(folder.name, folder, predictor, bundle.record, Neighbours.load(folder))

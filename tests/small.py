@@ -96,17 +96,15 @@ def one_thread() -> Iterator[None]:
 
 
 def train_small(model: Path, folder: Path, **told: Any) -> Any:
-    """A finished run (`workflow.Trained`) on 60 rows, its bundle written to ``folder``."""
-    from classtune import workflow
+    """A finished run (`jobs.Trained`) on 60 rows, its bundle written to ``folder``."""
     from classtune.config import resolve
-    from classtune.data.tables import table_from_rows
+    from classtune.data.reading.tables import table_from_rows
+    from classtune.jobs.train import train
 
     settings = resolve(overrides={**QUICK, "model": str(model), **told})
     texts, labels = zip(*rows(), strict=True)
     with one_thread():
-        trained = workflow.train(
-            table_from_rows(texts, labels, name="messages"), settings, notify=_silent, progress=_silent
-        )
+        trained = train(table_from_rows(texts, labels, name="messages"), settings, notify=_silent, progress=_silent)
         trained.save(folder)
     return trained
 

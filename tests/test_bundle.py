@@ -50,7 +50,7 @@ def edit(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def scores(folder: Path, **how: Any) -> np.ndarray[Any, Any]:
-    from classtune.serving.predictor import load_predictor
+    from classtune.inference.predictor import load_predictor
 
     return load_predictor(folder, **how)[0].probabilities(TEXTS)
 

@@ -263,7 +263,7 @@ def test_resume_refuses_another_run_and_without_it_a_run_starts_anew(
 ) -> None:
     target = tmp_path / "bundle"
     with monkeypatch.context() as patch:  # stopped once everything is trained and before it is tested
-        patch.setattr("classtune.workflow.results.result", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("classtune.jobs.results.result", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         stopped = command(*arguments(small_csv, small_llama, target))
     assert stopped.code == 1
     assert "Traceback" not in stopped.err

@@ -112,7 +112,7 @@ def test_wishes_that_cannot_be_read_are_told_at_once(wide_bundle: Path, command:
 def test_wishes_are_read_before_the_training_and_not_after_it(
     small_llama: Path, tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("classtune.workflow.steps.load_network", None)  # whoever loads it now, fails
+    monkeypatch.setattr("classtune.jobs.steps.load_network", None)  # whoever loads it now, fails
     data = write_csv(tmp_path / "rows.csv", rows(60))
     wishes = ["--deploy-prior", "spma=0.1", "--cost", "fn=ten", "--precision", "hum=0.9"]
     ran = command("train", data, "-o", tmp_path / "bundle", "--model", small_llama, *wishes)

@@ -93,7 +93,7 @@ def test_transformers_alone_gives_the_same_scores_before_calibration(trained: tu
     from scipy.special import softmax
     from transformers import pipeline
 
-    from classtune.serving.predictor import load_predictor
+    from classtune.inference.predictor import load_predictor
 
     predictor, _ = load_predictor(trained[0])
     classify = pipeline("text-classification", model=str(trained[0]), top_k=None, device="cpu")

@@ -58,13 +58,13 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def run(gpt2: Callable[[str], Path], row: int) -> Any:
-    from classtune import workflow
-    from classtune.data.tables import table_from_rows
+    from classtune.data.reading.tables import table_from_rows
+    from classtune.jobs.train import train
 
     told = as_settings(documented_options()[row])
     told["model"] = str(gpt2(told.get("model", "gpt2")))
     texts, labels = zip(*rows(60), strict=True)
-    return workflow.train(
+    return train(
         table_from_rows(texts, labels, name="messages"),
         resolve("llms-from-scratch", {**told, "epochs": 1}),
         notify=lambda line: None,

@@ -26,8 +26,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from classtune.config import Settings
+from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, writing
-from classtune.judging.decisions import Decisions
 from classtune.model.backbone import assemble, quiet_transformers
 from classtune.model.network import Network
 from classtune.model.tokens import TokenRules

@@ -11,12 +11,12 @@ import sklearn.exceptions
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from classtune import workflow
 from classtune.bundle import check_target
 from classtune.config import resolve
-from classtune.data.tables import table_from_rows
+from classtune.data.reading.tables import table_from_rows
 from classtune.errors import UserError
-from classtune.serving.predictor import Predictor, Ranked, load_predictor
+from classtune.inference.predictor import Predictor, Ranked, load_predictor
+from classtune.jobs.train import train
 
 
 class NotFittedError(UserError, sklearn.exceptions.NotFittedError):  # type: ignore[misc]
@@ -71,7 +71,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         resolved = resolve(self.recipe, {"test": 0.0, **(self.settings or {}), **told})
         extra = None if validation is None else table_from_rows(*validation, name="validation")
         table = table_from_rows(texts, labels, name="training rows")
-        self._trained = workflow.train(
+        self._trained = train(
             table,
             resolved,
             validation=extra,

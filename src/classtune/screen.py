@@ -183,7 +183,7 @@ def show_ladder(ladder: dict[str, Any]) -> None:
 
 def show_explanation(explanation: dict[str, Any]) -> None:
     """The words tinted by what they add, and the nearest training texts."""
-    from classtune.judging.explanations import as_text
+    from classtune.explain.explanations import as_text
 
     out = console()
     out.print(Text.from_ansi(as_text(explanation, color=out.is_terminal)), soft_wrap=True)

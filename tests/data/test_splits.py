@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classtune.data.reading.tables import TableFormat, read_table
 from classtune.data.splits import (
     Splits,
     find_leaks,
@@ -26,7 +27,6 @@ from classtune.data.splits import (
     tutorial_split,
     undersample,
 )
-from classtune.data.tables import TableFormat, read_table
 from classtune.errors import DataError, SettingsError
 
 

@@ -12,13 +12,8 @@ from scipy.stats import binomtest
 from sklearn import metrics as oracle
 
 from classtune.errors import DataError
-from classtune.judging.metrics import (
-    SMALLEST_PROBABILITY,
-    average_precision,
-    expected_calibration_error,
-    judge,
-    wilson,
-)
+from classtune.judging.metrics import average_precision, expected_calibration_error, judge
+from classtune.stats import SMALLEST_PROBABILITY, wilson
 
 
 def random_case(rows: int, classes: int, seed: int, present: int | None = None) -> tuple[Any, Any, list[str]]:

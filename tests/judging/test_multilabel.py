@@ -12,8 +12,8 @@ from scipy.stats import binomtest
 from sklearn import metrics as oracle
 
 from classtune.errors import DataError
-from classtune.judging.metrics import SMALLEST_PROBABILITY
 from classtune.judging.multilabel import judge_multilabel
+from classtune.stats import SMALLEST_PROBABILITY
 
 
 def random_case(rows: int, labels: int, seed: int, present: int | None = None) -> tuple[Any, Any, list[str]]:

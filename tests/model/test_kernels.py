@@ -14,7 +14,7 @@ from transformers.models.llama.modeling_llama import LlamaMLP
 from transformers.pytorch_utils import Conv1D
 
 from classtune.model import kernels
-from classtune.model.parts import clone_structure
+from classtune.model.slicing import clone_structure
 
 if not kernels.available(torch.zeros(1)):
     pytest.skip("this build of torch has no oneDNN", allow_module_level=True)

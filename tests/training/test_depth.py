@@ -15,7 +15,7 @@ from sklearn.metrics import label_ranking_average_precision_score
 from classtune.model.families import FAMILIES
 from classtune.model.head import pool
 from classtune.model.network import Network
-from classtune.model.parts import states
+from classtune.model.slicing import states
 from classtune.training import depth as depth_module
 from classtune.training.depth import DepthChoice, choose_depth, ranking_precision
 

@@ -10,7 +10,7 @@ import typer
 from classtune.cli import options
 from classtune.cli.inputs import open_table, print_json
 from classtune.cli.options import AsJson, BundleFolder, Quiet, takes
-from classtune.data.columns import TableFormat
+from classtune.data.reading.columns import TableFormat
 
 
 @takes(told=options.SERVE)
@@ -20,8 +20,8 @@ def serve(
     told: dict[str, Any],
 ) -> None:
     """Answer over HTTP, in the dialects of Text Embeddings Inference and vLLM, and on a page in the browser."""
-    from classtune.serving.http.server import serve as run
-    from classtune.serving.http.settings import serve_settings
+    from classtune.server.server import serve as run
+    from classtune.server.settings import serve_settings
 
     run(folders, serve_settings(told))
 
@@ -45,7 +45,7 @@ def export(
 ) -> None:
     """Write a bundle for another runtime, and prove that it answers alike."""
     from classtune import screen
-    from classtune.serving.export.write import export_bundle
+    from classtune.export.write import export_bundle
 
     with screen.Screen(quiet=quiet) as view:
         table = None if data is None else open_table(data, format, view, labelled=False)
@@ -65,7 +65,7 @@ def push(
 ) -> None:
     """Upload a bundle to the Hugging Face Hub, without the texts that it keeps."""
     from classtune import screen
-    from classtune.serving.export.push import push_bundle
+    from classtune.export.push import push_bundle
 
     with screen.Screen(quiet=quiet) as view:
         result = push_bundle(

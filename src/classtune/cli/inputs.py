@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from classtune.data.columns import TableFormat
-    from classtune.data.tables import Table
+    from classtune.data.reading.columns import TableFormat
+    from classtune.data.reading.tables import Table
     from classtune.screen import Screen
 
 
@@ -22,7 +22,7 @@ def open_table(data: str, format: TableFormat, view: Screen, *, labelled: bool =
 
 def is_table(text: str) -> bool:
     """Whether `predict` is given no text but a table: standard input, a file, or the name of one that is missing."""
-    from classtune.data.formats import KINDS
+    from classtune.data.reading.formats import KINDS
 
     try:
         return text == "-" or Path(text).is_file() or (Path(text).suffix in KINDS and len(text.split()) == 1)

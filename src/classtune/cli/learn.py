@@ -11,14 +11,14 @@ import typer
 from classtune.cli import options
 from classtune.cli.inputs import open_table, print_json
 from classtune.cli.options import AsJson, Data, Quiet, Told, takes
-from classtune.data.columns import TableFormat
+from classtune.data.reading.columns import TableFormat
 from classtune.errors import BundleError
 
 if TYPE_CHECKING:
     from classtune.config import Settings
-    from classtune.data.tables import Table
+    from classtune.data.reading.tables import Table
+    from classtune.jobs.train import Trained
     from classtune.screen import Screen
-    from classtune.workflow import Trained
 
 DEMO_TEXTS = [
     "WINNER! You have been chosen for a 900 pound prize. Call 09061701461 from a landline to claim it today.",
@@ -96,9 +96,9 @@ def compare(
     with screen.Screen(quiet=quiet) as view:
         rows = _Rows(data, format, told, view, validation, test)
         view.note("loading torch and transformers")
-        from classtune import workflow
+        from classtune.jobs import compare as job
 
-        ladder = workflow.compare(
+        ladder = job.compare(
             rows.table,
             rows.settings,
             validation=rows.validation,
@@ -108,10 +108,10 @@ def compare(
             progress=view.progress,
         )
         if report is not None:
-            workflow.write_comparison(report, ladder)
+            job.write_comparison(report, ladder)
             view.note(f"report: {report}")
         if picture is not None:
-            workflow.write_picture(picture, ladder)
+            job.write_picture(picture, ladder)
             view.note(f"picture: {picture}")
     return print_json(ladder) if as_json else screen.show_ladder(ladder)
 
@@ -143,12 +143,12 @@ class _Rows:
 
 def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool) -> Trained:
     view.note("loading torch and transformers")
-    from classtune import workflow
     from classtune.bundle import check_target
+    from classtune.jobs import train as job
 
     check_target(output, force=force)
     run_folder = Path(f"{output}.run")
-    trained = workflow.train(
+    trained = job.train(
         rows.table,
         rows.settings,
         validation=rows.validation,
@@ -163,5 +163,5 @@ def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool
     except BundleError as error:
         kept = f"The training is kept in {run_folder}: mend that and give the same command with --resume."
         raise BundleError([*error.problems, kept]) from error
-    workflow.discard_run(run_folder)
+    job.discard_run(run_folder)
     return trained

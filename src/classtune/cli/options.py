@@ -11,9 +11,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from classtune.data.columns import TableFormat
+from classtune.data.reading.columns import TableFormat
 from classtune.errors import SettingsError
-from classtune.serving.http.flags import DECLARED
+from classtune.server.options import DECLARED
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A .csv .tsv .jsonl .parquet .xlsx file, - or a data set's name.")
@@ -98,7 +98,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Run:
-    """What runs a bundle's model, and where; see `classtune.serving.export.runtimes.load_exported`."""
+    """What runs a bundle's model, and where; see `classtune.inference.runtimes.load_exported`."""
 
     runtime: str
     device: str

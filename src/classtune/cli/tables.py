@@ -10,7 +10,7 @@ import typer
 from classtune.cli import options
 from classtune.cli.inputs import open_table, print_json
 from classtune.cli.options import AsJson, Data, Quiet, takes
-from classtune.data.columns import TableFormat
+from classtune.data.reading.columns import TableFormat
 
 
 @takes(format=options.ROWS)
@@ -34,7 +34,7 @@ def audit(
     from dataclasses import replace
 
     from classtune import screen
-    from classtune.workflow.auditing import audit_table, write_fixed
+    from classtune.jobs.audit import audit_table, write_fixed
 
     format = replace(format, lenient=True)
     with screen.Screen(quiet=quiet) as view:

@@ -10,7 +10,7 @@ import typer
 from classtune.cli import options
 from classtune.cli.inputs import is_table, open_table, print_json
 from classtune.cli.options import AsJson, BundleFolder, Data, Quiet, Run, takes
-from classtune.data.columns import TableFormat
+from classtune.data.reading.columns import TableFormat
 
 
 @takes(format=options.ROWS, wishes=options.USED_WISHES, run=options.RUN)
@@ -26,7 +26,7 @@ def evaluate(
 ) -> None:
     """Judge a bundle on labelled rows."""
     from classtune import screen
-    from classtune.serving.tables import evaluate_bundle
+    from classtune.inference.tables import evaluate_bundle
 
     with screen.Screen(quiet=quiet) as view:
         table = open_table(data, format, view)
@@ -66,9 +66,9 @@ def predict(
 ) -> None:
     """Give each text its label and score."""
     from classtune import screen
-    from classtune.data.tables import table_from_rows
-    from classtune.serving.bulk.job import predict_bulk, wants_shards
-    from classtune.serving.tables import predict_table
+    from classtune.data.reading.tables import table_from_rows
+    from classtune.inference.bulk.job import predict_bulk, wants_shards
+    from classtune.inference.tables import predict_table
 
     with screen.Screen(quiet=quiet) as view:
         if wants_shards(texts, output):
@@ -120,7 +120,7 @@ def explain(
 ) -> None:
     """Which words made the answer, and the training texts nearest to it."""
     from classtune import screen
-    from classtune.serving.explaining import explain_text
+    from classtune.jobs.explain import explain_text
 
     explanation = explain_text(folder, text, label, html)
     return print_json(explanation) if as_json else screen.show_explanation(explanation)
@@ -129,7 +129,7 @@ def explain(
 def info(folder: BundleFolder, as_json: AsJson = False) -> None:
     """What a bundle is: labels, depth, settings, test figures. Its files are verified."""
     from classtune import screen
-    from classtune.serving.predictor import load_predictor
+    from classtune.inference.predictor import load_predictor
 
     _, bundle = load_predictor(folder)
     if as_json:

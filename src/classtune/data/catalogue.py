@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from classtune.data.tables import Table, TableFormat, read_table
+from classtune.data.reading.tables import Table, TableFormat, read_table
 from classtune.errors import DataError, SettingsError, did_you_mean
 from classtune.sources import DATASETS, fetch_dataset
 from classtune.sources.registry import DataFile

@@ -1,4 +1,1 @@
-"""How good a classifier is: metrics with intervals, the baseline beside it, the verdict, plots and the report.
-
-Knows arrays, not models: probabilities, class numbers and texts come in, plain numbers and pages go out.
-"""
+"""How good a classifier is: metrics with intervals, paired tests, the comparison. Knows arrays, not models."""

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from classtune.judging.decisions import Decisions, Truth
+from classtune.decisions.decide import Decisions, Truth
 from classtune.judging.metrics import judge
 from classtune.judging.multilabel import judge_multilabel
+from classtune.stats import Floats
 
-Floats = npt.NDArray[np.float64]
 _OF_ANSWERED = ("answered", "error_of_answered", "error_of_answered_ci95")
 
 

@@ -5,24 +5,17 @@ Numpy alone: importing sklearn.metrics takes seconds, and it has no intervals. T
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from classtune.errors import DataError
+from classtune.stats import SMALLEST_PROBABILITY, FloatArray, IntArray, ratio, wilson
 
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.integer[Any]]
-
-Z95 = NormalDist().inv_cdf(0.975)
 CALIBRATION_BINS = 15
 RESAMPLES = 1000
-# Probabilities mostly come out of a float32 softmax; every classifier is held to the same smallest doubt.
-SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 
 
 def judge(
@@ -89,17 +82,6 @@ def judge(
     return figures
 
 
-def wilson(right: int, rows: int) -> list[float]:
-    """Wilson's 95 % score interval ``[lo, hi]`` of a share ``right / rows`` (E. B. Wilson, 1927); of no rows 0 … 1."""
-    if rows == 0:
-        return [0.0, 1.0]
-    share, z2 = right / rows, Z95 * Z95
-    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
-    half = Z95 / (1 + z2 / rows) * math.sqrt(share * (1 - share) / rows + z2 / (4 * rows * rows))
-    # The ends are exact at none and all right; the formula misses them by a rounding error.
-    return [0.0 if right == 0 else centre - half, 1.0 if right == rows else centre + half]
-
-
 def expected_calibration_error(confidence: FloatArray, right: npt.NDArray[np.bool_]) -> float:
     """Mean gap between top-label confidence (n,) and accuracy over 15 bins of equal mass, weighted by their rows.
 
@@ -110,6 +92,29 @@ def expected_calibration_error(confidence: FloatArray, right: npt.NDArray[np.boo
     level.sort()
     gaps = [abs((levels[part] - accuracy[part]).sum()) for part in np.array_split(level, CALIBRATION_BINS)]
     return float(sum(gaps) / len(confidence))
+
+
+def reliability(
+    probabilities: FloatArray, truth: npt.NDArray[Any], bins: int = CALIBRATION_BINS
+) -> list[dict[str, float]]:
+    """Confidence beside accuracy in bins of equal mass, least confident first: the reliability diagram of ``ece``.
+
+    ``probabilities`` (n, k). With ``truth`` (n,) the confidence is that of the top label; with booleans (n, k) every
+    label of every row counts, and ``accuracy`` is the share of rows that carry it. Rows of equal confidence share
+    their accuracy. Gives ``confidence`` and ``accuracy`` (means, 0 … 1) and ``rows``; empty bins are left out.
+    """
+    if truth.ndim == 2:
+        confidence, right = probabilities.ravel(), truth.ravel()
+    else:
+        confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    levels, level = np.unique(confidence.astype(np.float64), return_inverse=True)
+    accuracy = np.bincount(level, weights=right) / np.bincount(level)
+    level.sort()
+    return [
+        {"confidence": float(levels[part].mean()), "accuracy": float(accuracy[part].mean()), "rows": len(part)}
+        for part in np.array_split(level, bins)
+        if len(part)
+    ]
 
 
 def average_precision(scores: FloatArray, truth: npt.NDArray[np.bool_]) -> float:
@@ -144,11 +149,6 @@ def _check(probabilities: FloatArray, truth: IntArray, labels: Sequence[str], an
         problems.append(f"probabilities: {wrong:,} are not finite. The training diverged; lower the learning rate.")
     if problems:
         raise DataError(problems)
-
-
-def ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """``part / whole``, and 0 where the whole is 0."""
-    return np.asarray(np.divide(part, whole, out=np.zeros(np.shape(whole)), where=whole != 0))
 
 
 def macro_f1(right: npt.NDArray[Any], support: npt.NDArray[Any], claimed: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -6,21 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from classtune.errors import DataError
-from classtune.judging.metrics import (
-    RESAMPLES,
-    SMALLEST_PROBABILITY,
-    FloatArray,
-    average_precision,
-    expected_calibration_error,
-    macro_f1,
-    ratio,
-    wilson,
-)
-
-BoolArray = npt.NDArray[np.bool_]
+from classtune.judging.metrics import RESAMPLES, average_precision, expected_calibration_error, macro_f1
+from classtune.stats import SMALLEST_PROBABILITY, BoolArray, FloatArray, ratio, wilson
 
 # Numbers drawn at once for the bootstrap: 32 MB.
 _DRAWN_TOGETHER = 4_000_000

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from classtune.model import kernels, last_position
 from classtune.model.families import Family
 from classtune.model.head import LinearHead, pool
-from classtune.model.parts import part, replace, shorten, states
+from classtune.model.slicing import part, replace, shorten, states
 from classtune.model.tokens import Batch, TextEncoder
 
 # A split is used when it changes no logit by more than this share of the largest.

@@ -19,7 +19,7 @@ from classtune.config import Progress
 from classtune.model import kernels
 from classtune.model.head import pool
 from classtune.model.network import Network
-from classtune.model.parts import part, states
+from classtune.model.slicing import part, states
 from classtune.model.tokens import Batch, TokenIds, length_sorted_batches
 
 FOLDS = 5

@@ -1,0 +1,1 @@
+"""The ways to classify that a run can train, each by one protocol."""

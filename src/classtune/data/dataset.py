@@ -1,0 +1,241 @@
+"""All rows of a run, from one table or several: labels as numbers, splits, and what was noticed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classtune.config import Progress, Settings
+from classtune.data.audit.audit import Audit, audit_rows
+from classtune.data.near import near_groups
+from classtune.data.reading.cells import LabelSet
+from classtune.data.reading.tables import Table
+from classtune.data.splits import (
+    Rows,
+    Splits,
+    grouped_split,
+    joined_groups,
+    numbered,
+    rarest_labels,
+    rows_without_leaks,
+    tutorial_split,
+    undersample,
+)
+from classtune.errors import DataError, SettingsError, did_you_mean
+
+_SHOWN_LABELS = 10
+
+
+@dataclass
+class Material:
+    """All rows of a run, from one table or several, with what each is used for."""
+
+    texts: list[str]
+    places: list[str]
+    labels: list[str]  # sorted
+    truth: NDArray[Any]  # int64 [rows], numbers into labels; of several labels a row bool [rows, labels]
+    groups: Rows  # [rows], equal for rows that the split keeps together
+    splits: Splits
+    audit: Audit
+    notes: list[str]
+    data: dict[str, Any]
+
+    @property
+    def multi(self) -> bool:
+        """Whether a row may have several labels, or none."""
+        return self.truth.ndim == 2
+
+
+def prepare(
+    table: Table,
+    settings: Settings,
+    *,
+    validation: Table | None = None,
+    test: Table | None = None,
+    progress: Progress | None = None,
+) -> Material:
+    """Rows, labels and splits. The given rows come after the table's, validation before test, and are used as they are.
+
+    A label with too few rows to be in each part is an error; where rows have several labels it trains, and a note says
+    which labels are never judged. Raises DataError for rows that cannot be trained on or labels training never sees,
+    SettingsError for settings that do not fit the table.
+    """
+    assert table.labels is not None
+    given = {name: extra for name, extra in (("validation", validation), ("test", test)) if extra is not None}
+    tables = [table, *given.values()]
+    labels = sorted(set(table.labels if table.label_sets is None else chain.from_iterable(table.label_sets)))
+    _check_settings(tables, settings)
+    _check_labels(table, list(given.values()), labels)
+    notes = list(table.notes)
+    texts = list(chain.from_iterable(part.texts for part in tables))
+    near = near_groups(texts, progress=progress)
+    audit = audit_rows(
+        table.texts,
+        table.labels,
+        table.lines,
+        parts={name: (extra.texts, extra.labels or [], extra.lines) for name, extra in given.items()},
+        label_sets=table.label_sets,
+        groups=near,
+        test_share=settings.test,
+        progress=progress,
+    )
+    groups = _groups(tables, near, settings, notes)
+    rows = _free_rows(tables, groups, settings, notes)
+    parts = _split(table, rows, groups, settings, list(given)).__dict__
+    start = len(table.texts)
+    for name, extra in given.items():
+        parts = parts | {name: np.arange(start, start + len(extra.texts))}
+        start += len(extra.texts)
+    if settings.balance == "undersample" and settings.split != "llms-from-scratch":
+        parts = parts | {"train": undersample(table.labels, parts["train"], settings.seed)}
+    material = Material(
+        texts=texts,
+        places=list(chain.from_iterable(part.places for part in tables)),
+        labels=labels,
+        truth=_truth(tables, labels),
+        groups=near if groups is near else joined_groups(texts, groups),
+        splits=Splits(**parts),
+        audit=audit,
+        notes=notes,
+        data={"name": table.name, **audit.document(), "left_out": dict(table.dropped)},
+    )
+    _check_parts(material, table.name)
+    return material
+
+
+def _check_settings(tables: Sequence[Table], settings: Settings) -> None:
+    name, problems = tables[0].name, []
+    tutorial = settings.split == "llms-from-scratch"
+    if tutorial and len(tables) > 1:
+        problems.append('split = "llms-from-scratch" makes all three parts: leave --validation and --test out.')
+    if tables[0].label_sets is not None and tutorial:
+        problems.append(
+            f'split = "llms-from-scratch" needs one label a row: {name} has several. Use split = "grouped".'
+        )
+    if tables[0].label_sets is not None and settings.balance == "undersample":
+        problems.append(
+            f'balance = "undersample" needs one label a row: {name} has several. Use class_weights = "balanced".'
+        )
+    if settings.split_by not in ("exact", "near") and not tutorial:
+        problems += [
+            f"split_by = {settings.split_by!r}: {part.name} was read without such a column. "
+            'Use "near" or "exact", or name a column of the table.'
+            for part in tables
+            if part.groups is None
+        ]
+    if problems:
+        raise SettingsError(problems)
+
+
+def _check_labels(table: Table, given: Sequence[Table], labels: list[str]) -> None:
+    """Raise DataError for given rows with labels that the table does not have."""
+    unknown = {label for extra in given for labels_of in _label_sets(extra) for label in labels_of} - set(labels)
+    advice = {label: did_you_mean(label, labels) for label in unknown}
+    problems = [
+        f"{place}: the label {label!r} is not in {table.name}. {advice[label]}"
+        for extra in given
+        for place, labels_of in zip(extra.places, _label_sets(extra), strict=True)
+        for label in labels_of
+        if label in unknown
+    ]
+    if table.label_sets is None:
+        problems += [
+            f"{place}: {len(labels_of)} labels, and rows of {table.name} have one. Give one."
+            for extra in given
+            for place, labels_of in zip(extra.places, _label_sets(extra), strict=True)
+            if len(labels_of) != 1
+        ]
+    if problems:
+        raise DataError(problems)
+
+
+def _label_sets(table: Table) -> list[LabelSet]:
+    return [(label,) for label in table.labels or []] if table.label_sets is None else table.label_sets
+
+
+def _groups(tables: Sequence[Table], near: Rows, settings: Settings, notes: list[str]) -> Rows | None:
+    """Equal numbers for rows that stay together beside copies; a row with nothing in the column is alone."""
+    if settings.split_by == "exact" or settings.split == "llms-from-scratch":
+        return None
+    if settings.split_by == "near":
+        return near
+    cells = list(chain.from_iterable(part.groups or [] for part in tables))
+    alone = sum(not cell.strip() for cell in cells)
+    if alone:
+        notes.append(f"{alone:,} rows have nothing in {settings.split_by!r}: each is split by its text alone.")
+    return numbered(cell if cell.strip() else row for row, cell in enumerate(cells))
+
+
+def _free_rows(tables: Sequence[Table], groups: Rows | None, settings: Settings, notes: list[str]) -> Rows:
+    """Rows of the first table that may train: their like is in no other table."""
+    table, given = tables[0], tables[1:]
+    if not given:
+        return np.arange(len(table.texts))
+    rows = rows_without_leaks(table.texts, chain.from_iterable(part.texts for part in given))
+    if groups is not None:
+        rows = rows[~np.isin(groups[rows], groups[len(table.texts) :])]
+    left_out = len(table.texts) - len(rows)
+    if left_out:
+        names = " and ".join(part.name for part in given)
+        column = f" or share their {settings.split_by!r} with rows there"
+        like = {"exact": "", "near": " or are near copies of rows there"}.get(settings.split_by, column)
+        notes.append(f"{left_out:,} rows of {table.name} stand in {names} too{like}; they are left out of training.")
+    return rows
+
+
+def _split(table: Table, rows: Rows, groups: Rows | None, settings: Settings, given: Sequence[str]) -> Splits:
+    """Parts of the table's ``rows``, but for those that are ``given``."""
+    assert table.labels is not None
+    if settings.split == "llms-from-scratch":
+        return tutorial_split(table.texts, table.labels, seed=settings.seed)
+    strata = table.labels if table.label_sets is None else rarest_labels(table.label_sets)
+    part = grouped_split(
+        [table.texts[row] for row in rows],
+        [strata[row] for row in rows],
+        validation=0.0 if "validation" in given else settings.validation,
+        test=0.0 if "test" in given else settings.test,
+        seed=settings.seed,
+        groups=None if groups is None else groups[rows],
+        rare="refuse" if table.label_sets is None else "train",
+    )
+    return Splits(rows[part.train], rows[part.validation], rows[part.test])
+
+
+def _truth(tables: Sequence[Table], labels: list[str]) -> NDArray[Any]:
+    """Labels as numbers, int64 [rows], or which of them hold, bool [rows, labels]."""
+    index = {label: number for number, label in enumerate(labels)}
+    if tables[0].label_sets is None:
+        return np.array([index[label] for part in tables for label in part.labels or []], dtype=np.int64)
+    sets = list(chain.from_iterable(map(_label_sets, tables)))
+    truth = np.zeros((len(sets), len(labels)), dtype=np.bool_)
+    rows = np.repeat(np.arange(len(sets)), [len(labels_of) for labels_of in sets])
+    truth[rows, [index[label] for labels_of in sets for label in labels_of]] = True
+    return truth
+
+
+def _check_parts(material: Material, name: str) -> None:
+    """Raise DataError for labels that no training row has; of several labels a row, note them and the unjudged."""
+
+    def rows_of(part: Rows) -> NDArray[np.int64]:
+        truth = material.truth[part]
+        return truth.sum(axis=0) if material.multi else np.bincount(truth, minlength=len(material.labels))
+
+    def listed(chosen: NDArray[np.bool_]) -> str:
+        names = [repr(label) for label, is_one in zip(material.labels, chosen, strict=True) if is_one]
+        return ", ".join(names[:_SHOWN_LABELS]) + (", …" if len(names) > _SHOWN_LABELS else "")
+
+    unseen = rows_of(material.splits.train) == 0
+    if unseen.any() and not material.multi:
+        raise DataError(
+            f"{name}: no row is left to train these labels: {listed(unseen)}. Add rows, or give fewer away."
+        )
+    if unseen.any():
+        material.notes.append(f"labels without a training row, never to be answered: {listed(unseen)}.")
+    unjudged = (rows_of(material.splits.test) == 0) & ~unseen
+    if unjudged.any() and material.multi and len(material.splits.test):
+        material.notes.append(f"labels without a test row, trained but not judged: {listed(unjudged)}.")

@@ -1,0 +1,1 @@
+"""Any labelled table as rows of text: formats, columns, encodings, and errors that name the cell."""

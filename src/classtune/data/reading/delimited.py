@@ -1,0 +1,160 @@
+"""From text to rows of cells: delimiters, quotes and line numbers. Knows no files and not which column means what.
+
+Line numbers are those of an editor, also after cells that span lines.
+"""
+
+from __future__ import annotations
+
+import csv
+from itertools import chain
+from typing import Literal
+
+from classtune.data.reading.columns import Grid, TableFormat, is_known, with_names
+from classtune.errors import DataError, SettingsError
+
+DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
+SNIFFED_LINES = 500
+_END = "end of table\n"  # a line of our own after the last: whatever swallows it has left a quote open
+
+
+def split_lines(text: str) -> list[str]:
+    """Lines with their ends: ``\\n`` or ``\\r\\n``, or ``\\r`` in a file that has no other."""
+    end = "\n" if "\n" in text else "\r"
+    lines = [line + end for line in text.split(end)]
+    if lines[-1] == end:
+        lines.pop()
+    return lines
+
+
+def without_end(line: str) -> str:
+    """The line without its end."""
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def read_delimited(
+    name: str, lines: list[str], encoding: str, table: TableFormat, *, suffix: str, labelled: bool
+) -> Grid:
+    """Rows of equal width; those of another are reported in ``Grid.problems``. ``suffix``: the file's, as a hint.
+
+    Raises DataError when the lines are not in columns or their quotes do not pair up, SettingsError for a delimiter
+    that cannot be one.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), sum(map(len, lines))))  # a process-wide setting: only ever raised
+    delimiter = given_delimiter(table.delimiter) or sniff(lines, suffix, table.quoting)[0]
+    if delimiter is None and labelled:
+        first = lines[0].strip()[:60]
+        raise DataError(f"{name} line 1: no comma, tab, semicolon or bar makes columns of {first!r}. Pass --delimiter.")
+    separator = delimiter or ("\t" if suffix == ".tsv" else ",")
+    rows, starts, notes = _parse(name, lines, separator, table.quoting)
+    if not rows:
+        raise DataError(f"{name}: the file is empty.")
+    width = len(rows[0])
+    called = DELIMITERS.get(separator, repr(separator))
+    if width == 1 and labelled:
+        first = rows[0][0][:60]
+        raise DataError(f"{name} line {starts[0]}: no {called} makes columns of {first!r}. Pass another --delimiter.")
+    problems = [
+        f"{name} line {start}: {len(row)} field{'s' * (len(row) != 1)}, the first line has {width}. "
+        f"Quote cells that hold a {called}, or pass --delimiter."
+        for row, start in zip(rows, starts, strict=True)
+        if len(row) != width
+    ]
+    if problems:
+        kept = [position for position, row in enumerate(rows) if len(row) == width]
+        rows, starts = [rows[position] for position in kept], [starts[position] for position in kept]
+    grid = with_names(rows, starts, table, labelled=labelled)
+    grid.encoding, grid.delimiter, grid.problems = encoding, separator, problems
+    grid.notes = notes + grid.notes
+    return grid
+
+
+def given_delimiter(delimiter: str | None) -> str | None:
+    """The character that ``--delimiter`` means. Raises SettingsError for what cannot be one."""
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter)
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
+        raise SettingsError(f"--delimiter {delimiter!r}: must be one character, or tab.")
+    return delimiter
+
+
+def sniff(lines: list[str], suffix: str, quoting: bool | None = None) -> tuple[str | None, bool]:
+    """The delimiter that cuts most rows into as many fields as the first (2 or more), and whether it does so for all.
+
+    Known names settle a draw, then the suffix.
+    """
+    sample = [line.replace("\r", "") for line in lines[:SNIFFED_LINES]]
+    quotes: Literal[0, 3] = csv.QUOTE_NONE if quoting is False else csv.QUOTE_MINIMAL
+    ranked = []
+    for delimiter in sorted(DELIMITERS, key=lambda delimiter: (delimiter == "\t") != (suffix == ".tsv")):
+        rows = [row for row in csv.reader(sample, delimiter=delimiter, quoting=quotes) if row]
+        rows = rows[:-1] if len(lines) > len(sample) else rows  # the last may be cut
+        if rows and len(rows[0]) > 1:
+            agreeing = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+            ranked.append((agreeing, sum(map(is_known, rows[0])), delimiter))
+    agreeing, _, best = max(ranked, key=lambda entry: entry[:2], default=(0.0, 0, None))
+    return best, agreeing == 1
+
+
+def clearly_delimited(lines: list[str]) -> bool:
+    """Whether a file that may hold bare texts is a table: known names in line 1, or tabs, and rows of one width."""
+    delimiter, agreeing = sniff(lines, "")
+    first = lines[0].strip()
+    if delimiter is None:
+        return is_known(first)
+    return agreeing and (delimiter == "\t" or any(map(is_known, first.split(delimiter))))
+
+
+def _parse(
+    name: str, lines: list[str], delimiter: str, quoting: bool | None
+) -> tuple[list[list[str]], list[int], list[str]]:
+    """(rows, the line each starts on, notes). Blank lines hold no row.
+
+    Not told, we read CSV's quoting strictly, so that no stray quote swallows rows. Tab-separated files are often
+    written without quoting: where the strict reading fails, and each line has as many tabs, quotes are text.
+    """
+    if quoting is False:
+        return *_unquoted(lines, delimiter), []
+    if quoting:
+        return *_quoted(name, lines, delimiter, strict=False), []
+    bare, bare_starts = _unquoted(lines, delimiter) if delimiter == "\t" else ([], [])
+    can_be_bare = len({len(row) for row in bare}) == 1
+    try:
+        rows, starts = _quoted(name, lines, delimiter, strict=True)
+    except DataError:
+        if not can_be_bare:
+            raise
+        return bare, bare_starts, ["quotes are read as part of the texts, because they do not pair up (--no-quoting)."]
+    if can_be_bare and len(rows) < len(bare):
+        line = min(set(bare_starts) - set(starts))
+        raise DataError(
+            f"{name} line {line}: is a row, or part of a quoted cell that opens above it. "
+            "Pass --no-quoting if quotes are part of the texts, else --quoting."
+        )
+    return rows, starts, []
+
+
+def _unquoted(lines: list[str], delimiter: str) -> tuple[list[list[str]], list[int]]:
+    cut = [(without_end(line), number) for number, line in enumerate(lines, 1)]
+    kept = [(line.split(delimiter), number) for line, number in cut if line]
+    return [row for row, _ in kept], [number for _, number in kept]
+
+
+def _quoted(name: str, lines: list[str], delimiter: str, *, strict: bool) -> tuple[list[list[str]], list[int]]:
+    reader = csv.reader(chain(lines, [_END]), delimiter=delimiter, strict=strict)
+    rows: list[list[str]] = []
+    starts = [1]  # of each row, and of the one to come
+    try:
+        for row in reader:
+            rows.append(row)
+            starts.append(reader.line_num + 1)
+        if rows.pop() == [without_end(_END)]:
+            return [row for row in rows if row], [start for row, start in zip(rows, starts, strict=False) if row]
+    except csv.Error as error:
+        if "new-line" in str(error):
+            where = f"{name} line {reader.line_num}"
+            raise DataError(f"{where}: a carriage return in a cell without quotes. Remove it.") from None
+    start, last = starts[len(rows)], reader.line_num
+    # What is open when the last line begins is the cell with the quote: it reaches back as many lines as it holds.
+    broken = list(csv.reader(lines[start - 1 : last - 1], delimiter=delimiter))
+    opened = last - (broken[0][-1].count("\n") or broken[0][-1].count("\r")) if broken else start
+    fault = "is never closed" if last > len(lines) else f"is closed on line {last} in the middle of a cell"
+    raise DataError(f"{name} line {opened}: a quote that opens here {fault}. Double the quotes, or pass --no-quoting.")

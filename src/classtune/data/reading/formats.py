@@ -1,0 +1,265 @@
+"""From the bytes of a file to a grid of cells: delimited text, plain lines, JSON lines, Parquet, Excel.
+
+Knows encodings, delimiters and quotes; not which column means what. Everything stays as it was written: no cell becomes
+a number or a missing value. Line numbers are those of an editor, also after cells that span lines.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from classtune.data.reading.cells import Number
+from classtune.data.reading.columns import Grid, TableFormat, with_names
+from classtune.data.reading.delimited import clearly_delimited, read_delimited, split_lines, without_end
+from classtune.errors import DataError, SettingsError
+
+READABLE = ".csv, .tsv, .jsonl, .parquet, .xlsx, or text with a delimiter (.txt: one text a line, to predict)"
+KINDS = {
+    ".csv": "delimited",
+    ".tsv": "delimited",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".xlsx": "excel",
+}
+UNREADABLE = {
+    ".xls",
+    ".xlsb",
+    ".xlsm",
+    ".ods",
+    ".xml",
+    ".html",
+    ".pdf",
+    ".doc",
+    ".docx",
+    ".pkl",
+    ".pickle",
+    ".zip",
+    ".gz",
+}
+MAGIC = {
+    b"PK\x03\x04": "a zip or Excel file",
+    b"PAR1": "a Parquet file",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word file",
+    b"%PDF": "a PDF file",
+    b"\x89PNG": "a PNG picture",
+    b"\x1f\x8b": "compressed with gzip",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+}
+BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+        codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
+
+
+def read_bytes(path: str | Path, stdin: BinaryIO | None) -> bytes:
+    """The file's bytes, or standard input's for ``-``. Raises DataError for what cannot be read, or is empty."""
+    name = display_name(path)
+    try:
+        data = (stdin or sys.stdin.buffer).read() if str(path) == "-" else Path(path).read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{name}: no such file.") from None
+    except IsADirectoryError:
+        raise DataError(f"{name}: is a folder. Name a file in it.") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{name}: cannot be read ({reason}).") from None
+    if not data or data.isspace():
+        raise DataError(f"{name}: the file is empty.")
+    return data
+
+
+def display_name(path: str | Path) -> str:
+    """How messages call the file."""
+    return "standard input" if str(path) == "-" else str(path)
+
+
+def read_grid(path: str | Path, data: bytes, table: TableFormat, *, labelled: bool) -> Grid:
+    """The cells in ``data``, read as the suffix of ``path`` says or, without a known one, as the bytes themselves tell.
+
+    Raises DataError for what is not a table; problems of single rows are kept in ``Grid.problems``.
+    """
+    name, suffix = display_name(path), Path(path).suffix.lower()
+    if suffix in UNREADABLE:
+        raise DataError(f"{name}: {suffix} files are not read. Save it as one of: {READABLE}.")
+    kind = KINDS.get(suffix) or ("text" if suffix == ".txt" else kind_of(data))
+    if kind == "parquet":
+        return _parquet(name, data)
+    if kind == "excel":
+        return _excel(name, data, table, labelled=labelled)
+    text, encoding = decode(name, data, table.encoding)
+    lines = split_lines(text)
+    if kind == "jsonl":
+        return _json_lines(name, lines, encoding)
+    unstructured = not labelled and kind == "text" and not (table.delimiter or table.text or table.header)
+    if unstructured and (suffix == ".txt" or not clearly_delimited(lines)):
+        texts = [without_end(line) for line in lines]
+        return Grid(["text"], lambda _: texts, range(1, len(texts) + 1), encoding=encoding)
+    return read_delimited(name, lines, encoding, table, suffix=suffix, labelled=labelled)
+
+
+def encoding_of(name: str, data: bytes, encoding: str | None) -> str:
+    """As asked, or by the byte order mark, or UTF-8. Raises DataError for the first bytes of what is not text."""
+    for magic, what in MAGIC.items():
+        if data.startswith(magic):
+            raise DataError(f"{name}: is {what}, not a text table. Read are: {READABLE}.")
+    return encoding or next((found for bom, found in BOMS.items() if data.startswith(bom)), "utf-8")
+
+
+def decode(name: str, data: bytes, encoding: str | None) -> tuple[str, str]:
+    """(text, encoding): as asked, or by the byte order mark, or UTF-8. The mark is not part of the text.
+
+    Raises DataError for bytes that are not text or not in that encoding, with the line; SettingsError for an unknown
+    encoding.
+    """
+    found = encoding_of(name, data, encoding)
+    try:
+        text = data.decode(found)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].decode(found, "ignore").count("\n") + 1
+        if not encoding and b"\0" in data and found == "utf-8":
+            raise _binary(name, data.index(b"\0"), data) from None
+        offer = (
+            "Pass --encoding cp1252 (Windows), --encoding latin-1, or what it was saved in"
+            if not encoding
+            else "Pass another --encoding"
+        )
+        raise DataError(
+            f"{name} line {line}: byte 0x{data[error.start]:02X} is not {found.upper()}. {offer}."
+        ) from None
+    except LookupError:
+        raise SettingsError(f"--encoding {encoding!r} is unknown. Examples: utf-8, cp1252, latin-1, utf-16.") from None
+    if "\0" in text and not found.startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
+        raise _binary(name, data.index(b"\0"), data)
+    return text.removeprefix("\ufeff"), found
+
+
+def _binary(name: str, position: int, data: bytes) -> DataError:
+    line = data.count(b"\n", 0, position) + 1
+    return DataError(
+        f"{name} line {line}: a NUL byte, so this is binary, not text. Read are: {READABLE}. "
+        "Text saved as UTF-16 without a byte order mark needs --encoding utf-16-le."
+    )
+
+
+def kind_of(data: bytes) -> str:
+    """What the first bytes of a file without a known suffix say: parquet, excel, jsonl or text."""
+    if data.startswith(b"PAR1"):
+        return "parquet"
+    if data.startswith(b"PK\x03\x04"):
+        return "excel"
+    return "jsonl" if data.removeprefix(codecs.BOM_UTF8).lstrip()[:2] in (b'{"', b"{}") else "text"
+
+
+def _json_lines(name: str, lines: list[str], encoding: str) -> Grid:
+    if lines[0].lstrip().startswith("["):
+        raise DataError(f"{name}: is one JSON list. Write one object a line instead (.jsonl).")
+    problems: list[str] = []
+    rows: list[dict[str, Any]] = []
+    starts: list[int] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json_object(line))
+            starts.append(number)
+        except ValueError as fault:
+            problems.append(f"{name} line {number}: {fault}.")
+    if problems:
+        raise DataError(problems)
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    return Grid(names, lambda column: [row.get(names[column]) for row in rows], starts, encoding=encoding)
+
+
+def json_object(line: str) -> dict[str, Any]:
+    """A line of JSON lines, numbers as they are written. Raises ValueError that says what is wrong."""
+    try:
+        row = json.loads(
+            line, object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=_constant
+        )
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else error
+        raise ValueError(f"not valid JSON ({reason}). Write one object a line") from None
+    if not isinstance(row, dict):
+        raise ValueError('not an object. Write one object a line: {"text": …, "label": …}')
+    return row
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _constant(written: str) -> str | None:
+    return None if written == "NaN" else written
+
+
+def _parquet(name: str, data: bytes) -> Grid:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{name}: cannot be read as Parquet ({str(error).splitlines()[0]}).") from None
+    names = list(file.schema_arrow.names)
+
+    def column(position: int) -> Sequence[Any]:
+        try:
+            cells: list[Any] = file.read(columns=[names[position]]).column(names[position]).to_pylist()
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
+            raise DataError(
+                f"{name}: column {names[position]!r} cannot be read ({str(error).splitlines()[0]})."
+            ) from None
+        return cells
+
+    return Grid(names, column, range(1, file.metadata.num_rows + 1), unit="row")
+
+
+def _excel(name: str, data: bytes, table: TableFormat, *, labelled: bool) -> Grid:
+    from python_calamine import CalamineError, PasswordError, load_workbook
+
+    try:
+        workbook = load_workbook(io.BytesIO(data))
+        sheets = {sheet: workbook.get_sheet_by_name(sheet) for sheet in workbook.sheet_names}
+    except PasswordError:
+        raise DataError(f"{name}: is protected by a password. Save it without one.") from None
+    except CalamineError as error:
+        raise DataError(f"{name}: cannot be read as Excel ({error}).") from None
+    listed = ", ".join(map(repr, sheets))
+    if table.sheet is not None and table.sheet not in sheets:
+        raise DataError(f"{name}: no sheet is called {table.sheet!r}. It has: {listed}.")
+    filled = [table.sheet] if table.sheet is not None else [sheet for sheet, cells in sheets.items() if cells.height]
+    if len(filled) > 1:
+        raise DataError(f"{name}: has {len(filled)} sheets: {', '.join(map(repr, filled))}. Choose with --sheet NAME.")
+    cells = (
+        [[_excel_text(cell) for cell in row] for row in sheets[filled[0]].to_python(skip_empty_area=False)]
+        if filled
+        else []
+    )
+    numbered = [(row, number) for number, row in enumerate(cells, 1) if any(row)]
+    if not numbered:
+        raise DataError(f"{name}: the sheet is empty.")
+    used = [column for column in range(len(cells[0])) if any(row[column] for row, _ in numbered)]
+    rows = [[row[column] for column in used] for row, _ in numbered]
+    if len(used) == 1 and labelled:
+        raise DataError(f"{name}: the sheet has one column only: {rows[0][0][:60]!r}.")
+    grid = with_names(rows, [number for _, number in numbered], table, labelled=labelled)
+    grid.unit = "row"
+    return grid
+
+
+def _excel_text(cell: Any) -> str:
+    """A cell as it shows: Excel keeps every number as a float, so 1 and 1.0 are one cell."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)

@@ -1,0 +1,376 @@
+"""Tables that are too large to be read at once: piece by piece, and written again with more columns.
+
+A table is read as data/tables.py reads it (everything stays text, columns are found in the same way) but for this: what
+a header or a delimiter is, its first lines say, and a row that cannot be read is reported and left out. Its structure
+is walked through once before anything is made of it, so that a quote left open shows in the first minute.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from classtune.data.reading.columns import TableFormat, choose_columns, with_names
+from classtune.data.reading.delimited import clearly_delimited, given_delimiter, sniff, without_end
+from classtune.data.reading.formats import KINDS, READABLE, UNREADABLE, encoding_of, json_object, kind_of
+from classtune.errors import DataError, SettingsError
+
+SUFFIXES = frozenset(suffix for suffix, kind in KINDS.items() if kind != "excel") | {".txt"}
+_SAMPLE_LINES = 2000
+_LONGEST_CELL = 1 << 24  # characters; beyond, a quote was left open
+_READ_BYTES = 1 << 20
+_END = "end of table\n"  # a line of our own after the last: whatever swallows it has left a quote open
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a table, one after the other.
+
+    rows: as `Stream.write` takes them. cells: their texts, as the format gives them. lines: where each starts, from 1.
+    broken: (line, what is wrong) of rows among them that cannot be read and are left out.
+    """
+
+    rows: Any
+    cells: Sequence[object]
+    lines: Sequence[int]
+    broken: Sequence[tuple[int, str]] = ()
+
+
+class Stream(ABC):
+    """A table on disk. Making one walks through the file once.
+
+    name: what messages call it. names: its columns. suffix: of the files that `write` writes. unit: what ``lines``
+    counts. sizes: rows of each piece. notes: what was found out rather than told.
+    """
+
+    unit = "line"
+
+    def __init__(self, path: Path, name: str, size: int) -> None:
+        self.path, self.name, self.size = path, name, size
+        self.names: list[str] = []
+        self.sizes: list[int] = []
+        self.notes: list[str] = []
+        self.suffix = path.suffix
+
+    @abstractmethod
+    def pieces(self) -> Iterator[Piece]:
+        """The table in pieces of ``size`` rows. Raises DataError where the file cannot be read on."""
+
+    @abstractmethod
+    def write(self, path: Path, piece: Piece, added: Mapping[str, Sequence[str | float | None]]) -> None:
+        """The piece with more columns, ``label`` one of text and the others of numbers. Raises OSError."""
+
+    @abstractmethod
+    def rows_in(self, path: Path) -> int:
+        """How many rows a file holds that `write` wrote. Raises OSError or ValueError where it is damaged."""
+
+
+def open_stream(path: Path, format: TableFormat, *, size: int, name: str | None = None) -> Stream:
+    """A ``.csv .tsv .jsonl .parquet`` file, delimited text of another name, or ``.txt`` of one text a line.
+
+    Raises DataError for what cannot be read in pieces, and as `read_table` does for columns.
+    """
+    name, suffix = name or str(path), path.suffix.lower()
+    if suffix in UNREADABLE:
+        raise DataError(f"{name}: {suffix} files are not read. Save it as one of: {READABLE}.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(_READ_BYTES)
+    except FileNotFoundError:
+        raise DataError(f"{name}: no such file.") from None
+    except OSError as error:
+        raise _unreadable(name, error) from None
+    if not head or head.isspace():
+        raise DataError(f"{name}: the file is empty.")
+    kind = KINDS.get(suffix) or ("text" if suffix == ".txt" else kind_of(head))
+    if kind == "excel":
+        raise DataError(f"{name}: Excel files are not read in pieces. Save it as .csv or .parquet.")
+    if kind == "parquet":
+        return _Parquet(path, name, size, format)
+    lines = _Lines(path, name, encoding_of(name, head, format.encoding), "\n" if b"\n" in head else "\r")
+    return (_JsonLines if kind == "jsonl" else _Delimited)(lines, size, format, kind)
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A text file line by line, ends kept; each loop starts from the top."""
+
+    path: Path
+    name: str
+    encoding: str
+    end: str
+
+    def __iter__(self) -> Iterator[str]:
+        number = 0
+        try:
+            with self.path.open(encoding=self.encoding, newline=self.end) as file:
+                for number, line in enumerate(file, 1):
+                    if "\0" in line:
+                        raise DataError(f"{self.name} line {number}: a NUL byte, so this is binary, not text.")
+                    yield line.removeprefix("\ufeff") if number == 1 else line
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.name} soon after line {number}: byte 0x{error.object[error.start]:02X} is not "
+                f"{self.encoding.upper()}. Pass --encoding cp1252 (Windows), or what it was saved in."
+            ) from None
+        except LookupError:
+            raise SettingsError(f"--encoding {self.encoding!r} is unknown. Examples: utf-8, cp1252, utf-16.") from None
+        except OSError as error:
+            raise _unreadable(self.name, error) from None
+
+
+class _Delimited(Stream):
+    """Rows of cells, or, without a delimiter, a text a line. Written in UTF-8 with the same delimiter, and quoted."""
+
+    def __init__(self, lines: _Lines, size: int, format: TableFormat, kind: str) -> None:
+        super().__init__(lines.path, lines.name, size)
+        self._lines = lines
+        self._delimiter: str | None = None
+        self._header = False
+        csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))  # a process-wide setting: only ever raised
+        sample = list(itertools.islice(lines, _SAMPLE_LINES))
+        suffix = self.path.suffix.lower()
+        told = format.delimiter or format.text or format.header
+        if kind == "text" and not told and (suffix == ".txt" or not clearly_delimited(sample)):
+            self.names, self._text = ["text"], 0
+        else:
+            self._delimiter = given_delimiter(format.delimiter) or sniff(sample, suffix, format.quoting)[0]
+            self._delimiter = self._delimiter or ("\t" if suffix == ".tsv" else ",")
+            self._quoting = self._quoting_found() if format.quoting is None else format.quoting
+            self._find_columns(format)
+        if suffix not in (".csv", ".tsv"):
+            self.suffix = ".tsv" if self._delimiter == "\t" else ".csv"
+        self.sizes = [len(piece.lines) for piece in self.pieces()]
+
+    def pieces(self) -> Iterator[Piece]:
+        rows = itertools.islice(self._rows(), int(self._header), None)
+        for lines, cells, broken in _cut(((line, self._checked(row)) for line, row in rows), self.size):
+            yield Piece(cells, [row[self._text] for row in cells], lines, broken)
+
+    def write(self, path: Path, piece: Piece, added: Mapping[str, Sequence[str | float | None]]) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, delimiter=self._delimiter or ",")
+            writer.writerow([*self.names, *added])
+            writer.writerows(
+                [*row, *more] for row, more in zip(piece.rows, zip(*added.values(), strict=True), strict=True)
+            )
+
+    def rows_in(self, path: Path) -> int:
+        with path.open(encoding="utf-8", newline="") as file:
+            try:
+                return sum(1 for _ in csv.reader(file, delimiter=self._delimiter or ",", strict=True)) - 1
+            except csv.Error as error:
+                raise ValueError(error) from None
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """(line, cells) of each row that is not blank; the header's too."""
+        if self._delimiter is None:
+            return ((line, [without_end(text)]) for line, text in enumerate(self._lines, 1))
+        return self._unquoted() if self._quoting is False else self._quoted(strict=self._quoting is None)
+
+    def _checked(self, row: list[str]) -> list[str] | str:
+        if len(row) == len(self.names):
+            return row
+        return f"{len(row)} fields, the first line has {len(self.names)}"
+
+    def _unquoted(self) -> Iterator[tuple[int, list[str]]]:
+        cut = ((line, without_end(text)) for line, text in enumerate(self._lines, 1))
+        return ((line, text.split(self._delimiter)) for line, text in cut if text)
+
+    def _quoted(self, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
+        ended = False
+
+        def lines() -> Iterator[str]:
+            nonlocal ended
+            yield from self._lines
+            ended = True
+            yield _END
+
+        start, row = 1, list[str]()
+        try:
+            reader = csv.reader(lines(), delimiter=self._delimiter or ",", strict=strict)
+            for row in reader:
+                if ended:
+                    break
+                if row:
+                    yield start, row
+                start = reader.line_num + 1
+            if row == [without_end(_END)]:
+                return
+            fault = "a quote that opens here is never closed"
+        except csv.Error as error:
+            fault = f"a quote that opens here, or soon after, is not closed where it should be ({error})"
+        raise DataError(f"{self.name} line {start}: {fault}. Double the quotes, or pass --no-quoting.")
+
+    def _quoting_found(self) -> bool | None:
+        """None: CSV's quotes, read strictly. False: the quotes of a tab-separated file that do not pair up are text."""
+        if self._delimiter != "\t":
+            return None
+        lines, widths = 0, set()
+        for _, row in self._unquoted():
+            lines += 1
+            widths.add(len(row))
+        try:
+            rows = sum(1 for _ in self._quoted(strict=True))
+        except DataError:
+            if len(widths) > 1:
+                raise
+            self.notes.append("quotes are read as part of the texts, because they do not pair up (--no-quoting).")
+            return False
+        if len(widths) == 1 and rows < lines:
+            raise DataError(
+                f"{self.name}: some lines are rows, or parts of quoted cells that open above them. "
+                "Pass --no-quoting if quotes are part of the texts, else --quoting."
+            )
+        return None
+
+    def _find_columns(self, format: TableFormat) -> None:
+        first = list(itertools.islice(self._rows(), _SAMPLE_LINES))
+        if not first:
+            raise DataError(f"{self.name}: the file is empty.")
+        sample = [(line, row) for line, row in first if len(row) == len(first[0][1])]
+        grid = with_names([row for _, row in sample], [line for line, _ in sample], format, labelled=False)
+        self._header = len(grid.lines) < len(sample)
+        self.names = grid.names
+        self._text = (grid.guessed or choose_columns(self.name, grid.names, format, labelled=False)).text
+        self.notes += grid.notes
+
+
+class _JsonLines(Stream):
+    """An object a line. Written as it stands, byte for byte, with more keys at its end."""
+
+    def __init__(self, lines: _Lines, size: int, format: TableFormat, kind: str) -> None:
+        super().__init__(lines.path, lines.name, size)
+        self._lines = lines
+        if KINDS.get(self.path.suffix.lower()) != kind:
+            self.suffix = ".jsonl"
+        if next(iter(lines)).lstrip().startswith("["):
+            raise DataError(f"{self.name}: is one JSON list. Write one object a line instead (.jsonl).")
+        names: dict[str, None] = {}
+        broken: list[tuple[int, str]] = []
+        for _, rows, more in _cut(self._rows(), size):
+            self.sizes.append(len(rows))
+            names.update((key, None) for _, row in rows for key in row)
+            broken += more[: 1 - len(broken)]
+        if not names:
+            line, fault = broken[0] if broken else (1, "an object without a key")
+            raise DataError(f"{self.name} line {line}: {fault}.")
+        self.names = list(names)
+        self._text = self.names[choose_columns(self.name, self.names, format, labelled=False).text]
+
+    def pieces(self) -> Iterator[Piece]:
+        for lines, rows, broken in _cut(self._rows(), self.size):
+            yield Piece([text for text, _ in rows], [row.get(self._text) for _, row in rows], lines, broken)
+
+    def write(self, path: Path, piece: Piece, added: Mapping[str, Sequence[str | float | None]]) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            for text, more in zip(piece.rows, zip(*added.values(), strict=True), strict=True):
+                inside = text.strip()[1:-1].strip()
+                keys = json.dumps(dict(zip(added, more, strict=True)), ensure_ascii=False)
+                file.write(f"{{{inside}{', ' if inside else ''}{keys[1:]}\n")
+
+    def rows_in(self, path: Path) -> int:
+        with path.open("rb") as file:
+            return sum(line.endswith(b"}\n") for line in file)
+
+    def _rows(self) -> Iterator[tuple[int, tuple[str, dict[str, Any]] | str]]:
+        for number, line in enumerate(self._lines, 1):
+            if line.strip():
+                try:
+                    yield number, (line, json_object(line))
+                except ValueError as fault:
+                    yield number, str(fault)
+
+
+class _Parquet(Stream):
+    """A Parquet file; its row groups are read a part at a time, so that one of any size may be larger than memory."""
+
+    unit = "row"
+
+    def __init__(self, path: Path, name: str, size: int, format: TableFormat) -> None:
+        super().__init__(path, name, size)
+        file = self._open()
+        self.names = list(file.schema_arrow.names)
+        self._text = self.names[choose_columns(name, self.names, format, labelled=False).text]
+        rows = file.metadata.num_rows
+        self.sizes = [min(size, rows - start) for start in range(0, rows, size)]
+        if self.suffix.lower() != ".parquet":
+            self.suffix = ".parquet"
+
+    def pieces(self) -> Iterator[Piece]:
+        import pyarrow
+
+        first = 1
+        try:
+            for rows in self._tables():
+                yield Piece(rows, rows.column(self._text).to_pylist(), range(first, first + len(rows)))
+                first += len(rows)
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{self.name} after row {first - 1:,}: cannot be read ({str(error).splitlines()[0]})."
+            ) from None
+
+    def write(self, path: Path, piece: Piece, added: Mapping[str, Sequence[str | float | None]]) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        table = piece.rows
+        for name, values in added.items():
+            kind = pyarrow.string() if name == "label" else pyarrow.float64()
+            table = table.append_column(name, pyarrow.array(values, kind))
+        pyarrow.parquet.write_table(table, path)
+
+    def rows_in(self, path: Path) -> int:
+        import pyarrow.parquet
+
+        return int(pyarrow.parquet.read_metadata(path).num_rows)
+
+    def _open(self) -> Any:
+        import pyarrow.parquet
+
+        try:
+            return pyarrow.parquet.ParquetFile(self.path, buffer_size=_READ_BYTES, pre_buffer=False)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(f"{self.name}: cannot be read as Parquet ({str(error).splitlines()[0]}).") from None
+
+    def _tables(self) -> Iterator[Any]:
+        """Tables of ``size`` rows, the last of fewer; pyarrow's own batches may be cut where row groups end."""
+        import pyarrow
+
+        with self._open() as file:
+            waiting = file.schema_arrow.empty_table()
+            for batch in file.iter_batches(batch_size=self.size):
+                waiting = pyarrow.concat_tables([waiting, pyarrow.Table.from_batches([batch])])
+                while len(waiting) >= self.size:
+                    yield waiting.slice(0, self.size)
+                    waiting = waiting.slice(self.size)
+            if len(waiting):
+                yield waiting
+
+
+def _cut(rows: Iterable[tuple[int, Any]], size: int) -> Iterator[tuple[list[int], list[Any], list[tuple[int, str]]]]:
+    """(lines, rows, broken) of ``size`` rows at a time. A row that is a text says what is wrong with it."""
+    lines: list[int] = []
+    kept: list[Any] = []
+    broken: list[tuple[int, str]] = []
+    for line, row in rows:
+        if isinstance(row, str):
+            broken.append((line, row))
+        else:
+            lines.append(line)
+            kept.append(row)
+        if max(len(kept), len(broken)) == size:
+            yield lines, kept, broken
+            lines, kept, broken = [], [], []
+    if kept or broken:
+        yield lines, kept, broken
+
+
+def _unreadable(name: str, error: OSError) -> DataError:
+    return DataError(f"{name}: cannot be read ({error.strerror or error}).")

@@ -1,0 +1,1 @@
+"""From scores to answers: calibration, class priors, thresholds, costs, abstention."""

@@ -1,0 +1,240 @@
+"""Scores that become probabilities: calibration fitted on validation rows, and how reliable the result is.
+
+Four methods, from simple to rich: ``none``; ``temperature``, one number (Guo, Pleiss, Sun & Weinberger 2017);
+``vector``, a scale and a bias for each class (the same paper; Platt 1999 for each label of a multi-label task);
+``isotonic``, a rising curve for each class (Zadrozny & Elkan 2002). A row's result depends on that row alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from classtune.errors import DataError, SettingsError, did_you_mean
+from classtune.stats import SMALLEST_PROBABILITY, FloatArray, Floats
+
+Truth = npt.NDArray[Any]
+
+SIMPLE = ("none", "temperature")
+METHODS = (*SIMPLE, "vector", "isotonic")
+# Where two methods do equally well, the first of this order is taken.
+PREFERRED = ("temperature", "none", "vector", "isotonic")
+FOLDS = 5
+# Below the first, nothing is fitted; below the second, a method with numbers for each class would fit noise.
+LEAST_ROWS, ROWS_FOR_MANY_NUMBERS = 10, 50
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How logits become probabilities; made by ``fit_calibration``.
+
+    scale, bias: what logits are multiplied by and what is added, one number each, or one a class.
+    curves: for ``isotonic``, breakpoints a class: log-odds (rising) and their probabilities.
+    candidates: mean log loss (nats) of each method on rows it was not fitted on; empty where a method was asked for.
+    rows: how many rows it was fitted on.
+    """
+
+    method: str = "none"
+    multi: bool = False
+    scale: tuple[float, ...] = (1.0,)
+    bias: tuple[float, ...] = (0.0,)
+    curves: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = ()
+    candidates: dict[str, float] | None = None
+    rows: int = 0
+    notes: tuple[str, ...] = ()
+
+    def apply(self, logits: FloatArray) -> Floats:
+        """Probabilities (n, k) of logits (n, k): rows sum to 1, or with ``multi`` each label has its own."""
+        scores = np.asarray(logits, dtype=np.float64)
+        if self.curves:
+            odds = _log_odds(scores, self.multi)
+            each = np.stack([np.interp(odds[:, c], *curve) for c, curve in enumerate(self.curves)], axis=1)
+            return each if self.multi else np.asarray(each / each.sum(axis=1, keepdims=True))
+        scores = scores * np.array(self.scale) + np.array(self.bias)
+        return sigmoid(scores) if self.multi else softmax(scores)
+
+    def record(self) -> dict[str, Any]:
+        """For JSON; ``from_record`` reads it."""
+        return {**asdict(self), "temperature": 1 / self.scale[0] if self.method == "temperature" else None}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """What ``record`` gave, also after a journey through JSON."""
+        values = {key: value for key, value in record.items() if key != "temperature"}
+        lists = {key: tuple(record[key]) for key in ("scale", "bias", "notes")}
+        curves = tuple((tuple(odds), tuple(shares)) for odds, shares in record["curves"])
+        return cls(**{**values, **lists, "curves": curves})
+
+
+def fit_calibration(
+    logits: FloatArray, truth: Truth, *, method: str = "auto", multi: bool = False, seed: int
+) -> Calibration:
+    """Fit a calibration on rows that the network was not trained on, and that will not judge it.
+
+    ``logits`` (n, k); ``truth`` (n,) class numbers, or with ``multi`` booleans (n, k). ``auto`` cross-validates the
+    log loss of every method on these rows. Of the methods within one standard error of the best (of the paired
+    differences), it takes the first of ``PREFERRED``: temperature, unless another is clearly better. With too few
+    rows for a method, a simpler one is taken, and ``notes`` says so. Same input, same result.
+    Raises SettingsError for an unknown method; DataError for logits that are not finite or do not fit the truth.
+    """
+    check_method(method)
+    scores = np.asarray(logits, dtype=np.float64)
+    hot = _one_hot(scores, truth, multi)
+    scarce = _scarce(hot)
+    notes: list[str] = []
+    candidates: dict[str, float] | None = None
+    if len(scores) < LEAST_ROWS:
+        if method != "none":
+            notes.append(f"Calibration: {len(scores)} validation rows are too few to fit one; scores stay as they are.")
+        chosen = "none"
+    elif method == "auto":
+        losses = _held_out_losses(scores, hot, multi, SIMPLE if scarce else METHODS, seed)
+        candidates = {name: float(loss.mean()) for name, loss in losses.items()}
+        chosen = _simplest_of_the_best(losses)
+    else:
+        chosen = "temperature" if scarce and method not in SIMPLE else method
+    if scarce and len(scores) >= LEAST_ROWS and method not in SIMPLE:
+        notes.append(f"Calibration: {scarce}, so nothing richer than one temperature was fitted.")
+    fitted = _fit(chosen, scores, hot, multi)
+    return Calibration(chosen, multi, **fitted, candidates=candidates, rows=len(scores), notes=tuple(notes))
+
+
+def check_method(method: str) -> None:
+    """Raise SettingsError for a method that does not exist."""
+    if method not in ("auto", *METHODS):
+        raise SettingsError(f"calibration = {method!r}: is unknown. {did_you_mean(method, ('auto', *METHODS))}")
+
+
+def softmax(logits: Floats) -> Floats:
+    """Probabilities (n, k) whose rows sum to 1."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """A probability for each logit by itself."""
+    return np.asarray(np.exp(-np.logaddexp(0, -logits)))
+
+
+def _one_hot(scores: Floats, truth: Truth, multi: bool) -> Floats:
+    """Truth as 0 and 1 (n, k), checked."""
+    wanted = scores.shape if multi else scores.shape[:1]
+    if scores.ndim != 2 or truth.shape != wanted:
+        raise DataError(f"calibration: logits {scores.shape} and truth {truth.shape} do not fit. Give a row a text.")
+    if wrong := np.count_nonzero(~np.isfinite(scores)):
+        raise DataError(f"calibration: {wrong:,} logits are not finite. The training diverged; lower learning_rate.")
+    if multi:
+        return truth.astype(np.float64)
+    if len(truth) and not 0 <= truth.min() <= truth.max() < scores.shape[1]:
+        raise DataError(f"calibration: class numbers {truth.min()} … {truth.max()} for {scores.shape[1]} labels.")
+    return np.asarray(np.eye(scores.shape[1])[truth])
+
+
+def _scarce(hot: Floats) -> str:
+    """Why there is too little for numbers of each class; empty where there is enough."""
+    if len(hot) < ROWS_FOR_MANY_NUMBERS:
+        return f"{len(hot)} validation rows are few"
+    missing = np.count_nonzero((hot.sum(axis=0) == 0) | (hot.sum(axis=0) == len(hot)))
+    noun = "label is" if missing == 1 else "labels are"
+    return f"{missing} {noun} on none or all of the validation rows" if missing else ""
+
+
+def _held_out_losses(
+    scores: Floats, hot: Floats, multi: bool, methods: tuple[str, ...], seed: int
+) -> dict[str, Floats]:
+    """Log loss (n,) of each method on the folds that it was not fitted on; folds are stratified by class."""
+    order = np.random.default_rng(seed).permutation(len(scores))
+    if not multi:
+        order = order[np.argsort(hot[order].argmax(axis=1), kind="stable")]
+    fold = np.empty(len(scores), dtype=np.int64)
+    fold[order] = np.arange(len(scores)) % FOLDS
+    losses = {name: np.empty(len(scores)) for name in methods}
+    for part in (fold == number for number in range(FOLDS)):
+        for name, loss in losses.items():
+            fitted = Calibration(name, multi, **_fit(name, scores[~part], hot[~part], multi))
+            loss[part] = _log_loss(fitted.apply(scores[part]), hot[part], multi)
+    return losses
+
+
+def _simplest_of_the_best(losses: dict[str, Floats]) -> str:
+    best = min(losses.values(), key=lambda loss: float(loss.mean()))
+    for name in PREFERRED:
+        if name in losses:
+            behind = losses[name] - best
+            if behind.mean() <= behind.std(ddof=1) / np.sqrt(len(behind)):
+                return name
+    raise AssertionError("the best method is within reach of itself")
+
+
+def _log_loss(probabilities: Floats, hot: Floats, multi: bool) -> Floats:
+    """Nats (n,); with ``multi`` summed over the labels."""
+    of_truth = np.where(hot > 0, probabilities, 1 - probabilities if multi else 1.0)
+    return np.asarray(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)).sum(axis=1))
+
+
+def _fit(method: str, scores: Floats, hot: Floats, multi: bool) -> dict[str, Any]:
+    """What ``Calibration`` needs beside the method."""
+    if method == "none":
+        return {}
+    if method == "isotonic":
+        return {"curves": _rising_curves(scores, hot, multi)}
+    scale, bias = _scale_and_bias(scores, hot, multi, start=1.0, shared=True)
+    if method == "vector":  # drawn towards the temperature, which it can become
+        scale, bias = _scale_and_bias(scores, hot, multi, start=float(scale[0]), shared=False)
+    return {"scale": tuple(scale.tolist()), "bias": tuple(bias.tolist())}
+
+
+def _scale_and_bias(scores: Floats, hot: Floats, multi: bool, *, start: float, shared: bool) -> tuple[Floats, Floats]:
+    """The most likely scale and bias under a standard normal for log(scale / start) and for the bias.
+
+    That prior weighs no more than a few rows, but keeps probabilities off 0 and 1 where no row is wrong.
+    ``shared``: one scale for all and no bias. Else one of each a class.
+    """
+    from scipy.optimize import minimize
+
+    classes = scores.shape[1]
+
+    def unpack(numbers: Floats) -> tuple[Floats, Floats]:
+        return (
+            (start * np.exp(numbers), np.zeros(1)) if shared else (start * np.exp(numbers[:classes]), numbers[classes:])
+        )
+
+    def cost(numbers: Floats) -> tuple[float, Floats]:
+        scale, bias = unpack(numbers)
+        scaled = scores * scale + bias
+        if multi:
+            loss, gap = np.logaddexp(0, scaled) - scaled * hot, sigmoid(scaled) - hot
+        else:
+            loss = np.logaddexp.reduce(scaled, axis=1) - (scaled * hot).sum(axis=1)
+            gap = softmax(scaled) - hot
+        of_scale, of_bias = (gap * scores * scale).sum(axis=0), gap.sum(axis=0)
+        slope = of_scale.sum(keepdims=True) if shared else np.concatenate([of_scale, of_bias])
+        return float(loss.sum() + numbers @ numbers / 2), slope + numbers
+
+    found = minimize(cost, np.zeros(1 if shared else 2 * classes), jac=True, method="L-BFGS-B")
+    return unpack(found.x)
+
+
+def _rising_curves(scores: Floats, hot: Floats, multi: bool) -> tuple[Any, ...]:
+    """Isotonic regression of each class on its log-odds, kept off 0 and 1 by what n rows can tell: 1 / (n + 2)."""
+    from sklearn.isotonic import IsotonicRegression
+
+    odds, least = _log_odds(scores, multi), 1 / (len(scores) + 2)
+    curves = []
+    for column, target in zip(odds.T, hot.T, strict=True):
+        curve = IsotonicRegression(y_min=least, y_max=1 - least).fit(column, target)
+        curves.append((tuple(curve.X_thresholds_.tolist()), tuple(curve.y_thresholds_.tolist())))
+    return tuple(curves)
+
+
+def _log_odds(scores: Floats, multi: bool) -> Floats:
+    """Log-odds (n, k) of each class against all others; exact where a probability would round to 1."""
+    if multi:
+        return scores
+    top = np.arange(scores.shape[1]) == scores.argmax(axis=1, keepdims=True)
+    below = np.logaddexp.reduce(np.where(top, -np.inf, scores), axis=1, keepdims=True)
+    share = scores - np.logaddexp(below, scores.max(axis=1, keepdims=True))  # logarithm of the probability
+    return np.where(top, scores - below, share - np.log1p(-np.exp(np.where(top, -1.0, share))))

@@ -1,0 +1,310 @@
+"""From logits to answers: calibration, then the shares of the field, then thresholds, then whether to answer at all.
+
+``decide`` fits all of it on validation rows; the result is saved with the classifier and applied wherever it answers.
+
+What validation rows are used for, and what that does to a promise of ``max_error``:
+
+- For two labels, temperature changes neither the answers nor the order of texts by confidence. What a promise is made
+  of does not depend on it, so every validation row serves both.
+- Everything else that is fitted (curves, scales of classes, thresholds; temperature with a prior, with costs or with
+  more than two labels) can change answers or their order. Then a third of the rows fits, the others promise.
+- They also chose the epoch. Told how many ``networks`` they compared, the promise divides its risk by that number
+  (Bonferroni) and holds for whichever was chosen; for one network this changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from classtune.decisions.abstention import CONFIDENCE, Abstention, promise
+from classtune.decisions.calibration import SIMPLE, Calibration, check_method, fit_calibration
+from classtune.decisions.prior import correct_prior, wanted_prior
+from classtune.decisions.thresholds import Thresholds, by_cost, by_f1, by_wish, check_wishes
+from classtune.errors import BundleError, DataError, SettingsError
+from classtune.stats import BoolArray, FloatArray, Floats
+
+Truth = npt.NDArray[Any]
+
+SHARE_THAT_FITS = 1 / 3
+ROWS_FOR_F1 = 50
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for, as the settings give it."""
+
+    calibration: str = "auto"
+    deploy_prior: Mapping[str, float] | None = None
+    cost: str | None = None
+    precision: Mapping[str, float] = field(default_factory=dict)
+    recall: Mapping[str, float] = field(default_factory=dict)
+    max_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Shares (k,) of the labels in training, which the probabilities speak of, and where the classifier is used."""
+
+    trained: tuple[float, ...]
+    deployed: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Everything between logits and answers. ``notes``: what the user should know, in sentences."""
+
+    labels: tuple[str, ...]
+    multi: bool = False
+    calibration: Calibration = field(default_factory=Calibration)
+    prior: Prior | None = None
+    thresholds: Thresholds | None = None
+    abstention: Abstention | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def plain(cls, labels: Sequence[str], multi: bool = False) -> Self:
+        """Softmax and the most probable label; with ``multi`` sigmoids and every label of 0.5 or more."""
+        return cls(tuple(labels), multi, Calibration(multi=multi))
+
+    def probabilities(self, logits: FloatArray) -> Floats:
+        """Calibrated probabilities (n, k) for the shares of the field, of logits (n, k)."""
+        calibrated = self.calibration.apply(logits)
+        if self.prior is None or self.prior.deployed == self.prior.trained:
+            return calibrated
+        trained, deployed = np.array(self.prior.trained), np.array(self.prior.deployed)
+        return correct_prior(calibrated, trained, deployed, multi=self.multi)
+
+    def answers(self, probabilities: FloatArray) -> BoolArray:
+        """The labels given (n, k). One a row, or none where no answer is given; with ``multi`` any number."""
+        if self.multi:
+            return (self.thresholds or Thresholds((None,) * len(self.labels))).marks(probabilities)
+        return np.asarray(np.arange(len(self.labels)) == self.choices(probabilities)[:, None])
+
+    def choices(self, probabilities: FloatArray) -> npt.NDArray[np.int64]:
+        """For one label a text: the number of the label given to each row (n,); -1 where no answer is given."""
+        chosen, confidence = self._chosen(probabilities)
+        least = self.abstention.threshold if self.abstention else None
+        return chosen if least is None else np.where(confidence >= least, chosen, -1)
+
+    def with_prior(self, shares: Mapping[str, float] | Floats) -> Self:
+        """The same for other shares of the labels in the field: as named by the user, or (k,) as estimated.
+
+        Thresholds stay. Raises SettingsError where the shares in training are unknown or the named ones impossible.
+        """
+        if self.prior is None:
+            raise SettingsError("--deploy-prior: the shares of the labels in training are unknown here. Train anew.")
+        trained = np.array(self.prior.trained)
+        if isinstance(shares, Mapping):
+            shares = wanted_prior(shares, self.labels, trained, multi=self.multi)
+        deployed = tuple(float(share) for share in shares)
+        notes, abstention = self.notes, self.abstention
+        if abstention is not None and abstention.promised and deployed != self.prior.deployed:
+            sentence = (
+                f"Texts still get no answer below a probability of {abstention.threshold:.6g}, but an error of at most "
+                f"{100 * abstention.max_error:g} % was promised for other shares of the labels. Train with these "
+                "shares as --deploy-prior to have it promised for them."
+            )
+            notes = (*(note for note in notes if note != abstention.sentence), sentence)
+            abstention = replace(abstention, error_bound=None, sentence=sentence)
+        return replace(self, prior=Prior(self.prior.trained, deployed), abstention=abstention, notes=notes)
+
+    def record(self) -> dict[str, Any]:
+        """For JSON; ``from_record`` reads it."""
+        return {
+            "multi": self.multi,
+            "calibration": self.calibration.record(),
+            "prior": self.prior
+            and {
+                name: dict(zip(self.labels, shares, strict=True))
+                for name, shares in (("trained", self.prior.trained), ("deployed", self.prior.deployed))
+            },
+            "thresholds": self.thresholds and self.thresholds.record(),
+            "abstention": self.abstention and self.abstention.record(),
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_record(cls, labels: Sequence[str], record: dict[str, Any]) -> Self:
+        """What ``record`` gave, also after a journey through JSON. Raises BundleError where it does not fit."""
+        try:
+            prior = record["prior"] and Prior(
+                *(tuple(record["prior"][name][label] for label in labels) for name in ("trained", "deployed"))
+            )
+            return cls(
+                tuple(labels),
+                record["multi"],
+                Calibration.from_record(record["calibration"]),
+                prior,
+                record["thresholds"] and Thresholds.from_record(record["thresholds"]),
+                record["abstention"] and Abstention.from_record(record["abstention"]),
+                tuple(record["notes"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"decisions: the record is damaged ({error!r}). Train again or restore a copy.") from None
+
+    def _chosen(self, probabilities: FloatArray) -> tuple[npt.NDArray[np.int64], Floats]:
+        """The label number (n,) that would be given to each row and its probability; -1 and -inf for none."""
+        chosen = self.thresholds.choose(probabilities) if self.thresholds else probabilities.argmax(axis=1)
+        confidence = probabilities[np.arange(len(chosen)), chosen].astype(np.float64)
+        return chosen, np.where(chosen < 0, -np.inf, confidence)
+
+
+def decide(
+    logits_validation: FloatArray,
+    truth_validation: Truth,
+    labels: Sequence[str],
+    wishes: Wishes,
+    *,
+    trained_prior: FloatArray,
+    multi: bool = False,
+    seed: int = 123,
+    networks: int = 1,
+) -> Decisions:
+    """Fit what stands between logits and answers on validation rows.
+
+    ``logits_validation`` (n, k); ``truth_validation`` (n,) class numbers, or with ``multi`` booleans (n, k).
+    ``trained_prior`` (k,): shares of the labels that the network learned from (with balanced class weights 1 / k each).
+    ``networks``: how many networks (epochs) were compared on these rows; see the top of this file.
+    Same input, same result.
+    Raises SettingsError with every wish that cannot be read or that no row can serve; DataError for bad arrays.
+    """
+    trained = np.asarray(trained_prior, dtype=np.float64)
+    if trained.shape != (len(labels),) or len(logits_validation) != len(truth_validation):
+        raise DataError(
+            f"decisions: {len(labels)} labels with {trained.shape} shares, {len(logits_validation):,} rows of logits "
+            f"with {len(truth_validation):,} of truth. Give one share a label and one row a text."
+        )
+    deployed, costs = read_wishes(wishes, labels, trained, multi, rows=len(truth_validation))
+    trained_shares = tuple(trained.tolist())
+    prior = Prior(trained_shares, trained_shares if deployed is None else tuple(deployed.tolist()))
+    plain = replace(Decisions.plain(labels, multi), prior=prior, thresholds=costs)
+    notes = list(costs.notes if costs else ())
+    if len(truth_validation) == 0:
+        return replace(
+            plain, notes=(*notes, "There are no validation rows, so probabilities are as the network gives them.")
+        )
+    fits, promises = _rows(truth_validation, wishes, labels, seed)
+    truth = truth_validation[fits]
+    method = wishes.calibration
+    if wishes.max_error is not None and method == "auto" and len(fits) == len(promises):
+        method = "temperature"  # the others could change the order that the promise rests on
+    calibration = fit_calibration(logits_validation[fits], truth, method=method, multi=multi, seed=seed)
+    if calibration.method not in SIMPLE:  # fitted class by class, probabilities speak of the rows that fitted them
+        shares = tuple(_shares(truth, len(labels)).tolist())
+        prior = Prior(shares, prior.deployed if wishes.deploy_prior else shares)
+    found = replace(plain, calibration=calibration, prior=prior)
+    notes += calibration.notes
+    weights, unseen = np.ones(len(logits_validation)), False
+    if deployed is not None and not multi:
+        present = _shares(truth_validation, len(labels))
+        weights = (deployed / np.maximum(present, 1 / len(weights)))[truth_validation]
+        unseen = bool((deployed[present == 0] > 0).any())
+    # Rows kept with a chance of weight / largest weight are drawn as from the field. The pair is a stream of its own:
+    # the same seed has shuffled these rows before.
+    thin = np.random.default_rng([seed, 1]).random(len(weights)) < weights / weights.max()
+    if unseen:  # nothing can be said of a field with labels that no validation row has
+        thin[:] = False
+    if multi or wishes.precision or wishes.recall:
+        probabilities = found.probabilities(logits_validation[fits])
+        start: Sequence[float | None] = (None,) * len(labels)
+        if costs:
+            start = costs.least
+        elif multi and len(truth) >= ROWS_FOR_F1:
+            start = by_f1(probabilities, truth)
+        thresholds = by_wish(
+            probabilities,
+            truth,
+            labels,
+            precision=wishes.precision,
+            recall=wishes.recall,
+            start=start,
+            weights=weights[fits],
+            thin=thin[fits],
+        )
+        found = replace(found, thresholds=thresholds)
+        notes += thresholds.notes
+    if wishes.max_error is not None:
+        rows = promises[thin[promises]]
+        chosen, confidence = found._chosen(found.probabilities(logits_validation[rows]))
+        level = (1 - CONFIDENCE) / networks
+        abstention = promise(confidence, chosen != truth_validation[rows], wishes.max_error, level=level)
+        found = replace(found, abstention=abstention)
+        notes += _how_promised(abstention, len(fits), len(promises), len(rows), len(truth_validation), networks)
+    return replace(found, notes=tuple(notes))
+
+
+def read_wishes(
+    wishes: Wishes, labels: Sequence[str], trained: Floats, multi: bool, *, rows: int
+) -> tuple[Floats | None, Thresholds | None]:
+    """The wished shares of the labels (k,) and the thresholds by cost, of which ``rows`` validation rows will decide.
+
+    Raises SettingsError with everything that is wrong: ask before a long training, not after it.
+    """
+    problems: list[str] = []
+
+    def attempt(work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except SettingsError as error:
+            problems.extend(error.problems)
+
+    shares, cost = wishes.deploy_prior, wishes.cost
+    attempt(lambda: check_method(wishes.calibration))
+    deployed = attempt(lambda: wanted_prior(shares, labels, trained, multi=multi)) if shares is not None else None
+    costs = attempt(lambda: by_cost(cost, labels, trained, multi=multi)) if cost is not None else None
+    attempt(lambda: check_wishes(wishes.precision, wishes.recall, labels))
+    if cost is not None and (wishes.precision or wishes.recall):
+        problems.append("--cost with --precision or --recall: each sets the thresholds. Give one of them.")
+    if wishes.max_error is not None and not 0 < wishes.max_error < 1:
+        problems.append(f"--max-error {wishes.max_error:g}: lies between 0 and 1. Write 0.01 for 1 %.")
+    if wishes.max_error is not None and multi:
+        problems.append("--max-error: texts have many labels here, and it promises for one. Use --precision LABEL=….")
+    needing = {
+        "--precision": wishes.precision,
+        "--recall": wishes.recall,
+        "--max-error": wishes.max_error,
+        f"--calibration {wishes.calibration}": wishes.calibration not in {"auto", "none"},
+    }
+    if rows == 0 and (named := [flag for flag, wish in needing.items() if wish]):
+        problems.append(f"{', '.join(named)}: there are no validation rows. Give some, or a larger validation share.")
+    if problems:
+        raise SettingsError(problems)
+    return deployed, costs
+
+
+def _shares(truth: Truth, labels: int) -> Floats:
+    """The share of rows (k,) that carry each label."""
+    return truth.mean(axis=0) if truth.ndim == 2 else np.bincount(truth, minlength=labels) / len(truth)
+
+
+def _rows(
+    truth: Truth, wishes: Wishes, labels: Sequence[str], seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows that fit and the rows that make a promise: all for both where that does no harm."""
+    every = np.arange(len(truth))
+    ranked_by_two = len(labels) == 2 and wishes.calibration in {"auto", "temperature"}
+    shifted = wishes.deploy_prior is not None or wishes.cost is not None
+    harmless = wishes.calibration == "none" or (ranked_by_two and not shifted)
+    if wishes.max_error is None or (harmless and not wishes.precision and not wishes.recall):
+        return every, every
+    order = np.random.default_rng(seed).permutation(len(truth))
+    order = order[np.argsort(truth[order], kind="stable")]
+    fits = np.zeros(len(truth), dtype=bool)
+    fits[order[:: round(1 / SHARE_THAT_FITS)]] = True
+    return every[fits], every[~fits]
+
+
+def _how_promised(abstention: Abstention, fitted: int, promised: int, used: int, rows: int, networks: int) -> list[str]:
+    notes = [abstention.sentence]
+    if promised < rows:
+        notes.append(f"{fitted:,} validation rows fitted the probabilities; the other {promised:,} served the promise.")
+    if used < promised:
+        notes.append(f"{used:,} of them were drawn so that the labels have the shares of the field.")
+    if networks > 1:
+        notes.append(f"The validation rows also chose among {networks} epochs; the promise allows for that.")
+    return notes

@@ -1,0 +1,110 @@
+"""A bundle on the Hugging Face Hub, without the texts that it keeps unless they are asked for.
+
+What is left out is left out of ``classtune.json`` too, so that what arrives there loads and verifies like any bundle.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from classtune.bundle import HELD_OUT, RECORD, VALIDATION, read_record, sha256
+from classtune.errors import ClasstuneError, SettingsError
+from classtune.explain.neighbours import TEXTS, VECTORS
+
+CARD, REPORT = "README.md", "report.html"
+# Texts of the table, vectors of training texts (from which these can be guessed), what validation rows scored, and the
+# report, which quotes mistakes and findings.
+WITH_TEXTS = (TEXTS, VECTORS, HELD_OUT, VALIDATION, REPORT)
+_QUOTING = ("examples", "mistakes")  # keys of the record whose values quote texts
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def push_bundle(
+    folder: Path,
+    repository: str,
+    *,
+    public: bool = False,
+    with_texts: bool = False,
+    dry_run: bool = False,
+    notify: Callable[[str], None],
+    api: Any = None,
+) -> dict[str, Any]:
+    """Upload a bundle to ``repository`` (``owner/name``) in one commit; a new repository is private unless ``public``.
+
+    with_texts: also what holds or quotes texts of the table, see WITH_TEXTS.
+    dry_run: only say what would be uploaded; nothing is sent. api: stands in for huggingface_hub's HfApi.
+    Gives ``{"repository", "files": {name: bytes}, "left_out", "dry_run", "url"}``; url is None in a dry run.
+    Raises SettingsError for a name that is none, BundleError for a folder that is no bundle, ClasstuneError where the
+    Hub refuses or cannot be reached.
+    """
+    if not _REPOSITORY.fullmatch(repository):
+        raise SettingsError(f"{repository!r}: is no name of a repository. Write OWNER/NAME.")
+    with tempfile.TemporaryDirectory() as scratch:
+        left_out = _stage(folder, Path(scratch), with_texts=with_texts)
+        files = {path.name: path.stat().st_size for path in sorted(Path(scratch).iterdir())}
+        for name, size in files.items():
+            notify(f"{size / 1e6:10.2f} MB  {name}")
+        if left_out:
+            notify(
+                f"left out, because texts of the table are in them: {', '.join(left_out)}. --with-texts uploads them."
+            )
+        url = None if dry_run else _upload(Path(scratch), repository, public, api)
+    return {"repository": repository, "files": files, "left_out": left_out, "dry_run": dry_run, "url": url}
+
+
+def _stage(folder: Path, scratch: Path, *, with_texts: bool) -> list[str]:
+    """Lay out in ``scratch`` what is to be uploaded; the names of the files that are left out."""
+    record = read_record(folder)
+    left_out = [] if with_texts else [name for name in WITH_TEXTS if name in record["sha256"]]
+    kept = [name for name in record["sha256"] if name not in left_out]
+    for name in kept:
+        if not (folder / name).is_file() or sha256(folder / name) != record["sha256"][name]:
+            raise ClasstuneError(f"{folder / name}: is missing or was changed since it was written. Restore it first.")
+        (scratch / name).symlink_to((folder / name).resolve())
+    if with_texts:
+        shutil.copyfile(folder / RECORD, scratch / RECORD)
+        return left_out
+    if CARD in kept:
+        card = (scratch / CARD).read_text(encoding="utf-8")
+        (scratch / CARD).unlink()
+        without = [line for line in card.split("\n") if not line.startswith("This folder holds ")]
+        (scratch / CARD).write_text("\n".join(without), encoding="utf-8", newline="\n")
+    record = {
+        **_without_quotes(record),
+        "keeps_texts": False,
+        "sha256": {name: sha256(scratch / name) for name in kept},
+    }
+    (scratch / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return left_out
+
+
+def _without_quotes(value: Any) -> Any:
+    """The record without what quotes texts of a table."""
+    if isinstance(value, dict):
+        return {key: _without_quotes(inner) for key, inner in value.items() if key not in _QUOTING}
+    return [_without_quotes(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _upload(folder: Path, repository: str, public: bool, api: Any) -> str:
+    from httpx import HTTPError
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+    api = api or HfApi(library_name="classtune")
+    try:
+        api.create_repo(repository, private=not public, exist_ok=True)
+        api.upload_folder(
+            repo_id=repository, folder_path=str(folder), commit_message="A classifier made with classtune"
+        )
+    except LocalTokenNotFoundError as error:
+        raise ClasstuneError(f"{repository}: nobody is logged in. Run `hf auth login`, or set HF_TOKEN.") from error
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, HTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ClasstuneError(f"{repository}: was not uploaded ({reason}). Check the name and the token.") from error
+    return f"{str(getattr(api, 'endpoint', '')).rstrip('/')}/{repository}"

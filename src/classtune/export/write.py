@@ -1,0 +1,266 @@
+"""A bundle written for another runtime, and checked against the bundle text by text before it is put in place.
+
+``onnx`` and ``openvino``: the graph of `graph.py` with what `runtimes.py` needs to answer with it. ``hf``: a plain
+Hugging Face folder, where the classifier can be written as one.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from classtune.bundle import RECORD, Bundle, check_target, put_in_place, read_held_out, sha256
+from classtune.data.reading.tables import Table
+from classtune.decisions.decide import Decisions
+from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean, writing
+from classtune.explain.neighbours import Neighbours
+from classtune.export.graph import (
+    ClassifierGraph,
+    exported,
+    layers_with_outliers,
+    quiet_export,
+)
+from classtune.export.hugging_face import as_hugging_face, hugging_face_logits
+from classtune.inference.predictor import Predictor, load_predictor
+from classtune.inference.runtimes import FILES, INPUTS, OUTPUTS, ExportedNetwork, exported_encoder, require, start
+from classtune.model.backbone import quiet_transformers
+
+Floats = NDArray[np.float64]
+Notify = Callable[[str], None]
+
+FORMATS = ("onnx", "openvino", "hf")
+# Share of the labels that an export may change.
+MOST_CHANGED = {"fp32": 0.0, "int8": 0.005}
+CHECKED_TEXTS = 1000
+# Of the weights of an int8 ONNX export, the share that stays whole, and how many texts choose which.
+SHARE_KEPT_WHOLE, SAMPLES = 0.05, 16
+# What an export's record keeps of the bundle's: how to answer and how well; nothing that quotes a text.
+_KEPT = {
+    *("schema_version", "labels", "settings", "pooling", "depth", "tokens", "hugging_face"),
+    *("decisions", "networks", "test", "baseline", "versions"),
+}
+
+
+def export_bundle(
+    folder: Path,
+    to: str,
+    output: Path,
+    *,
+    int8: bool = False,
+    data: Table | None = None,
+    force: bool = False,
+    notify: Notify,
+) -> dict[str, Any]:
+    """Write the bundle for another runtime to the folder ``output``; says what was written and how well it agrees.
+
+    to: one of FORMATS. int8: weights of 8 bits. data: texts that the two are compared on, best ones that the bundle was
+    not trained on; None: such texts that the bundle keeps, or else its golden texts.
+    force: replace an export that stands in ``output``, and write one even where it changes labels.
+    Raises SettingsError for what cannot be had together, BundleError for folders that cannot be read or written,
+    ClasstuneError where the export changes more labels than MOST_CHANGED, UserError for a runtime that is absent.
+    """
+    if to not in FORMATS:
+        raise SettingsError(f"--to {to}: is unknown. {did_you_mean(to, FORMATS)}")
+    if int8 and to == "hf":
+        raise SettingsError("--int8 with --to hf: Hugging Face folders keep full weights. Choose onnx or openvino.")
+    target, source = output.resolve(), folder.resolve()
+    if target == source or target in source.parents or source in target.parents:
+        raise BundleError(f"-o {output}: is the bundle, or lies around or in it. Name another folder.")
+    check_target(output, force=force)
+    if to != "hf":
+        require(to, f"--to {to}")
+    predictor, bundle = load_predictor(folder)
+    texts, texts_are = _texts_to_check(bundle, data)
+    with writing(output):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            if to == "hf":
+                check = _write_hugging_face(scratch, predictor, bundle, texts, notify)
+            else:
+                check = _write_graph(scratch, to, predictor, bundle, texts, int8=int8)
+            check |= {"texts_are": texts_are}
+            notify(_sentence(check))
+            precision = "int8" if int8 else "fp32"
+            if check["changed_share"] > MOST_CHANGED[precision]:
+                _refuse(output, check, precision, force, notify)
+            if to != "hf":
+                _write_record(scratch, to, bundle, precision, check)
+            put_in_place(scratch, target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    files = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
+    return {"bundle": str(folder), "to": to, "precision": precision, "output": str(output), "files": files} | {
+        "check": check
+    }
+
+
+def _texts_to_check(bundle: Bundle, data: Table | None) -> tuple[list[str], str]:
+    """At most CHECKED_TEXTS different texts, evenly from all, and what they are."""
+    if data is not None:
+        found, texts_are = list(data.texts), data.name
+    elif held_out := read_held_out(bundle.folder):
+        found, texts_are = held_out, "held-out texts of the bundle"
+    elif neighbours := Neighbours.load(bundle.folder):  # of an earlier classtune
+        found, texts_are = neighbours.texts, "training texts of the bundle"
+    else:
+        found, texts_are = [entry["text"] for entry in bundle.record["golden"]], "golden texts of the bundle"
+    found = list(dict.fromkeys(found))
+    count = min(len(found), CHECKED_TEXTS)
+    return [found[place * len(found) // count] for place in range(count)], texts_are
+
+
+def _write_graph(
+    folder: Path, to: str, predictor: Predictor, bundle: Bundle, texts: list[str], *, int8: bool
+) -> dict[str, Any]:
+    """Write graph, tokenizer and configuration, and compare with the bundle."""
+    network, decisions = bundle.network, bundle.decisions
+    facts = {"labels": json.dumps(bundle.labels, ensure_ascii=False), "multi": str(decisions.multi).lower()}
+    facts |= {"producer": "classtune", "longest_text": str(network.encoder.rules.limit)}
+    graph = ClassifierGraph(network, decisions)
+    if to == "openvino":
+        _write_openvino(exported(graph), folder / FILES[to], facts, int8=int8)
+    else:
+        samples = network.encoder.pieces(texts[:SAMPLES]).ids
+        whole = layers_with_outliers(graph, samples, SHARE_KEPT_WHOLE) if int8 else []
+        _write_onnx(exported(graph), folder / FILES[to], facts, int8=int8, whole=whole)
+    with quiet_transformers():
+        network.encoder.tokenizer.save_pretrained(str(folder))
+        network.classifier.config.save_pretrained(str(folder))
+    encoder = exported_encoder(folder, bundle.record["tokens"], needs_mask=network.encoder.needs_mask)
+    run = start(folder, to)
+    expected, answers = predictor.probabilities(texts), replace(decisions, abstention=None).answers
+    ours = Predictor(ExportedNetwork(run, encoder), bundle.labels, decisions).probabilities(texts)
+    check = compare(expected, ours, answers)
+    # What others read of the graph. A text of many windows has probabilities only after its logits are averaged.
+    pieces = encoder.pieces(texts)
+    short = np.flatnonzero(np.bincount(pieces.of_text, minlength=len(texts)) == 1)
+    direct = Predictor(ExportedNetwork(run, encoder, OUTPUTS[1]), bundle.labels, decisions)
+    inside = compare(expected[short], direct.logits([texts[row] for row in short]), answers)
+    return check | {
+        key: max(check[key], inside[key]) for key in ("changed_labels", "changed_share", "largest_difference")
+    }
+
+
+def compare(expected: Floats, found: Floats, answers: Callable[[Floats], NDArray[np.bool_]]) -> dict[str, Any]:
+    """How two tables of scores [texts, labels] agree. A score that is no number counts as another label."""
+    broken = ~np.isfinite(found).all(axis=1)
+    changed = (answers(expected) != answers(np.nan_to_num(found))).any(axis=1) | broken
+    return {
+        "texts": len(expected),
+        "changed_labels": int(changed.sum()),
+        "changed_share": float(changed.mean()) if len(expected) else 0.0,
+        "largest_difference": float(np.abs(expected - found).max()) if len(expected) else 0.0,
+    }
+
+
+def _sentence(check: dict[str, Any]) -> str:
+    return (
+        f"compared with the bundle on {check['texts']:,} texts ({check['texts_are']}): "
+        f"{check['changed_labels']:,} labels differ, scores by at most {check['largest_difference']:.2g}"
+    )
+
+
+def _refuse(output: Path, check: dict[str, Any], precision: str, force: bool, notify: Notify) -> None:
+    changed = (
+        f"{output}: the {precision} export changes the label of {check['changed_labels']:,} of {check['texts']:,} "
+        f"texts ({100 * check['changed_share']:.1f} %; at most {100 * MOST_CHANGED[precision]:g} % are let pass)."
+    )
+    if not force:
+        way = "Export without --int8" if precision == "int8" else "Report it"
+        raise ClasstuneError(f"{changed} {way}, or pass --force to write it all the same.")
+    notify(f"{changed} Written all the same.")
+
+
+def _write_onnx(
+    program: torch.export.ExportedProgram, path: Path, facts: dict[str, str], *, int8: bool, whole: Sequence[str]
+) -> None:
+    """whole: layers that keep their weights in 32 bits."""
+    import onnx
+
+    first = path.with_name("fp32.onnx") if int8 else path
+    with quiet_export():
+        found: Any = torch.onnx.export(
+            program, dynamo=True, verbose=False, input_names=INPUTS, output_names=OUTPUTS, external_data=False
+        )
+        found.model.metadata_props.update(facts)
+        found.save(str(first), external_data=False)
+        if int8:
+            from onnxruntime.quantization import QuantType, quantize_dynamic
+
+            kept = [
+                node.name
+                for node in found.model.graph
+                if set(whole) & set(ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]")))
+            ]
+            quantize_dynamic(
+                str(first), str(path), weight_type=QuantType.QInt8, per_channel=True, nodes_to_exclude=kept
+            )
+            first.unlink()
+    onnx.checker.check_model(str(path))
+
+
+def _write_openvino(program: torch.export.ExportedProgram, path: Path, facts: dict[str, str], *, int8: bool) -> None:
+    import openvino
+
+    # nncf draws progress bars on standard output, which is for results.
+    with quiet_export(), contextlib.redirect_stdout(io.StringIO()):
+        model = openvino.convert_model(program)
+        for ports, names in ((model.inputs, INPUTS), (model.outputs, OUTPUTS)):
+            for port, name in zip(ports, names, strict=True):
+                port.get_tensor().set_names({name})
+        if int8:
+            import nncf
+
+            model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+        for name, value in facts.items():
+            model.set_rt_info(value, ["classtune", name])
+        openvino.save_model(model, str(path), compress_to_fp16=False)
+
+
+def _write_hugging_face(
+    folder: Path, predictor: Predictor, bundle: Bundle, texts: list[str], notify: Notify
+) -> dict[str, Any]:
+    """Write the Hugging Face folder and compare it with the bundle as transformers alone reads it."""
+    logits = predictor.logits(texts)
+    classifier, notes = as_hugging_face(bundle.network)
+    with quiet_transformers():
+        classifier.save_pretrained(str(folder))
+        bundle.network.encoder.tokenizer.save_pretrained(str(folder))
+    plain = Decisions.plain(bundle.labels, bundle.decisions.multi)
+    if bundle.decisions != plain:
+        notes.append(
+            "Hugging Face keeps no calibration, thresholds or withheld answers: its scores are the network's own."
+        )
+    for note in notes:
+        notify(note)
+    rows, found = hugging_face_logits(folder, texts, bundle.network.encoder.rules.limit)
+    return compare(plain.probabilities(logits[rows]), plain.probabilities(found), plain.answers)
+
+
+def _write_record(folder: Path, to: str, bundle: Bundle, precision: str, check: dict[str, Any]) -> None:
+    """classtune.json of an export, with the golden texts' scores as the export itself gives them."""
+    encoder = exported_encoder(folder, bundle.record["tokens"], needs_mask=bundle.network.encoder.needs_mask)
+    predictor = Predictor(ExportedNetwork(start(folder, to), encoder), bundle.labels, bundle.decisions)
+    golden: Sequence[str] = [entry["text"] for entry in bundle.record["golden"]]
+    scores = predictor.probabilities(golden).tolist()
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    record = {key: value for key, value in bundle.record.items() if key in _KEPT} | {
+        "export": {"to": to, "precision": precision, "needs_mask": encoder.needs_mask, "check": check},
+        "golden": [{"text": text, "scores": row} for text, row in zip(golden, scores, strict=True)],
+        "sha256": {path.name: sha256(path) for path in sorted(folder.iterdir())},
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

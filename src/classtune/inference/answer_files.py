@@ -1,0 +1,163 @@
+"""Answers as a file: ``.csv``, ``.xlsx`` or ``.jsonl``, put in place when it is whole.
+
+The columns of the table stay, in their order and as they are; after them come ``label`` (several are parted by ", ",
+and it is empty where the answer is withheld), ``score`` (of the first) and each label's own, ``score:NAME``. These
+names are the answer's: a column of the table that has one of them is called ``given:label``, ….
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from classtune.data.reading.cells import Number, as_text
+from classtune.data.reading.tables import Table
+from classtune.errors import BundleError, SettingsError
+from classtune.inference.predictor import Ranked, answer_columns, label_and_score
+
+# Excel's own limits: rows below the heading, UTF-16 units of a cell, and whole numbers that it keeps to the digit.
+EXCEL_ROWS = 1_048_575
+EXCEL_CELL = 32_767
+_EXCEL_WHOLE = 10**15
+_NAMED = 5  # rows that are too long for a cell are named, up to so many
+
+
+def check_output(path: Path, table: Table) -> None:
+    """Raise, before any work is done, where answers for this table cannot be written.
+
+    Raises SettingsError for the kind of file, BundleError for its folder.
+    """
+    if path.suffix not in _WRITERS:
+        raise SettingsError(f"-o {path}: predictions are written as .csv, .xlsx or .jsonl. Name such a file.")
+    if not path.parent.is_dir():
+        raise BundleError(f"-o {path}: there is no folder {path.parent}. Make it, or name another place.")
+    if path.suffix == ".xlsx" and (reason := too_much_for_excel(table)):
+        raise SettingsError(f"-o {path}: {reason}. Name a .csv file.")
+
+
+def too_much_for_excel(table: Table) -> str:
+    """What of the table a sheet cannot hold; empty where it holds all of it."""
+    if len(table.texts) > EXCEL_ROWS:
+        return f"a sheet of Excel holds {EXCEL_ROWS:,} rows, and here are {len(table.texts):,}"
+    long = sorted(
+        {row for cells in _columns(table, ()).values() for row, cell in enumerate(cells) if _units(cell) > EXCEL_CELL}
+    )
+    places = [f"{table.name} {table.unit} {table.lines[row]}" for row in long[:_NAMED]]
+    listed = ", ".join(places) + (", …" if len(long) > _NAMED else "")
+    return f"a cell of Excel holds {EXCEL_CELL:,} characters, and longer ones are in {listed}" if long else ""
+
+
+def write_predictions(path: Path, table: Table, predictions: Sequence[Ranked], labels: Sequence[str]) -> None:
+    """A row a text. Raises BundleError where it cannot be written; what stood there stays."""
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        _WRITERS[path.suffix](scratch, _Answers(_columns(table, labels), predictions, labels))
+        os.replace(scratch, path)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _columns(table: Table, labels: Sequence[str]) -> Mapping[str, Sequence[Any]]:
+    """What stays of the table, by the names it gets. The texts of a table without a header are called so."""
+    if not table.columns:
+        return {"text": table.texts}
+    taken = {"scores", *answer_columns(labels)}
+    found: dict[str, Sequence[Any]] = {}
+    for own, cells in table.columns.items():
+        name = "text" if own == table.text_column and own.isdecimal() else own
+        while name in taken:
+            name = f"given:{name}"
+        taken.add(name)
+        found[name] = cells
+    return found
+
+
+@dataclass(frozen=True)
+class _Answers:
+    columns: Mapping[str, Sequence[Any]]
+    predictions: Sequence[Ranked]
+    labels: Sequence[str]
+
+    def __iter__(self) -> Iterator[tuple[list[Any], str, float, dict[str, float]]]:
+        """The table's cells of a row, its label, score, and scores."""
+        for cells, ranked in zip(zip(*self.columns.values(), strict=True), self.predictions, strict=True):
+            scores = {entry["label"]: entry["score"] for entry in ranked}
+            yield list(cells), *label_and_score(ranked), {label: scores[label] for label in self.labels}
+
+    @property
+    def heading(self) -> list[str]:
+        return [*self.columns, *answer_columns(self.labels)]
+
+
+def _csv(path: Path, answers: _Answers) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(answers.heading)
+        for cells, label, score, scores in answers:
+            writer.writerow([*map(_shown, cells), label, score, *scores.values()])
+
+
+def _json_lines(path: Path, answers: _Answers) -> None:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        for cells, label, score, scores in answers:
+            row = dict(zip(answers.columns, map(_of_json, cells), strict=True))
+            row |= {"label": label, "score": score, "scores": scores}
+            file.write(json.dumps(row, ensure_ascii=False, default=_shown) + "\n")
+
+
+def _excel(path: Path, answers: _Answers) -> None:
+    """Texts stay texts: whoever wrote one that begins with ``=`` gets no formula run."""
+    from xlsxwriter import Workbook
+    from xlsxwriter.exceptions import FileCreateError
+
+    try:
+        with Workbook(str(path), {"constant_memory": True}) as book:
+            sheet = book.add_worksheet("answers")
+            sheet.freeze_panes(1, 0)
+            bold = book.add_format({"bold": True})
+            for column, name in enumerate(answers.heading):
+                sheet.write_string(0, column, name, bold)
+            for row, (cells, label, score, scores) in enumerate(answers, start=1):
+                for column, cell in enumerate([*cells, label, score, *scores.values()]):
+                    value = _of_json(cell)
+                    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _EXCEL_WHOLE:
+                        sheet.write_number(row, column, value)
+                    else:
+                        sheet.write_string(row, column, _shown(value))
+    except FileCreateError as error:
+        raise (error.args[0] if isinstance(error.args[0], OSError) else OSError(str(error))) from error
+
+
+def _shown(cell: object) -> str:
+    """A cell as text, whatever it holds; "" for a missing one."""
+    try:
+        return as_text(cell)
+    except ValueError:  # a list, an object, half a character
+        whole = cell if isinstance(cell, str) else json.dumps(_of_json(cell), ensure_ascii=False, default=str)
+        return whole.encode(errors="backslashreplace").decode()
+
+
+def _of_json(cell: object) -> object:
+    """A cell as JSON has it, which knows numbers, but none that is not finite."""
+    if isinstance(cell, Number):
+        cell = json.loads(cell)
+    if isinstance(cell, dict):
+        return {key: _of_json(value) for key, value in cell.items()}
+    if isinstance(cell, list):
+        return [_of_json(value) for value in cell]
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def _units(cell: object) -> int:
+    return len(_shown(cell).encode("utf-16-le", "surrogatepass")) // 2
+
+
+_WRITERS: dict[str, Callable[[Path, _Answers], None]] = {".csv": _csv, ".xlsx": _excel, ".jsonl": _json_lines}

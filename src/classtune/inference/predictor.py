@@ -1,0 +1,133 @@
+"""Texts to probabilities with a loaded bundle: the same token path as training, frozen weights laid out for speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from classtune.bundle import Bundle, check_golden, load_bundle
+from classtune.config import Progress
+from classtune.decisions.decide import Decisions
+from classtune.model.device import device_of
+from classtune.model.network import Network
+from classtune.model.tokens import TokenIds, length_sorted_batches, pool_pieces
+
+# Texts that are tokenised and sorted together: bounds memory for any number of texts.
+_CHUNK = 8192
+
+Ranked = list[dict[str, Any]]
+
+
+class Predictor:
+    """Scores texts. ``network`` must not be trained any further while the predictor is used.
+
+    decisions: what makes probabilities of logits and answers of probabilities. whole: the module that it runs.
+    """
+
+    def __init__(self, network: Network, labels: list[str], decisions: Decisions) -> None:
+        self.network = network
+        self.labels = labels
+        self.decisions = decisions
+        self.encoder = network.encoder
+        self.whole = network.tail(None, frozen=True).eval()
+
+    def logits(
+        self, texts: Sequence[str], *, places: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """Logits [texts, labels], in the order of ``labels``; equal texts are run once.
+
+        places: what error messages call each text. Raises DataError for texts that are empty or too long.
+        """
+        distinct: dict[str, int] = {}
+        of_row = np.array([distinct.setdefault(text, len(distinct)) for text in texts], dtype=np.int64)
+        first = {text: row for row, text in reversed(list(enumerate(texts)))}
+        unique = list(distinct)
+        result = np.zeros((len(unique), len(self.labels)))
+        for start in range(0, len(unique), _CHUNK):
+            chunk = unique[start : start + _CHUNK]
+            where = [places[first[text]] if places else f"text {first[text] + 1}" for text in chunk]
+            pieces = self.encoder.pieces(chunk, where)
+            logits = np.zeros((len(pieces.ids), len(self.labels)))
+            done = 0
+            for rows in length_sorted_batches([len(item) for item in pieces.ids]):
+                logits[rows] = self.run([pieces.ids[row] for row in rows])
+                done += len(rows)
+                if progress:
+                    progress("predict", start + done * len(chunk) // len(pieces.ids), len(unique))
+            pooled = pool_pieces(torch.from_numpy(logits), pieces.of_text, len(chunk))
+            result[start : start + len(chunk)] = pooled.numpy()
+        found: NDArray[np.float64] = result[of_row]
+        return found
+
+    @torch.inference_mode()
+    def run(self, ids: Sequence[TokenIds]) -> NDArray[np.float64]:
+        """Logits [pieces, labels] of one batch."""
+        batch = self.encoder.batch(ids).to(self.network.device)
+        logits: NDArray[np.float64] = self.whole(batch).cpu().double().numpy()
+        return logits
+
+    def probabilities(
+        self, texts: Sequence[str], *, places: Sequence[str] | None = None, progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities [texts, labels], calibrated; see `logits`."""
+        return self.decisions.probabilities(self.logits(texts, places=places, progress=progress))
+
+    def predict(self, texts: Sequence[str]) -> list[Ranked]:
+        """Hugging Face's form: for each text its labels with scores, highest first; see `ranked`."""
+        return self.ranked(self.probabilities(texts))
+
+    def ranked(self, probabilities: NDArray[np.float64]) -> list[Ranked]:
+        """Probabilities [texts, labels] as label and score, highest first.
+
+        Where the answer is not simply the first label (several labels a text, thresholds, answers that are withheld),
+        each entry says in ``answer`` whether its label is given.
+        """
+        decisions = self.decisions
+        plain = not (decisions.multi or decisions.thresholds or decisions.abstention)
+        given = None if plain else decisions.answers(probabilities)
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        return [
+            [
+                {"label": self.labels[index], "score": float(probabilities[row, index])}
+                | ({} if given is None else {"answer": bool(given[row, index])})
+                for index in ranks
+            ]
+            for row, ranks in enumerate(order)
+        ]
+
+
+def load_predictor(folder: Path, *, device: str = "cpu", verify: bool = True) -> tuple[Predictor, Bundle]:
+    """Load a bundle and prove on its golden texts that it scores as it did.
+
+    device: see `classtune.model.device.device_of`. Raises BundleError, and SettingsError for the device.
+    """
+    bundle = load_bundle(folder, device=device_of(device), verify=verify)
+    predictor = Predictor(bundle.network, bundle.labels, bundle.decisions)
+    golden = [entry["text"] for entry in bundle.record.get("golden", [])]
+    if golden and verify:
+        check_golden(bundle, predictor.probabilities(golden).tolist())
+    return predictor, bundle
+
+
+def answer_columns(labels: Sequence[str]) -> list[str]:
+    """What a table's columns of an answer are called: the answer, its score, and the score of each label."""
+    return ["label", "score", *(f"score:{label}" for label in labels)]
+
+
+def label_and_score(ranked: Ranked) -> tuple[str, float]:
+    """The answer as a table has it: its labels, parted by ", ", and the score of the first; "" where it is withheld."""
+    given = answer_of(ranked)
+    scores = {entry["label"]: entry["score"] for entry in ranked}
+    return ", ".join(given), scores[given[0]] if given else ranked[0]["score"]
+
+
+def answer_of(ranked: Ranked) -> list[str]:
+    """The labels that a text is given: one, or several, or none where the classifier withholds its answer."""
+    if ranked and "answer" in ranked[0]:
+        return [entry["label"] for entry in ranked if entry["answer"]]
+    return [entry["label"] for entry in ranked[:1]]

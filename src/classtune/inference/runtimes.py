@@ -1,0 +1,174 @@
+"""A bundle in another runtime: what `classtune export` wrote, behind the same predictor and the same token path.
+
+Only the forward pass is another's. Texts become tokens, windows one text and logits answers as in `predictor.py`, so
+that everything that takes a predictor (tables, the server, the page) takes one of these too.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from classtune.bundle import Bundle, check_golden, read_record, sha256
+from classtune.decisions.decide import Decisions
+from classtune.errors import BundleError, SettingsError, UserError, did_you_mean
+from classtune.inference.predictor import Predictor, load_predictor
+from classtune.model.backbone import quiet_transformers
+from classtune.model.network import Network
+from classtune.model.tokens import Batch, TextEncoder, TokenRules
+
+Array = NDArray[Any]
+# Token ids and mask, int64 [texts, tokens], and the name of an output → that output, float [texts, labels].
+Run = Callable[[Array, Array, str], Array]
+
+# What goes into an exported graph and what comes out of it.
+INPUTS = ("input_ids", "attention_mask")
+OUTPUTS = ("logits", "probabilities")
+RUNTIMES = ("torch", "onnx", "openvino")
+FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
+PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf")}
+
+
+class ExportedNetwork(Network):
+    """A network whose forward pass another runtime does: for answering alone, it has no parts.
+
+    output: which of the graph's outputs is given as logits.
+    """
+
+    in_parts = False
+
+    def __init__(self, run: Run, encoder: TextEncoder, output: str = OUTPUTS[0]) -> None:
+        self.encoder = encoder
+        self.notes = []
+        self._forward = _Forward(run, encoder.needs_mask, output)
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def tail(self, start: int | None, *, frozen: bool = False) -> nn.Module:
+        return self._forward
+
+
+class _Forward(nn.Module):
+    def __init__(self, run: Run, needs_mask: bool, output: str) -> None:
+        super().__init__()
+        self.run, self.needs_mask, self.output = run, needs_mask, output
+
+    def forward(self, batch: Batch) -> Tensor:
+        mask = batch.mask
+        if mask is None and self.needs_mask:  # nothing is padded
+            mask = torch.ones_like(batch.values)
+        elif mask is None:  # a decoder, which is not told of padding; the graph pools what the mask covers
+            mask = torch.arange(batch.values.shape[1]) <= batch.last[:, None]
+        return torch.from_numpy(self.run(batch.values.numpy(), mask.numpy().astype(np.int64), self.output))
+
+
+def load_exported(folder: Path, runtime: str = "torch", device: str = "auto") -> tuple[Predictor, Bundle]:
+    """What `load_predictor` gives, with the forward pass in ``runtime``, one of RUNTIMES; golden texts are checked.
+
+    folder: what `classtune export` wrote for this runtime; for "torch" a bundle. It holds no validation rows, so its
+    decisions can be used but not taken anew. device: where torch runs; the others run on the processor.
+    Raises BundleError for a folder that was not exported for this runtime or was changed, SettingsError for an unknown
+    runtime or device, UserError where the runtime is not installed.
+    """
+    if runtime not in RUNTIMES:
+        raise SettingsError(f"--runtime {runtime}: is unknown. {did_you_mean(runtime, RUNTIMES)}")
+    if runtime == "torch":
+        return load_predictor(folder, device=device)
+    if device not in ("auto", "cpu"):
+        raise SettingsError(f"--device {device}: the runtime {runtime} runs on the processor. Leave one of them out.")
+    record = read_record(folder)
+    export = record.get("export") or {}
+    if export.get("to") != runtime:
+        raise BundleError(
+            f"{folder}: holds no {FILES[runtime]}. Run `classtune export {folder} --to {runtime} -o OUT` on the "
+            "bundle, and name OUT."
+        )
+    require(runtime, f"--runtime {runtime}")
+    for name, expected in record["sha256"].items():
+        if not (folder / name).is_file() or sha256(folder / name) != expected:
+            raise BundleError(f"{folder / name}: is missing or was changed since it was written. Export it again.")
+    try:
+        encoder = exported_encoder(folder, record["tokens"], needs_mask=export["needs_mask"])
+        network = ExportedNetwork(start(folder, runtime), encoder)
+        labels = [str(label) for label in record["labels"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise BundleError(f"{folder}: the export cannot be read ({reason}). Export it again.") from error
+    decisions = record.get("decisions")
+    bundle = Bundle(
+        folder,
+        network,
+        labels,
+        record,
+        Decisions.from_record(labels, decisions) if decisions else Decisions.plain(labels),
+    )
+    predictor = Predictor(network, labels, bundle.decisions)
+    check_golden(bundle, predictor.probabilities([entry["text"] for entry in record["golden"]]).tolist())
+    return predictor, bundle
+
+
+def exported_encoder(folder: Path, rules: dict[str, Any], *, needs_mask: bool) -> TextEncoder:
+    """The token path of training over the tokenizer of an export."""
+    from transformers import AutoTokenizer
+
+    with quiet_transformers():
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    return TextEncoder(tokenizer, TokenRules(**rules), needs_mask=needs_mask)
+
+
+def require(runtime: str, wanted_by: str) -> None:
+    """Raise UserError where the packages of a runtime are not installed."""
+    missing = [name for name in PACKAGES[runtime] if importlib.util.find_spec(name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise UserError(f'{wanted_by}: {", ".join(missing)} {verb} not installed. pip install "classtune[{runtime}]"')
+
+
+def start(folder: Path, runtime: str) -> Run:
+    """The forward pass of an export, safe under threads, on as many processor threads as torch has here."""
+    return {"onnx": _onnx, "openvino": _openvino}[runtime](folder / FILES[runtime])
+
+
+def _onnx(path: Path) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(ids: Array, mask: Array, output: str) -> Array:
+        return np.asarray(session.run([output], dict(zip(INPUTS, (ids, mask), strict=True)))[0])
+
+    return run
+
+
+def _openvino(path: Path) -> Run:
+    import openvino
+
+    # On processors that could, OpenVINO would round to 16 bits unasked.
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    mine = threading.local()  # a request serves one thread at a time
+
+    def run(ids: Array, mask: Array, output: str) -> Array:
+        if not hasattr(mine, "request"):
+            mine.request = compiled.create_infer_request()
+        # Copied: the request writes its next answer over this one.
+        return np.array(mine.request.infer(dict(zip(INPUTS, (ids, mask), strict=True)))[output])
+
+    return run

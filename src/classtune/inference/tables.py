@@ -1,0 +1,148 @@
+"""A bundle over a table: predictions to a file, and figures on labelled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classtune.bundle import Bundle, read_validation
+from classtune.config import Progress
+from classtune.data.reading.tables import Table
+from classtune.decisions.decide import Decisions, Wishes, decide
+from classtune.decisions.prior import estimate_prior
+from classtune.errors import BundleError, DataError, did_you_mean
+from classtune.inference.answer_files import check_output, write_predictions
+from classtune.inference.predictor import Ranked
+from classtune.inference.runtimes import load_exported
+from classtune.judging.answers import judge_answers
+
+Notify = Callable[[str], None]
+
+
+def evaluate_bundle(
+    folder: Path,
+    table: Table,
+    wishes: Mapping[str, Any],
+    *,
+    runtime: str = "torch",
+    device: str = "auto",
+    notify: Notify,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Judge a bundle on a labelled table. wishes: see `adjusted`; runtime, device: see `load_exported`.
+
+    Raises DataError for labels that it does not have.
+    """
+    predictor, bundle = load_exported(folder, runtime, device)
+    truth = truth_of(table, bundle.labels, multi=bundle.decisions.multi)
+    logits = predictor.logits(table.texts, places=table.places, progress=progress)
+    decisions = adjusted(bundle, wishes, logits, notify)
+    scores = decisions.probabilities(logits)
+    return {
+        "bundle": str(folder),
+        "data": {"name": table.name, "rows": len(truth)},
+        "test": judge_answers(decisions, scores, truth),
+        "decisions": decisions.record(),
+    }
+
+
+def predict_table(
+    folder: Path,
+    table: Table,
+    wishes: Mapping[str, Any],
+    output: Path | None = None,
+    *,
+    runtime: str = "torch",
+    device: str = "auto",
+    notify: Notify,
+    progress: Progress,
+) -> list[Ranked]:
+    """Label and score of each text, highest first; written to ``output`` too, where there is one (`answer_files`).
+
+    wishes: see `adjusted`; runtime, device: see `load_exported`.
+    Raises BundleError for the bundle or a file that cannot be written, DataError for texts that it cannot take.
+    """
+    if output is not None:
+        check_output(output, table)
+    predictor, bundle = load_exported(folder, runtime, device)
+    logits = predictor.logits(table.texts, places=table.places, progress=progress)
+    predictor.decisions = adjusted(bundle, wishes, logits, notify)
+    predictions = predictor.ranked(predictor.decisions.probabilities(logits))
+    if output is not None:
+        write_predictions(output, table, predictions, bundle.labels)
+    return predictions
+
+
+def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float64], notify: Notify) -> Decisions:
+    """The bundle's decisions, or, where something else is wished for, new ones from its validation rows.
+
+    wishes: fields of `Wishes` that are told now; the bundle's own settings stand for the others. A ``deploy_prior`` of
+    "estimate" is estimated from ``logits``, those of the texts at hand.
+    Raises SettingsError for wishes that cannot be met, BundleError for a bundle without validation rows.
+    """
+    if not wishes:
+        return bundle.decisions
+    if "export" in bundle.record:
+        raise BundleError(
+            f"{bundle.folder}: an export answers as it was told when it was written: it holds no validation rows to "
+            "decide anew by. Ask the bundle, or train it with that wish and export it again."
+        )
+    settings = bundle.record["settings"]
+    told = {field.name: settings.get(field.name, field.default) for field in fields(Wishes) if field.name in settings}
+    told |= dict(wishes)
+    estimate = told.get("deploy_prior") == "estimate"
+    if estimate:
+        told["deploy_prior"] = None
+    told["calibration"] = bundle.decisions.calibration.method
+    validation, truth = read_validation(bundle.folder)
+    prior = bundle.decisions.prior
+    if prior is None:
+        raise BundleError(f"{bundle.folder}: the shares of its labels in training are unknown. Train it again.")
+    trained_prior = np.array(prior.trained)
+
+    def decided(deploy_prior: Mapping[str, float] | None) -> Decisions:
+        return decide(
+            validation,
+            truth,
+            bundle.labels,
+            Wishes(**{**told, "deploy_prior": deploy_prior}),
+            trained_prior=trained_prior,
+            multi=bundle.decisions.multi,
+            seed=settings["seed"],
+            networks=bundle.record["networks"],
+        )
+
+    decisions = decided(told["deploy_prior"])
+    if estimate:
+        found = estimate_prior(decisions.probabilities(logits), trained_prior, multi=decisions.multi)
+        shares = dict(zip(bundle.labels, found.prior.tolist(), strict=True))
+        notify("estimated shares: " + ", ".join(f"{label} {100 * share:.1f} %" for label, share in shares.items()))
+        for note in found.notes:
+            notify(note)
+        decisions = decided(shares)
+    for note in decisions.notes:
+        notify(note)
+    return decisions
+
+
+def truth_of(table: Table, labels: Sequence[str], *, multi: bool) -> NDArray[Any]:
+    """Class numbers [rows], or with ``multi`` a matrix [rows, labels]. Raises DataError for unknown labels."""
+    sets = table.label_sets if multi else [(label,) for label in table.labels or []]
+    if sets is None:
+        raise DataError(f"{table.name}: one label a text, and the bundle gives several. Pass --label-separator.")
+    problems = [
+        f"{place}: the label {label!r} is not one of the bundle's. {did_you_mean(label, labels)}"
+        for place, row in zip(table.places, sets, strict=True)
+        for label in row
+        if label not in labels
+    ]
+    if problems:
+        raise DataError(problems)
+    if multi:
+        return np.array([[label in row for label in labels] for row in sets], dtype=bool)
+    return np.array([labels.index(row[0]) for row in sets], dtype=np.int64)

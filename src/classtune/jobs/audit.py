@@ -1,0 +1,151 @@
+"""What `classtune audit` does: look at a table, with the model's tokenizer where it is at hand, and mend it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classtune.config import Progress, resolve
+from classtune.data.audit.audit import Finding, audit_rows
+from classtune.data.audit.cleaning import clean_rows
+from classtune.data.reading.tables import Table
+from classtune.errors import SettingsError, SourceError, writing
+from classtune.jobs import steps
+from classtune.jobs.steps import Notify
+from classtune.sources import fetch_model
+
+_SUSPECTS = 20  # shown of the rows whose labels look wrong
+_READ_TOKENS = 256  # of each text, to judge its label
+_PROBED_SHARE = 0.6  # of the blocks: the middle of a network classifies better than its end
+
+
+def audit_table(
+    table: Table,
+    parts: Mapping[str, Table],
+    *,
+    model: str | None,
+    label_errors: bool,
+    notify: Notify,
+    progress: Progress,
+) -> dict[str, Any]:
+    """What is wrong with a table that was read leniently: the document of ``audit --json``.
+
+    parts: given validation and test tables by name, whose texts should not stand in the table.
+    model: whose tokens the lengths are counted in; None: the default model, if it is in the cache.
+    label_errors: also look for wrong labels by cross-validated probes on the model's states.
+    """
+    settings = resolve(overrides={} if model is None else {"model": model})
+    lengths, limit = None, None
+    if model is not None or _is_cached(settings.model):
+        lengths, limit = _token_lengths(table, settings.model, notify)
+    else:
+        notify(f"lengths in tokens are not checked: {settings.model} is not fetched yet. Pass --model to fetch it.")
+    audit = audit_rows(
+        table.texts,
+        table.labels,
+        table.lines,
+        parts={name: (part.texts, part.labels, part.lines) for name, part in parts.items()},
+        label_sets=table.label_sets,
+        token_lengths=lengths,
+        limit=limit,
+        progress=progress,
+    )
+    if label_errors:
+        audit.add([_label_errors(table, settings.model, notify, progress)])
+    return {"name": table.name, **audit.document()}
+
+
+def write_fixed(path: Path, table: Table) -> dict[str, Any]:
+    """Write the mended table, and beside it what was done to which line. Raises SettingsError or BundleError.
+
+    Gives the two paths, the rows that are left and how many changes there were of each kind.
+    """
+    if path.suffix not in (".csv", ".jsonl"):
+        raise SettingsError(f"--fix {path}: a mended table is written as .csv or .jsonl. Name such a file.")
+    if table.labels is None or table.label_sets is not None:
+        raise SettingsError("--fix: mends tables with one label a text. Leave it out.")
+    cleaned = clean_rows(table.texts, table.labels, table.lines)
+    actions = path.with_name(f"{path.stem}.changes.jsonl")
+    names = table.text_column, table.label_column or "label"
+    with writing(path):
+        _write_rows(path, names, cleaned.texts, cleaned.labels or [])
+        lines = [json.dumps(action, ensure_ascii=False) + "\n" for action in cleaned.actions]
+        actions.write_text("".join(lines), encoding="utf-8")
+    kinds = [str(action["action"]) for action in cleaned.actions]
+    return {
+        "table": str(path),
+        "changes": str(actions),
+        "rows": len(cleaned.texts),
+        "done": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
+    }
+
+
+def _write_rows(path: Path, names: tuple[str, str], texts: list[str], labels: list[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if path.suffix == ".csv":
+            writer = csv.writer(file)
+            writer.writerows([names, *zip(texts, labels, strict=True)])
+        else:
+            for row in zip(texts, labels, strict=True):
+                file.write(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n")
+
+
+def _is_cached(model: str) -> bool:
+    try:
+        fetch_model(model, offline=True)
+    except SourceError:
+        return False
+    return True
+
+
+def _token_lengths(table: Table, model: str, notify: Notify) -> tuple[Any, int]:
+    """Tokens of each text [rows], and how many the model takes."""
+    from classtune.model.backbone import load_tokenizer
+
+    tokenizer, limit = load_tokenizer(fetch_model(model, notify=notify))
+    lengths = np.empty(len(table.texts), dtype=np.int64)
+    for start in range(0, len(lengths), 10_000):  # a million texts' tokens at once would be gigabytes
+        ids = tokenizer(table.texts[start : start + 10_000], verbose=False)["input_ids"]
+        lengths[start : start + len(ids)] = [len(item) for item in ids]
+    return lengths, limit
+
+
+def _label_errors(table: Table, model: str, notify: Notify, progress: Progress) -> Finding:
+    """Rows whose label the model's states speak against, the most doubtful first."""
+    from classtune.data.audit.label_errors import find_label_errors
+    from classtune.explain.attributions import pooled_states
+    from classtune.training.probes import out_of_sample
+
+    if table.labels is None or table.label_sets is not None:
+        raise SettingsError("--label-errors: needs one label a text. Leave it out.")
+    labels = sorted(set(table.labels))
+    rows = np.array([row for row, text in enumerate(table.texts) if text.strip() and table.labels[row].strip()])
+    settings = resolve(overrides={"model": model, "max_tokens": _READ_TOKENS, "pooling": "last+mean"})
+    network = steps.load_network(labels, settings, multi=False, notify=notify)
+    network.cut(round(_PROBED_SHARE * network.of))
+    ids = network.encoder.encode([table.texts[row] for row in rows])
+    states = pooled_states(network, ids, progress=lambda done, total: progress("states", done, total))
+    truth = np.array([labels.index(table.labels[row]) for row in rows])
+    probabilities = out_of_sample(states, truth, seed=settings.seed)
+    found = find_label_errors(probabilities, truth, labels)
+    return Finding(
+        kind="label-errors",
+        count=len(found),
+        share=len(found) / max(1, len(table.texts)),
+        examples=[
+            {
+                "line": table.lines[rows[suspect["row"]]],
+                "text": table.texts[rows[suspect["row"]]][:200],
+                "label": suspect["label"],
+                "suggested": suspect["suggested"],
+            }
+            for suspect in found[:_SUSPECTS]
+        ],
+        effect="Wrong labels teach the classifier mistakes, and in test rows they count its right answers as wrong.",
+        advice="Look at these rows, the most doubtful first, and correct those that are wrong.",
+    )

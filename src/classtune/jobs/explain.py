@@ -1,0 +1,26 @@
+"""Why a bundle answers as it does: the words that made the answer and the training texts nearest to the text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from classtune.errors import writing
+from classtune.explain.explanations import as_html, explain
+from classtune.explain.neighbours import Neighbours
+from classtune.inference.predictor import load_predictor
+
+_PAGE = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Why this label</title>\n<p>{}</p>\n</html>\n'
+
+
+def explain_text(folder: Path, text: str, label: str | None = None, page: Path | None = None) -> dict[str, Any]:
+    """The explanation of one text's label (None: the most probable); written to ``page`` as HTML too, if told.
+
+    Raises BundleError, DataError for a text that the bundle cannot take, SettingsError for a label it does not have.
+    """
+    predictor, bundle = load_predictor(folder)
+    explanation = explain(predictor, text, label=label, neighbours=Neighbours.load(bundle.folder))
+    if page is not None:
+        with writing(page):
+            page.write_text(_PAGE.format(as_html(explanation)), encoding="utf-8")
+    return explanation

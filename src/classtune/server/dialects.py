@@ -1,0 +1,159 @@
+"""The two dialects that clients speak: Text Embeddings Inference's ``/predict`` and vLLM's ``/classify``.
+
+What they ask, what they are answered, and how they are refused; nothing of how texts are scored.
+Sources: Text Embeddings Inference's router (types, status codes); vLLM's entrypoints.pooling.classify.protocol. Two
+things are otherwise: ``["a", "b"]`` is a pair in the former, which no classifier here takes, and two texts here; and a
+number of tokens to cut at, which the latter takes, is the bundle's to choose.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from classtune.inference.predictor import Ranked, answer_of
+from classtune.server.registry import Served
+
+
+class Refusal(Exception):
+    """A request that gets no answer. kind: what Text Embeddings Inference calls the error."""
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+
+
+class _Question(BaseModel):
+    """Fields that are not named here are let pass: clients of other servers send more."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class PredictRequest(_Question):
+    """Text Embeddings Inference's question, which may also name a ``model``."""
+
+    inputs: str | list[str] | list[list[str]] = Field(description="One text, or a list of texts.")
+    truncate: bool | None = Field(None, description="Cut texts that are too long; unset: as the bundle was trained.")
+    raw_scores: bool = Field(False, description="Logits instead of probabilities.")
+    model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
+
+
+class ClassifyRequest(_Question):
+    """vLLM's question."""
+
+    input: str | list[str] = Field(description="One text, or a list of texts.")
+    model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
+    truncate_prompt_tokens: Literal[-1] | None = Field(None, description="-1: cut texts that are too long.")
+    use_activation: bool | None = Field(None, description="false: logits in the place of probabilities.")
+
+
+class Prediction(BaseModel):
+    """A label and its score. answer: whether the label is given, where that is not simply the first one."""
+
+    label: str
+    score: float
+    answer: bool | None = None
+
+
+class Classified(BaseModel):
+    """What vLLM says of one text. label: null where the answer is withheld. probs: one a label, in their order."""
+
+    index: int
+    label: str | None
+    probs: list[float]
+    num_classes: int
+
+
+class ClassifyResponse(BaseModel):
+    """vLLM's answer."""
+
+    id: str
+    object: Literal["list"]
+    created: int
+    model: str
+    data: list[Classified]
+    usage: dict[str, int | None]
+
+
+class ErrorResponse(BaseModel):
+    """Text Embeddings Inference's error."""
+
+    error: str
+    error_type: str
+
+
+def predict_texts(question: PredictRequest) -> list[str]:
+    """The texts that are asked for. Raises Refusal for none, and for pairs of texts."""
+    if isinstance(question.inputs, str):
+        return [question.inputs]
+    pairs = [
+        f"inputs[{place}]" for place, item in enumerate(question.inputs) if isinstance(item, list) and len(item) != 1
+    ]
+    if pairs:
+        raise Refusal(
+            422,
+            "tokenizer",
+            f"{', '.join(pairs[:5])}: not one text. This classifier takes no pairs; send one text each.",
+        )
+    return _some([item if isinstance(item, str) else item[0] for item in question.inputs], "inputs")
+
+
+def classify_texts(question: ClassifyRequest) -> list[str]:
+    """The texts that are asked for. Raises Refusal for none."""
+    return [question.input] if isinstance(question.input, str) else _some(question.input, "input")
+
+
+def predict_answer(question: PredictRequest, ranked: list[Ranked]) -> Any:
+    """A text's labels with their scores, highest first; a list of such where a list was sent."""
+    return ranked[0] if isinstance(question.inputs, str) else ranked
+
+
+def classify_answer(
+    served: Served, request_id: str, scores: NDArray[np.float64], ranked: list[Ranked], tokens: int
+) -> dict[str, Any]:
+    """vLLM's form. scores: probabilities, or logits where they are asked for [texts, labels].
+
+    A text's several labels are parted by ", " in ``label``, and listed in ``labels``.
+    """
+    data = []
+    for index, (row, entries) in enumerate(zip(scores.tolist(), ranked, strict=True)):
+        answer = answer_of(entries)
+        found = {"index": index, "label": ", ".join(answer) or None, "probs": row, "num_classes": len(row)}
+        data.append(found | ({"labels": answer} if served.predictor.decisions.multi else {}))
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0, "prompt_tokens_details": None}
+    return {
+        "id": f"classify-{request_id}",
+        "object": "list",
+        "created": int(time.time()),
+        "model": served.name,
+        "data": data,
+        "usage": usage,
+    }
+
+
+def models_answer(shelf: Sequence[Served]) -> dict[str, Any]:
+    """vLLM's (and OpenAI's) list of models."""
+    return {
+        "object": "list",
+        "data": [{"id": served.name, "object": "model", "created": 0, "owned_by": "classtune"} for served in shelf],
+    }
+
+
+def refused(refusal: Refusal, path: str) -> dict[str, Any]:
+    """The error in the words of the dialect that was spoken."""
+    if path.endswith("/classify") or path.startswith("/v1/"):
+        error = {"message": str(refusal), "type": refusal.kind, "param": None, "code": refusal.status}
+        return {"error": error}
+    return {"error": str(refusal), "error_type": refusal.kind}
+
+
+def _some(texts: list[str], name: str) -> list[str]:
+    if not texts:
+        raise Refusal(400, "empty", f"{name}: the list is empty. Send at least one text.")
+    return texts

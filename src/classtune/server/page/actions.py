@@ -1,0 +1,188 @@
+"""What happens when the page is used: answers, reasons, tables, reports, feedback. Knows no Gradio.
+
+What is said in words is in wording.py, and what stands on the page in layout.py.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from classtune.config import Progress
+from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.tables import read_table
+from classtune.errors import DataError
+from classtune.explain.attributions import words_of
+from classtune.explain.explanations import explain
+from classtune.explain.neighbours import Neighbours
+from classtune.inference.answer_files import too_much_for_excel, write_predictions
+from classtune.inference.own_thread import passing
+from classtune.inference.predictor import Predictor, answer_of
+from classtune.server.page import html as wording
+from classtune.server.page.feedback import add_feedback
+
+MOST_CHARACTERS = 50_000
+MOST_ROWS = 20_000
+# Each word is left out once to explain a text: a long text would hold the server up.
+MOST_EXPLAINED_WORDS = 200
+# The report holds no script; this keeps it so even if one got in.
+_REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox allow-popups"
+
+# What errors tell people at a command line to do, and what they do here.
+_HERE = (
+    (re.compile(r"(Choose|Name it) with --text NAME\b.*"), "Write its name into the box above."),
+    (re.compile(r" \(--text\)"), ""),
+)
+
+
+class Shown(Protocol):
+    """A bundle that the page offers."""
+
+    @property
+    def name(self) -> str:
+        """What it is called; no two alike."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def predictor(self) -> Predictor:
+        """What scores texts; where its ``network`` is not ``in_parts`` (other runtimes), answers are not explained."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Its classtune.json."""
+
+    @property
+    def neighbours(self) -> Neighbours | None:
+        """Its training texts, if it holds them."""
+
+
+class Page:
+    """The bundles that are offered, and what is done with them. feedback: see `mount_page` in app.py."""
+
+    def __init__(self, served: Iterable[Shown], feedback: Path | None) -> None:
+        self.served = served
+        self.feedback = feedback
+
+    def bundle(self, name: str) -> Shown:
+        """The bundle of a name; DataError where it is no longer served."""
+        for shown in self.served:
+            if shown.name == name:
+                return shown
+        raise DataError(f"{name}: is no longer served here. Load this page again.")
+
+    def heading(self, name: str) -> str:
+        shown = self.bundle(name)
+        return wording.heading(shown.predictor.labels, multi=shown.predictor.decisions.multi)
+
+    def examples(self, name: str) -> list[list[str]]:
+        """One row a text to try."""
+        shown = self.bundle(name)
+        near = shown.neighbours
+        training = list(zip(near.texts, near.labels, strict=True)) if near else []
+        texts = wording.example_texts(shown.predictor.labels, shown.record.get("golden", []), training)
+        return [[text] for text in texts]
+
+    def report_frame(self, name: str) -> str:
+        shown = self.bundle(name)
+        if not (shown.folder / "report.html").is_file():
+            return wording.note_html("This classifier came without a report.")
+        place = html.escape(f"report/{quote(name, safe='')}")  # below this page, wherever a proxy puts it
+        return (
+            f'<p><a href="{place}" target="_blank" rel="noopener">Open the report in a page of its own</a></p>'
+            f'<iframe class="ct-report" src="{place}" title="Report of {html.escape(name)}" loading="lazy"></iframe>'
+        )
+
+    def report(self, name: str) -> Any:
+        """The report of a bundle, or a line that there is none."""
+        from fastapi.responses import FileResponse, HTMLResponse
+
+        found = next((shown.folder / "report.html" for shown in self.served if shown.name == name), None)
+        if found is None or not found.is_file():
+            return HTMLResponse("<!doctype html><title>No report</title><p>There is no report.</p>", status_code=404)
+        return FileResponse(found, media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
+
+    def classify(self, name: str, text: str) -> tuple[str, dict[str, Any]]:
+        """The answer in words, and what is remembered of it. Raises DataError for texts that are not taken."""
+        if not text.strip():
+            raise DataError("There is no text yet. Type one, or choose an example.")
+        if len(text) > MOST_CHARACTERS:
+            raise DataError(
+                f"The text has {len(text):,} characters, and this box takes {MOST_CHARACTERS:,}. Send it as a file."
+            )
+        predictor = self.bundle(name).predictor
+        (ranked,) = predictor.ranked(predictor.probabilities([text], places=["Your text"]))
+        return wording.answer_html(ranked, predictor.decisions), {
+            "bundle": name,
+            "text": text,
+            "answer": answer_of(ranked),
+            "multi": predictor.decisions.multi,
+        }
+
+    def why(self, asked: dict[str, Any]) -> str:
+        """The words that made an answer."""
+        shown = self.bundle(asked["bundle"])
+        if not shown.predictor.network.in_parts:
+            return wording.note_html("Which words made the answer is shown by the bundle, not by an export of it.")
+        if len(words_of(asked["text"])) > MOST_EXPLAINED_WORDS:
+            return wording.note_html(
+                f"Which words made the answer is shown for texts of up to {MOST_EXPLAINED_WORDS} words."
+            )
+        label = asked["answer"][0] if asked["answer"] else None
+        explained = passing(lambda: explain(shown.predictor, asked["text"], label=label, neighbours=shown.neighbours))
+        return wording.explanation_html(explained)
+
+    def classify_file(
+        self, name: str, file: str | None, column: str, folder: Path, progress: Progress
+    ) -> tuple[str, list[Path]]:
+        """A table's answers in words, and written into ``folder``; as .xlsx only where it fits. Raises DataError."""
+        if file is None:
+            raise DataError("There is no file yet. Choose one above.")
+        try:
+            table = read_table(file, TableFormat(text=column.strip() or None, drop_empty=True), labelled=False)
+        except DataError as error:
+            problems = [problem.replace(file, Path(file).name) for problem in error.problems]
+            for flag, here in _HERE:
+                problems = [flag.sub(here, problem) for problem in problems]
+            raise DataError(problems) from error
+        table = replace(table, name=Path(file).name)  # where it lies on this server is nobody's business
+        if len(table.texts) > MOST_ROWS:
+            raise DataError(
+                f"{table.name}: {len(table.texts):,} rows, and this page takes {MOST_ROWS:,}. "
+                "Use `classtune predict` for more."
+            )
+        predictor = self.bundle(name).predictor
+        predictions = predictor.ranked(predictor.probabilities(table.texts, places=table.places, progress=progress))
+        suffixes = [".xlsx", ".csv", ".jsonl"] if not too_much_for_excel(table) else [".csv", ".jsonl"]
+        paths = [folder / f"{Path(file).stem}-labels{suffix}" for suffix in suffixes]
+        for path in paths:
+            write_predictions(path, table, predictions, predictor.labels)
+        return wording.table_html(table.texts, predictions, left_out=table.dropped.get("empty", 0)), paths
+
+    def keep(self, asked: dict[str, Any], right: Sequence[str]) -> str:
+        """Write down what was right. Raises DataError or BundleError."""
+        assert self.feedback is not None
+        shown = self.bundle(asked["bundle"])
+        path = feedback_file(self.feedback, shown.name, len(list(self.served)))
+        add_feedback(
+            path,
+            asked["text"],
+            right,
+            answer=asked["answer"],
+            labels=shown.predictor.labels,
+            multi=asked["multi"],
+            bundle=shown.name,
+        )
+        return wording.note_html(f"Thank you. Kept in {path.name}, to train on.")
+
+
+def feedback_file(feedback: Path, name: str, bundles: int) -> Path:
+    """Where a bundle's feedback goes: labels of several bundles in one file could not be trained on."""
+    return feedback if bundles == 1 else feedback.with_stem(f"{feedback.stem}-{quote(name, safe=' ')}")

@@ -1,0 +1,176 @@
+"""What the page says: answers, reasons and tables in plain words, as HTML in which everything is escaped.
+
+Knows predictions and records, not Gradio.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from classtune.decisions.decide import Decisions
+from classtune.explain.explanations import as_html
+from classtune.inference.predictor import Ranked, answer_of
+
+SHOWN_BARS = 8
+SHOWN_ROWS = 20
+SHOWN_TEXT = 300  # characters of a text in a table or list
+NAMED_LABELS = 4
+EXAMPLES = 6
+# As a share of the whole: what the tints may miss before the page says so.
+ROUGH = 0.2
+
+
+def heading(labels: Sequence[str], *, multi: bool) -> str:
+    """What this page is for, as its one heading and a line below it."""
+    few = len(labels) <= NAMED_LABELS and sum(map(len, labels)) <= 60
+    named = " or ".join([", ".join(labels[:-1]), labels[-1]]) if few and len(labels) > 1 else ", ".join(labels)
+    if not few:
+        asked = f"Which of {len(labels):,} labels {'fit' if multi else 'fits'} your text?"
+    elif multi:
+        asked = f"Which of these fit your text: {named}?"
+    else:
+        asked = f"Is your text {named}?"
+    told = (
+        "Type or paste a text and press Enter. You see the answer, how sure it is, and which words made the "
+        "difference. Texts are read on this server and go nowhere else."
+    )
+    return f'<h1 class="ct-heading">{html.escape(asked)}</h1><p class="ct-lead">{told}</p>'
+
+
+def example_texts(
+    labels: Sequence[str], golden: Sequence[Mapping[str, Any]], training: Sequence[tuple[str, str]] = ()
+) -> list[str]:
+    """A text for each of the first labels to try: golden texts of a record, else short training texts (text, label)."""
+    scored = [(entry["text"], entry["scores"]) for entry in golden]
+    found: list[str] = []
+    for number, label in enumerate(labels[:EXAMPLES]):
+        alike = [(scores[number], text) for text, scores in scored if max(scores) == scores[number]]
+        if alike:
+            found.append(max(alike)[1])
+        else:
+            found += [text for text, its in training if its == label and 20 <= len(text) <= 120][:1]
+    return list(dict.fromkeys(found)) or [text for text, _ in scored[:2]]
+
+
+def answer_html(ranked: Ranked, decisions: Decisions) -> str:
+    """The answer, or that there is none and why, above a bar for each of the likeliest labels."""
+    given = answer_of(ranked)
+    scores = {entry["label"]: entry["score"] for entry in ranked}
+    parts = []
+    if given and decisions.multi:
+        parts += [f'<p class="ct-answer"><strong>{html.escape(", ".join(given))}</strong></p>']
+    elif given:
+        sure = f'<span class="ct-sure">{percent(scores[given[0]])} sure</span>'
+        parts += [f'<p class="ct-answer"><strong>{html.escape(given[0])}</strong> {sure}</p>']
+    else:
+        parts += ['<p class="ct-answer"><strong>No answer</strong></p>']
+        parts += [f"<p>{html.escape(_why_none(ranked, decisions))}</p>"]
+    parts += ['<ul class="ct-bars" aria-label="How likely each label is">']
+    parts += [_bar(entry, entry["label"] in given) for entry in ranked[:SHOWN_BARS]]
+    parts += ["</ul>"]
+    if len(ranked) > SHOWN_BARS:
+        rest = "".join(_bar(entry, entry["label"] in given) for entry in ranked[SHOWN_BARS:])
+        count = len(ranked) - SHOWN_BARS
+        parts += [f'<details><summary>{count:,} less likely labels</summary><ul class="ct-bars">{rest}</ul></details>']
+    return "".join(parts)
+
+
+def _why_none(ranked: Ranked, decisions: Decisions) -> str:
+    best = f"{ranked[0]['label']} ({percent(ranked[0]['score'])})"
+    if decisions.multi:
+        return f"None of the labels is likely enough. The likeliest is {best}."
+    abstention = decisions.abstention
+    if abstention is None or abstention.threshold is None:
+        return f"No label is likely enough to be given. The likeliest is {best}."
+    kept = f", so that at most {100 * abstention.max_error:g} in 100 answers are wrong" if abstention.promised else ""
+    return (
+        f"The likeliest label is {best}. This classifier answers only when it is at least "
+        f"{100 * abstention.threshold:.3g} % sure{kept}. A person should look at this text."
+    )
+
+
+def _bar(entry: Mapping[str, Any], given: bool) -> str:
+    width = f"{100 * entry['score']:.1f}"
+    return (
+        f'<li class="{"ct-given" if given else "ct-other"}"><span class="ct-label">{html.escape(entry["label"])}</span>'
+        f'<span class="ct-track" aria-hidden="true"><span class="ct-fill" style="width: {width}%"></span></span>'
+        f'<span class="ct-value">{percent(entry["score"])}</span></li>'
+    )
+
+
+def percent(score: float) -> str:
+    """A probability for people: never quite 0 or 100 %."""
+    if score > 0.99:
+        return "over 99 %"
+    return "under 1 %" if score < 0.01 else f"{100 * score:.0f} %"
+
+
+def explanation_html(explanation: dict[str, Any]) -> str:
+    """The tinted text with its key, and the training texts most like it."""
+    label = html.escape(explanation["label"])
+    parts = [
+        f"<h2>Which words speak for {label}</h2>",
+        f'<p class="ct-text">{as_html(explanation)}</p>',
+        f'<p class="ct-key"><span class="ct-for">Blue, underlined</span>: for {label}. '
+        f'<span class="ct-against">Orange, dotted</span>: against it. The stronger the colour, the more.</p>',
+    ]
+    if explanation["completeness_gap"] > ROUGH:
+        parts += ['<p class="ct-note">The colours are only a rough guide for this text.</p>']
+    if explanation["neighbours"]:
+        parts += ['<h2>Most like it among the texts it learned from</h2><ul class="ct-near">']
+        parts += [
+            f'<li><span class="ct-tag">{html.escape(near["label"] or "no label")}</span> '
+            f"{html.escape(short(near['text']))}</li>"
+            for near in explanation["neighbours"]
+        ]
+        parts += ["</ul>"]
+    return "".join(parts)
+
+
+def question_html(given: bool) -> str:
+    """What is asked below an answer, or where there was none."""
+    return f"<h2>{'Was this right?' if given else 'Do you know the right label?'}</h2>"
+
+
+def table_html(texts: Sequence[str], predictions: Sequence[Ranked], *, left_out: int = 0) -> str:
+    """How many texts each answer was given to, and the first of them in a table. left_out: rows without a text."""
+    answers = [", ".join(answer_of(ranked)) or "no answer" for ranked in predictions]
+    counts = ", ".join(f"{html.escape(answer)} {count:,}" for answer, count in Counter(answers).most_common(20))
+    rows = [
+        f'<tr><td class="ct-cell">{html.escape(short(text))}</td><td>{html.escape(answer)}</td>'
+        f'<td class="ct-number">{percent(_score(ranked))}</td></tr>'
+        for text, answer, ranked in list(zip(texts, answers, predictions, strict=True))[:SHOWN_ROWS]
+    ]
+    shown = f"The first {len(rows)} of {len(texts):,}" if len(rows) < len(texts) else "All texts"
+    missing = f" Left out for want of a text: {left_out:,}." if left_out else ""
+    return (
+        f"<p><strong>{len(texts):,} {'text' if len(texts) == 1 else 'texts'}:</strong> {counts}.{missing}</p>"
+        f'<table class="ct-table"><caption>{shown}; the download holds everything.</caption><thead><tr>'
+        '<th scope="col">Text</th><th scope="col">Label</th><th scope="col">Sure</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _score(ranked: Ranked) -> float:
+    given = answer_of(ranked)
+    return float(next((entry["score"] for entry in ranked if entry["label"] in given), ranked[0]["score"]))
+
+
+def message_html(problems: Sequence[str]) -> str:
+    """What went wrong, said at once to those who cannot see it too."""
+    lines = "".join(f"<p>{html.escape(problem)}</p>" for problem in problems)
+    return f'<div class="ct-problem" role="alert">{lines}</div>'
+
+
+def note_html(sentence: str) -> str:
+    """A quiet line."""
+    return f'<p class="ct-note">{html.escape(sentence)}</p>'
+
+
+def short(text: str) -> str:
+    """At most SHOWN_TEXT characters, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_TEXT else line[: SHOWN_TEXT - 1] + "…"

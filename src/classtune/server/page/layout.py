@@ -1,0 +1,157 @@
+"""What stands on the page and which of `acts` each control calls, as Gradio's blocks."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from classtune.errors import ClasstuneError
+from classtune.server.page import html as wording
+from classtune.server.page.actions import Page
+
+TITLE = "Text classifier"
+# Uploads and downloads are looked through once in ten minutes and deleted when an hour old.
+KEPT_SECONDS = (600, 3600)
+# For screen readers: what appears here is read out.
+_ANNOUNCED = "element.setAttribute('aria-live', 'polite')"
+
+
+def lay_out(page: Page) -> Any:
+    """The page as Gradio's blocks."""
+    import gradio as gr
+
+    def told(error: ClasstuneError) -> str:
+        return wording.message_html(str(error).splitlines())
+
+    def hidden() -> dict[Any, Any]:
+        """No downloads."""
+        return dict.fromkeys(downloads.values(), gr.update(visible=False))
+
+    def opened(name: str) -> dict[Any, Any]:
+        """The page for a bundle, before anything was asked."""
+        predictor = page.bundle(name).predictor
+        multi, labels = predictor.decisions.multi, predictor.labels
+        choices = gr.Dropdown(choices=labels, value=[] if multi else None, multiselect=multi)
+        return {
+            heading: page.heading(name),
+            examples: gr.Dataset(samples=page.examples(name)),
+            report: page.report_frame(name),
+            right: choices,
+            **dict.fromkeys((answer, why, table), ""),
+            judged: gr.update(visible=False),
+            **hidden(),
+        }
+
+    def asked_now(name: str, text: str) -> Iterator[dict[Any, Any]]:
+        try:
+            shown, remembered = page.classify(name, text)
+        except ClasstuneError as error:
+            yield {answer: told(error), why: "", judged: gr.update(visible=False)}
+            return
+        given = bool(remembered["answer"])
+        yield {
+            answer: shown,
+            why: wording.note_html("Looking for the words that made the difference …"),
+            asked: remembered,
+            judged: gr.update(visible=page.feedback is not None),
+            question: wording.question_html(given),
+            verdict: gr.update(visible=given),
+            choice: gr.update(visible=not given),
+            right: [] if remembered["multi"] else None,
+        }
+        try:
+            yield {why: page.why(remembered)}
+        except ClasstuneError as error:
+            yield {why: told(error)}
+
+    def file_now(name: str, file: str | None, column: str, bar: Any = gr.Progress()) -> dict[Any, Any]:  # noqa: B008
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                shown, paths = page.classify_file(
+                    name, file, column, Path(folder), lambda _, done, total: bar((done, total), unit="texts")
+                )
+            except ClasstuneError as error:
+                return {table: told(error), **hidden()}
+            offered = {
+                button: gr.update(value=button.move_resource_to_block_cache(path), visible=True)
+                for path in paths
+                for button in [downloads[path.suffix]]
+            }
+        return {table: shown, **hidden(), **offered}
+
+    def kept(remembered: dict[str, Any], labels: Sequence[str]) -> dict[Any, Any]:
+        try:
+            thanks = page.keep(remembered, labels)
+        except ClasstuneError as error:
+            return {question: told(error)}
+        return {question: thanks, **dict.fromkeys((verdict, choice), gr.update(visible=False))}
+
+    def chosen(remembered: dict[str, Any], labels: str | list[str] | None) -> dict[Any, Any]:
+        return kept(remembered, labels if isinstance(labels, list) else [labels] if labels else [])
+
+    names = [shown.name for shown in page.served]
+    first = names[0]
+    labels = page.bundle(first).predictor.labels
+    multi = page.bundle(first).predictor.decisions.multi
+    said: dict[str, Any] = {"elem_classes": "ct-page", "js_on_load": _ANNOUNCED}
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEPT_SECONDS) as blocks:
+        asked = gr.State(None)
+        heading = gr.HTML(page.heading(first), elem_classes="ct-page")
+        bundle = gr.Dropdown(names, value=first, label="Classifier", visible=len(names) > 1, filterable=False)
+        with gr.Tab("One text"):
+            text = gr.Textbox(
+                label="Your text", placeholder="Type or paste a text here", lines=1, max_lines=12, autofocus=True
+            )
+            go = gr.Button("Classify", variant="primary")
+            examples = gr.Dataset(
+                components=[text], samples=page.examples(first), label="Or try one of these", elem_classes="ct-examples"
+            )
+            answer = gr.HTML(**said)
+            with gr.Column(visible=False, elem_classes="ct-judged") as judged:
+                question = gr.HTML(**said)
+                with gr.Row() as verdict:
+                    yes = gr.Button("Yes", size="sm", min_width=80)
+                    no = gr.Button("No", size="sm", min_width=80)
+                with gr.Row(visible=False, equal_height=True) as choice:
+                    right = gr.Dropdown(labels, value=[] if multi else None, multiselect=multi, label="The right label")
+                    keep = gr.Button("Keep this", size="sm", min_width=80)
+            why = gr.HTML(**said)
+        with gr.Tab("A file"):
+            file = gr.File(label="A table of texts: CSV, Excel, JSON lines, Parquet", height=140)
+            column = gr.Textbox(
+                label="Column with the texts", placeholder="Leave empty to have it found", lines=1, max_lines=1
+            )
+            go_file = gr.Button("Classify the file", variant="primary")
+            table = gr.HTML(**said)
+            with gr.Row():
+                downloads = {
+                    suffix: gr.DownloadButton(f"Download as {kind}", visible=False)
+                    for suffix, kind in ((".xlsx", "Excel"), (".csv", "CSV"), (".jsonl", "JSON lines"))
+                }
+        with gr.Tab("Report"):
+            report = gr.HTML(page.report_frame(first), elem_classes="ct-page")
+
+        answers = [answer, why, asked, judged, question, verdict, choice, right]
+        gr.on([text.submit, go.click], asked_now, [bundle, text], answers, trigger_mode="always_last", **quiet)
+        examples.click(lambda sample: sample[0], examples, text, **quiet).then(
+            asked_now, [bundle, text], answers, **quiet
+        )
+        yes.click(
+            lambda remembered: kept(remembered, remembered["answer"]), asked, [question, verdict, choice], **quiet
+        )
+        no.click(lambda: {choice: gr.update(visible=True)}, None, [choice], **quiet)
+        keep.click(chosen, [asked, right], [question, verdict, choice], **quiet)
+        gr.on(
+            [go_file.click, column.submit],
+            file_now,
+            [bundle, file, column],
+            [table, *downloads.values()],
+            api_visibility="private",
+        )
+        bundle.change(
+            opened, bundle, [heading, examples, report, right, answer, why, table, judged, *downloads.values()], **quiet
+        )
+    return blocks

@@ -1,0 +1,126 @@
+"""`classtune serve`: load the bundles, take the port, answer until told to stop, and stop gracefully."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from classtune.server.settings import ServeSettings, check_exposure, open_socket, read_keys
+
+
+def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
+    """Serve the bundles until SIGINT or SIGTERM; requests under way then finish, within ``settings.grace`` seconds.
+
+    Raises SettingsError where it must not or cannot listen, BundleError for bundles that cannot be used.
+    """
+    keys = read_keys(settings)
+    check_exposure(settings, keys)
+    listener = open_socket(settings)
+    gc.disable()  # imports and loading leave hardly any garbage, and looking for it is a fifth of their time
+    try:
+        import torch
+        import uvicorn
+
+        from classtune.inference.runtimes import load_exported
+        from classtune.server.app import create_app
+        from classtune.server.middleware import log
+        from classtune.server.registry import Shelf
+
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        shelf = Shelf(folders, load=partial(load_exported, runtime=settings.runtime, device=settings.device))
+        app = create_app(shelf, settings, keys)
+        if settings.page:
+            from classtune.server.page.app import mount_page
+            from classtune.server.queued import QueuedShelf
+
+            mount_page(app, QueuedShelf(shelf, app.state.batcher, settings.timeout), feedback=settings.feedback)
+        gc.freeze()  # what is loaded stays: never walked again, no answer is held up by it
+        gc.enable()
+
+        class Server(uvicorn.Server):
+            """Says when it listens, and when it begins to stop."""
+
+            async def startup(self, sockets: Any = None) -> None:
+                await super().startup(sockets)
+                host, port = listener.getsockname()[:2]
+                url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+                log("listening", url=url, models={served.name: served.version for served in shelf}, keys=len(keys))
+
+            def handle_exit(self, sig: int, frame: Any) -> None:
+                app.state.stopping = True
+                log("stopping", signal=signal.Signals(sig).name)
+                super().handle_exit(sig, frame)
+
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=max(1, round(settings.grace)),
+        )
+        _tell_of_uvicorn(log)
+        with _survived_signals(), _watching(shelf, settings.watch, log):
+            Server(config).run(sockets=[listener])
+        log("stopped")
+    finally:
+        gc.enable()
+        listener.close()
+
+
+@contextlib.contextmanager
+def _survived_signals() -> Iterator[None]:
+    """uvicorn raises the signal that stopped it once more when it is done; a graceful stop is no failure."""
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+@contextlib.contextmanager
+def _watching(shelf: Any, every: float | None, log: Any) -> Iterator[None]:
+    """A thread that looks for new versions of the bundles."""
+    if every is None:
+        yield
+        return
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(every):
+            try:
+                shelf.refresh(log)
+            except Exception as error:  # the old version answers on, and the next look may go better
+                log("watch_failed", level="error", error=repr(error))
+
+    thread = threading.Thread(target=watch, name="classtune-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(5)
+
+
+def _tell_of_uvicorn(log: Any) -> None:
+    """uvicorn's warnings and errors as lines of our log."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            error = record.exc_info[1] if record.exc_info else None
+            log("server", level=record.levelname.lower(), message=record.getMessage(), error=error and repr(error))
+
+    logger = logging.getLogger("uvicorn")
+    logger.handlers = [Handler(logging.WARNING)]
+    logger.propagate = False

@@ -1,1 +1,0 @@
-"""A saved classifier at work: texts to scores. Never imports training."""

@@ -1,0 +1,124 @@
+"""The baseline is strong, repeatable, and speaks of every class of the task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classtune.candidates.lexical import fit_tfidf
+from classtune.errors import DataError
+from classtune.judging.metrics import judge
+from classtune.judging.multilabel import judge_multilabel
+
+HAM, SPAM = (
+    ["see you at home", "are you coming tonight?", "ok, later then"],
+    ["WIN £1000 now!!!", "free prize, call 0906", "txt WIN to 88222"],
+)
+
+
+@pytest.fixture
+def real() -> Callable[[str, str], list[list[str]]]:
+    """Rows of a real data file, cut at its separator; the test is skipped where the file is missing."""
+    folder = Path(os.environ.get("CLASSTUNE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
+
+    def read(name: str, separator: str) -> list[list[str]]:
+        if not (folder / name).exists():
+            pytest.skip(f"no {name} in {folder} (set CLASSTUNE_TEST_DATA)")
+        return [line.split(separator, 1) for line in (folder / name).read_text("utf-8").split("\n") if line]
+
+    return read
+
+
+def test_probabilities_cover_classes_without_training_rows() -> None:
+    baseline = fit_tfidf(HAM + SPAM, np.array([1] * 3 + [3] * 3), classes=5, seed=0)
+    probabilities = baseline.probabilities(["WIN a free prize!", "see you later", "zzz"])
+    assert probabilities.argmax(axis=1)[:2].tolist() == [3, 1]
+    assert not probabilities[:, [0, 2, 4]].any()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+def test_same_rows_give_the_same_bytes() -> None:
+    truth = np.array([0, 1, 2] * 2)
+    runs = [fit_tfidf(HAM + SPAM, truth, classes=3, seed=1).probabilities(SPAM).tobytes() for _ in range(2)]
+    assert runs[0] == runs[1]
+
+
+def test_balanced_weights_favour_the_rare_class() -> None:
+    texts, truth = [*HAM * 10, SPAM[0]], np.array([0] * 30 + [1])
+    plain, balanced = (
+        fit_tfidf(texts, truth, classes=2, seed=0, class_weight=weight).probabilities(["call now"])[0, 1]
+        for weight in (None, "balanced")
+    )
+    assert balanced > plain
+
+
+def test_texts_without_any_word_are_taken() -> None:
+    baseline = fit_tfidf(["!!!", "???", "😀", "感情"], np.array([0, 1, 0, 1]), classes=2, seed=0)
+    assert baseline.probabilities(["!!!", ""]).shape == (2, 2)
+
+
+def test_one_class_is_an_error() -> None:
+    with pytest.raises(DataError, match="at least two classes"):
+        fit_tfidf(HAM, np.zeros(3, dtype=int), classes=2, seed=0)
+
+
+def test_several_labels_have_a_probability_each() -> None:
+    """Label 0: spam; 1: all rows; 2: none; 3: rows that ask. A row may have several."""
+    asks = np.array(["?" in text for text in HAM + SPAM])
+    truth = np.column_stack([np.arange(6) >= 3, np.ones(6, bool), np.zeros(6, bool), asks])
+    baseline = fit_tfidf(HAM + SPAM, truth, classes=4, seed=0)
+    probabilities = baseline.probabilities(["WIN a free prize!", "see you later?", "zzz"])
+    assert probabilities.shape == (3, 4)
+    assert probabilities[0, 0] > 0.5 > probabilities[1, 0]
+    assert probabilities[1, 3] > probabilities[0, 3]
+    assert probabilities[:, 1].tolist() == [1, 1, 1]
+    assert probabilities[:, 2].tolist() == [0, 0, 0]
+    assert (
+        probabilities.tobytes()
+        == fit_tfidf(HAM + SPAM, truth, classes=4, seed=0)
+        .probabilities(["WIN a free prize!", "see you later?", "zzz"])
+        .tobytes()
+    )
+
+
+def test_balanced_weights_favour_a_rare_label() -> None:
+    texts, truth = [*HAM * 10, SPAM[0]], np.array([[True, False]] * 30 + [[False, True]])
+    plain, balanced = (
+        fit_tfidf(texts, truth, classes=2, seed=0, class_weight=weight).probabilities(["call now"])[0, 1]
+        for weight in (None, "balanced")
+    )
+    assert balanced > plain
+
+
+def test_rows_without_any_label_are_an_error() -> None:
+    with pytest.raises(DataError, match="no label among 3 rows"):
+        fit_tfidf(HAM, np.zeros((3, 2), dtype=bool), classes=2, seed=0)
+
+
+def test_several_labels_are_found_in_real_comments(real: Callable[[str, str], list[list[str]]]) -> None:
+    rows = real("goemotions/train.tsv", "\t")[:6000]
+    truth = np.zeros((len(rows), 28), dtype=bool)
+    for row, (_, rest) in enumerate(rows):
+        truth[row, [int(number) for number in rest.split("\t")[0].split(",")]] = True
+    texts = [text for text, _ in rows]
+    baseline = fit_tfidf(texts[1000:], truth[1000:], classes=28, seed=123)
+    figures = judge_multilabel(baseline.probabilities(texts[:1000]), truth[:1000], [str(i) for i in range(28)])
+    assert figures["micro_f1"] > 0.35
+    assert figures["per_label"]["15"]["average_precision"] > 0.7  # gratitude says thanks
+    assert figures["log_loss"] < 0.15
+
+
+def test_reaches_its_strength_on_real_messages(real: Callable[[str, str], list[list[str]]]) -> None:
+    rows = real("sms_spam/SMSSpamCollection", "\t")
+    distinct = list({text.casefold(): (label, text) for label, text in rows}.values())
+    order = np.random.default_rng(0).permutation(len(distinct))
+    texts = [distinct[i][1] for i in order]
+    truth = np.array([distinct[i][0] == "spam" for i in order]).astype(int)
+    baseline = fit_tfidf(texts[1000:], truth[1000:], classes=2, seed=123)
+    figures = judge(baseline.probabilities(texts[:1000]), truth[:1000], ["ham", "spam"])
+    assert figures["accuracy"] >= 0.98
+    assert figures["log_loss"] < 0.06

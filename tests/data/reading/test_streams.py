@@ -1,0 +1,85 @@
+"""Tables read in pieces: the same rows as when they are read at once, and what is wrong with them said in time."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from classtune.data.reading import streams
+from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.streams import open_stream
+from classtune.data.reading.tables import read_table
+from classtune.errors import DataError, SettingsError
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "format", "rows_read", "names"),
+    [
+        ("bare.tsv", 'ham\tsee "you\nspam\tcall now\nham\tok\nspam\twin\n', TableFormat(), 4, ["1", "2"]),
+        ("two.csv", 'text;id\n"a\nb;c";1\n"d";2\n', TableFormat(), 2, ["text", "id"]),
+        ("latin.csv", "id,text\n001,é\n", TableFormat(encoding="latin-1"), 1, ["id", "text"]),
+        ("mark.csv", "\ufeffid,text\n001,é\n", TableFormat(), 1, ["id", "text"]),
+        ("old.csv", "id,text\r001,é\r", TableFormat(), 1, ["id", "text"]),
+        ("plain", '{"text": "a"}\n\n{"text": "b"}\n', TableFormat(), 2, ["text"]),
+    ],
+)
+def test_tables_are_read_as_they_are_when_read_at_once(
+    name: str, content: str, format: TableFormat, rows_read: int, names: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding=format.encoding or "utf-8", newline="")
+    stream = open_stream(path, format, size=1)
+    pieces = list(stream.pieces())
+    table = read_table(path, format, labelled=False)
+    assert stream.names == names
+    assert stream.sizes == [1] * rows_read
+    assert [piece.cells[0] for piece in pieces] == table.texts
+    assert [piece.lines[0] for piece in pieces] == table.lines
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "format", "message"),
+    [
+        ("a.csv", b"text\nsee\ncaf\xe9\n", TableFormat(), r"byte 0xE9 is not UTF-8\. Pass --encoding cp1252"),
+        ("a.csv", b"text\nsee\nb\0d\n", TableFormat(), "line 3: a NUL byte"),
+        ("a.csv", b"text\nsee\n", TableFormat(encoding="latn"), "--encoding 'latn' is unknown"),
+        ("a.csv", b'id,text\n1,"open\n2,b\n', TableFormat(quoting=True), "line 2: a quote that opens here is never"),
+        ("a.tsv", b'id\ttext\n1\t"a\n2\tb"\n', TableFormat(), "parts of quoted cells that open above them"),
+        ("a.csv", b"PAR1", TableFormat(), "is a Parquet file, not a text table"),
+        ("a.parquet", b"PAR1", TableFormat(), "cannot be read as Parquet"),
+        ("a.jsonl", b'[{"text": "a"}]\n', TableFormat(), "is one JSON list"),
+        ("a.jsonl", b'{"text": "a",\n', TableFormat(), "line 1: not valid JSON"),
+        ("a.csv", b"a,b,c\n1,2,3\n", TableFormat(text="d"), "no column is called 'd'"),
+        ("a.xls", b"anything", TableFormat(), r"\.xls files are not read"),
+    ],
+)
+def test_what_cannot_be_read_is_said_when_it_is_opened(
+    name: str, content: bytes, format: TableFormat, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises((DataError, SettingsError), match=message):
+        open_stream(tmp_path / name, format, size=2)
+
+
+def test_a_quote_left_open_does_not_read_the_file_into_one_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = 0
+    limit = csv.field_size_limit()
+    monkeypatch.setattr(streams, "_LONGEST_CELL", limit)
+    (tmp_path / "a.csv").write_text('id,text\n1,"open\n' + "2,b\n" * limit, encoding="utf-8")
+    lines = streams._Lines.__iter__
+
+    def counted(self: streams._Lines) -> Iterator[str]:
+        nonlocal read
+        for line in lines(self):
+            read += len(line)
+            yield line
+
+    monkeypatch.setattr(streams._Lines, "__iter__", counted)
+    with pytest.raises(DataError, match="line 2: a quote that opens here"):
+        open_stream(tmp_path / "a.csv", TableFormat(), size=2)
+    assert read < 4 * limit

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classtune.config import Settings, resolve
+from classtune.data.dataset import Material, prepare
+from classtune.data.reading.tables import Table, TableFormat, read_table, table_from_rows
+from classtune.data.splits import grouped_split
+from classtune.errors import DataError, SettingsError
+
+WORDS = ["river", "stone", "copper", "violin", "harbour", "lantern", "meadow", "thunder", "velvet", "orchard"]
+
+
+def sentence(number: int) -> str:
+    """A text of its own: no two share four of their words in a row."""
+    generator = np.random.default_rng(number)
+    return " ".join(generator.choice(WORDS, size=8)) + f" {number}"
+
+
+def table(labels: list[Any], *, name: str = "rows", first: int = 0, groups: list[str] | None = None) -> Table:
+    found = table_from_rows([sentence(first + row) for row in range(len(labels))], labels, name=name)
+    return replace(found, groups=groups)
+
+
+def told(**settings: Any) -> Settings:
+    return resolve(overrides=settings)
+
+
+def texts_of(material: Material, part: str) -> set[str]:
+    return {material.texts[row] for row in getattr(material.splits, part)}
+
+
+SETS = [("joy",), ("anger", "joy"), (), ("anger",)] * 15
+
+
+def test_one_label_a_row() -> None:
+    labels = ["spam", "ham", "ham"] * 20
+    material = prepare(table(labels), told())
+    assert not material.multi
+    assert [material.labels[number] for number in material.truth] == labels
+    assert material.truth.dtype == np.int64
+    assert material.data["classes"] == {"ham": 40, "spam": 20}
+    assert material.data["rows"] == material.audit.rows == 60
+    assert {key: material.data[key] for key in ("name", "duplicates", "left_out")} == {
+        "name": "rows", "duplicates": 0, "left_out": {},
+    }  # fmt: skip
+
+
+def test_several_labels_a_row() -> None:
+    test = table([("joy",), ()], name="given", first=500)
+    material = prepare(table(SETS), told(), test=test)
+    assert material.multi
+    assert material.truth.dtype == np.bool_
+    assert material.labels == ["anger", "joy"]
+    names = np.array(material.labels)
+    assert [tuple(names[row]) for row in material.truth] == [*SETS, ("joy",), ()]
+    assert material.data["classes"] == {"joy": 30, "anger": 30}
+    assert material.splits.test.tolist() == [60, 61]
+    assert material.splits.sizes()["validation"] == 6
+
+
+def test_labels_too_rare_for_a_part_train_and_are_told() -> None:
+    material = prepare(table([*SETS, ("grief", "joy"), ("once",)]), told())
+    assert {60, 61} <= set(material.splits.train.tolist())
+    assert material.notes == ["labels without a test row, trained but not judged: 'grief', 'once'."]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"balance": "undersample"}, 'balance = "undersample" needs one label a row: rows has several.'),
+        ({"split": "llms-from-scratch"}, 'split = "llms-from-scratch" needs one label a row: rows has several.'),
+        ({"split_by": "author"}, "split_by = 'author': rows was read without such a column."),
+    ],
+)
+def test_settings_that_do_not_fit_the_table(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        prepare(table(SETS), told(**settings))
+    assert [problem[: len(message)] for problem in caught.value.problems] == [message]
+
+
+def test_unknown_labels_of_given_rows_are_all_listed() -> None:
+    given = table([("joy", "angr"), (), ("sad",)], name="given", first=500)
+    with pytest.raises(DataError) as caught:
+        prepare(table(SETS), told(), validation=given)
+    assert caught.value.problems == [
+        "given row 1: the label 'angr' is not in rows. Did you mean 'anger'?",
+        "given row 3: the label 'sad' is not in rows. Known: anger, joy.",
+    ]
+    one = table(["ham", "spam"] * 20)
+    with pytest.raises(DataError, match="given row 1: 2 labels, and rows of rows have one"):
+        prepare(one, told(), test=table([["ham", "spam"], ["ham"]], name="given", first=500))
+    assert prepare(one, told(), test=table([["spam"]], name="given", first=500)).truth[-1] == 1
+
+
+def near_pairs() -> Table:
+    """Rows 2n and 2n + 1 differ in their last letter."""
+    texts = [f"{sentence(number)}{end}" for number in range(40) for end in "ab"]
+    return table_from_rows(texts, ["ham", "ham", "spam", "spam"] * 20, name="rows")
+
+
+def test_near_copies_never_cross_a_split() -> None:
+    material = prepare(near_pairs(), told())
+    assert material.splits.sizes() == {"train": 56, "validation": 8, "test": 16}
+    for rows in (material.splits.train, material.splits.validation, material.splits.test):
+        assert {row // 2 for row in rows} & {row // 2 for row in set(range(80)) - set(rows.tolist())} == set()
+    assert material.audit.near_duplicates == 40
+    exact = prepare(near_pairs(), told(split_by="exact"))
+    assert np.unique(exact.groups).size == 80
+    labels = near_pairs().labels or []
+    by_hand = grouped_split(near_pairs().texts, labels, validation=0.1, test=0.2, seed=123)
+    assert exact.splits.test.tolist() == by_hand.test.tolist()
+
+
+def test_near_copies_of_given_rows_are_not_trained_on() -> None:
+    rows = near_pairs()
+    test = table_from_rows([rows.texts[0].upper(), sentence(1) + "c"], ["ham", "spam"], name="given")
+    near = prepare(rows, told(), test=test)
+    assert texts_of(near, "train") | texts_of(near, "validation") == set(rows.texts[4:])
+    assert near.notes == [
+        "4 rows of rows stand in given too or are near copies of rows there; they are left out of training."
+    ]
+    exact = prepare(rows, told(split_by="exact"), test=test)
+    assert texts_of(exact, "train") | texts_of(exact, "validation") == set(rows.texts[1:])
+    assert exact.notes == ["1 rows of rows stand in given too; they are left out of training."]
+    kinds = {finding["kind"] for finding in exact.data["findings"]}
+    assert {"leak", "near-leak"} <= kinds
+
+
+def test_a_column_never_crosses_a_split() -> None:
+    authors = [f"author {row // 3}" for row in range(90)]
+    authors[5] = authors[77] = ""
+    rows = table(["ham", "spam"] * 45, groups=authors)
+    material = prepare(rows, told(split_by="author"))
+    groups = [{authors[row] for row in part} - {""} for part in material.splits.__dict__.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 30
+    assert material.notes == ["2 rows have nothing in 'author': each is split by its text alone."]
+    assert material.groups[5] != material.groups[77]
+    test = table(["ham", "spam"], name="given", first=500, groups=["author 2", ""])
+    material = prepare(rows, told(split_by="author"), test=test)
+    assert texts_of(material, "train") | texts_of(material, "validation") == set(rows.texts[:6] + rows.texts[9:])
+    assert "3 rows of rows stand in given too or share their 'author' with rows there;" in material.notes[1]
+    with pytest.raises(SettingsError, match="given was read without such a column"):
+        prepare(rows, told(split_by="author"), test=replace(test, groups=None))
+
+
+def test_a_class_that_given_rows_use_up_is_refused() -> None:
+    rows = table(["ham", "spam"] * 20 + ["eggs"] * 2)
+    given = table_from_rows(rows.texts[-2:], ["eggs", "eggs"], name="given")
+    with pytest.raises(DataError, match="rows: no row is left to train these labels: 'eggs'"):
+        prepare(rows, told(), test=given)
+
+
+def test_the_copies_of_the_messages_stay_together(real: Callable[[str], Path]) -> None:
+    rows = read_table(real("sms_spam/SMSSpamCollection"), TableFormat(quoting=False))
+    material = prepare(rows, told())
+    assert material.data["duplicates"] == 415
+    sizes = material.splits.sizes()
+    assert [sizes["validation"], sizes["test"]] == [pytest.approx(557, abs=3), pytest.approx(1115, abs=3)]
+    train, test = (set(material.groups[part].tolist()) for part in (material.splits.train, material.splits.test))
+    assert not train & test
+
+
+def test_go_emotions_is_split_with_every_label_in_its_share(real: Callable[[str], Path]) -> None:
+    rows = read_table(real("goemotions/dev.tsv"), TableFormat(header=False, text="1", label="2", label_separator=","))
+    material = prepare(rows, told())
+    total, test = material.truth.sum(axis=0), material.truth[material.splits.test].sum(axis=0)
+    assert np.abs(test - 0.2 * total).max() <= 0.05 * total.max()
+    rare = np.argsort(total)[:8]
+    assert np.abs(test[rare] - 0.2 * total[rare]).max() <= 2.5

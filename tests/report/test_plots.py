@@ -1,0 +1,144 @@
+"""Figures are small, repeatable, well-formed, and carry their numbers as text."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classtune.report import curves, plots
+
+HISTORY: list[dict[str, Any]] = [
+    {
+        "epoch": epoch / 4,
+        "examples": 250 * epoch,
+        "step": 16 * epoch,
+        "train_loss": 0.7 / (1 + epoch),
+        "validation_loss": 0.8 / (1 + epoch),
+        "train_accuracy": None if epoch % 4 else 0.9,
+        "validation_accuracy": 0.85,
+    }
+    for epoch in range(41)
+]
+CURVE = [{"depth": depth, "score": 0.8 + 0.01 * min(depth, 15), "se": 0.01} for depth in range(1, 31)]
+MODEL = {"accuracy": 0.992, "accuracy_ci95": [0.985, 0.996]}
+BASELINE = {"accuracy": 0.987, "accuracy_ci95": [0.979, 0.992], "name": "TF-IDF + logistic regression"}
+NAMES = ("majority class", "one-line rule", "TF-IDF + logistic regression", "frozen probe", "last block", "LoRA")
+RUNGS: list[dict[str, Any]] = [
+    {"name": name, "accuracy": share, "accuracy_ci95": [share - 0.01, share + 0.004], "ms_per_text": cost}
+    for name, share, cost in zip(
+        NAMES, (0.866, 0.95, 0.987, 0.9871, 0.988, 0.9881), (0.0, 2e-3, 0.1, 7.5, 8, 80.0), strict=True
+    )
+]
+BINS = [{"confidence": 0.5 + i / 30, "accuracy": 0.45 + i / 30, "rows": i} for i in range(16)]
+SIDE = {"log_loss": 0.3, "ece": 0.051, "bins": BINS}
+CURVES = {
+    label: {"precision": np.linspace(1, 0.5, 3000).tolist(), "recall": np.linspace(0, 1, 3000).tolist()}
+    for label in ["_hidden", "$a$ <b>", "感情", *(f"label {i}" for i in range(20))]
+}
+RISK = {"answered": np.linspace(0.001, 1, 1000).tolist(), "error": np.linspace(0, 0.08, 1000).tolist()}
+MANY = (np.eye(80, dtype=int) * 40 + np.arange(6400).reshape(80, 80) % 3).tolist()
+FIGURES = {
+    "training": lambda: plots.training_curves(HISTORY),
+    "one measurement": lambda: plots.training_curves([HISTORY[0]]),
+    "nothing measured": lambda: plots.training_curves([]),
+    "depth": lambda: plots.depth_curve(CURVE, 15, 30),
+    "one depth": lambda: plots.depth_curve(CURVE[:1], 1, 1),
+    "two classes": lambda: plots.confusion_matrix([[960, 5], [9, 141]], ["ham", "spam"]),
+    "odd labels": lambda: plots.confusion_matrix(
+        np.eye(6, dtype=int).tolist(), ["感情", "😀", "$a$ <b> & '\"", "a\0\nb\ud800", "x -->", "شكر"]
+    ),
+    "80 classes": lambda: plots.confusion_matrix(MANY, [f"a_rather_long_label_{i}" for i in range(80)]),
+    "300 classes": lambda: plots.confusion_matrix(np.eye(300, dtype=int).tolist(), [str(i) for i in range(300)]),
+    "comparison": lambda: plots.comparison(MODEL, BASELINE),
+    "accuracy over cost": lambda: curves.accuracy_over_cost(RUNGS, "last block"),
+    "one rung": lambda: curves.accuracy_over_cost(RUNGS[:1]),
+    "reliability": lambda: curves.reliability({"before": SIDE, "after": SIDE | {"ece": 0.0123}}),
+    "one side": lambda: curves.reliability({"before": None, "after": SIDE}),
+    "precision and recall": lambda: curves.precision_recall(CURVES),
+    "risk and coverage": lambda: curves.risk_coverage(RISK, 0.01),
+    "no error": lambda: curves.risk_coverage({"answered": [0.5, 1.0], "error": [0.0, 0.0]}),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_is_small_repeatable_and_described(name: str) -> None:
+    svg = FIGURES[name]()
+    assert svg == FIGURES[name]()
+    assert len(svg.encode()) < 40_000
+    root = ET.fromstring(svg)
+    title = root.find("{http://www.w3.org/2000/svg}title")
+    assert title is not None
+    assert title.text == root.get("aria-label")
+    assert len(title.text or "") > 20
+    assert root.get("role") == "img"
+    links = [value for node in root.iter() for key, value in node.attrib.items() if key.endswith("href")]
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
+
+
+def words(svg: str) -> list[str]:
+    return [node.text or "" for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_training_curves_show_epochs_examples_and_only_what_was_measured() -> None:
+    shown = words(FIGURES["training"]())
+    assert {"epoch", "examples seen", "10,000", "loss", "accuracy", "train", "validation"} <= set(shown)
+    without = [{**entry, "train_accuracy": None, "validation_accuracy": None} for entry in HISTORY]
+    assert "accuracy" not in words(plots.training_curves(without))
+
+
+def test_confusion_matrix_names_every_class_and_counts_few() -> None:
+    assert {"ham", "spam", "960", "5", "9", "141"} <= set(words(FIGURES["two classes"]()))
+    assert len([word for word in words(FIGURES["80 classes"]()) if word.startswith("a_rather")]) == 160
+
+
+def test_alternative_text_tells_the_figures() -> None:
+    assert "kept" in FIGURES["depth"]()
+    assert "best 95.0\u00a0% after block 15; 15 of 30 blocks kept" in FIGURES["depth"]()
+    assert "language model 99.2\u00a0% (98.5\u00a0% to 99.6\u00a0%)" in FIGURES["comparison"]()
+    assert "1,101 of 1,115 texts right" in FIGURES["two classes"]()
+
+
+def test_curves_tell_their_figures_too() -> None:
+    assert "one-line rule 95.0\u00a0% at 0.002 ms; TF-IDF" in FIGURES["accuracy over cost"]()
+    assert "before calibration the mean gap is 5.1\u00a0%; after calibration" in FIGURES["reliability"]()
+    assert "is 1.2\u00a0%" in FIGURES["reliability"]()
+    assert "4.0\u00a0% when 50\u00a0% are answered" in FIGURES["risk and coverage"]()
+    assert "8.0\u00a0% when 100\u00a0% are answered" in FIGURES["risk and coverage"]()
+
+
+def test_precision_recall_names_every_line_that_it_draws() -> None:
+    shown = words(FIGURES["precision and recall"]())
+    assert {"_hidden", "$a$ <b>", "感情", "label 4"} <= set(shown)
+    assert "label 5" not in shown
+
+
+def test_names_of_rungs_do_not_overlap() -> None:
+    """Each name keeps a line's height from the next, though the accuracies are as good as equal."""
+    svg = ET.fromstring(FIGURES["accuracy over cost"]())
+    texts = [node for node in svg.iter("{http://www.w3.org/2000/svg}text") if "8px" in node.get("style", "")]
+    assert [(node.text or "").rsplit(" ", 2)[0] for node in texts] == list(NAMES)
+    heights = [float(node.get("y", "nan")) for node in texts]
+    assert max(np.diff(heights)) <= -9
+
+
+def test_long_names_are_told_apart_by_their_ends() -> None:
+    assert plots.squeezed("short", 16) == "short"
+    squeezed = [plots.squeezed(f"request_about_card_payment_{i}", 16) for i in range(80)]
+    assert len(set(squeezed)) == 80
+    assert {len(name) for name in squeezed} == {16}
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100.0"), (0.99996, "100.00"), (0.9998, "99.98"), (0.992, "99.2"), (0.0, "0.0"), (0.0004, "0.04")],
+)
+def test_percent_does_not_round_errors_away_at_one_digit(share: float, text: str) -> None:
+    assert plots.percent(share) == f"{text}\u00a0%"
+
+
+def test_shown_is_one_printable_line() -> None:
+    assert plots.shown("a\n\tb\0c\ud800", 20) == "a b\ufffdc\ufffd"
+    assert plots.shown("x" * 10_000_000, 5) == "xxxx…"

@@ -1,0 +1,448 @@
+"""The page stands alone, escapes what users wrote, leaves out what is missing, and comes out the same each time."""
+
+from __future__ import annotations
+
+import html
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard, ModelCardData
+
+from classtune.errors import BundleError
+from classtune.judging.comparison import climb
+from classtune.judging.metrics import judge
+from classtune.judging.paired import verdict
+from classtune.report import curves, plots
+from classtune.report.page import CONTENTS, model_card, write_report
+from classtune.stats import wilson
+
+EVIL = "<script>alert('x')</script>"
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+def result(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> dict[str, Any]:
+    """A whole document, as ``train --json`` prints it."""
+    rng, classes = np.random.default_rng(0), len(labels)
+    truth = rng.integers(0, classes, rows)
+    guesses = [rng.dirichlet(np.ones(classes), rows) + weight * np.eye(classes)[truth] for weight in (0.5, 0.2)]
+    model, baseline = (judge(guess / guess.sum(axis=1, keepdims=True), truth, labels) for guess in guesses)
+    baseline["name"] = "TF-IDF + logistic regression"
+    right = [guess.argmax(axis=1) == truth for guess in guesses]
+    return {
+        "bundle": "out/spam",
+        "data": {
+            "name": "sms-spam",
+            "rows": rows * 5,
+            "classes": dict.fromkeys(labels, rows),
+            "duplicates": 403,
+            "conflicting": 2,
+        },
+        "splits": {"train": rows * 3, "validation": rows, "test": rows},
+        "test": model,
+        "baseline": baseline,
+        "verdict": verdict(model, baseline, *right, cost_ratio=30.0),
+        "depth": {
+            "kept": 18,
+            "of": 30,
+            "curve": [{"depth": d, "score": 0.8 + d / 300, "se": 0.01} for d in range(1, 31)],
+            "texts": 1000,
+        },
+        "trunk": {"texts": 5171, "tokens": 120_000, "seconds": 31.5, "distinct_tokens": 119_000},
+        "training": {
+            "history": [
+                {"epoch": float(e), "examples": e * 180, "step": e * 12, "train_loss": 1 / (e + 1)}
+                | {"validation_loss": 1.1 / (e + 1), "train_accuracy": None, "validation_accuracy": None}
+                for e in range(1, 5)
+            ],
+            "best_epoch": 3,
+            "epochs": 4,
+            "stopped": True,
+        },
+        "settings": {"model": "smollm2-135m", "epochs": 8, "learning_rate": 3e-4, "max_tokens": None, "cache": True},
+        "cut_texts": 7,
+        "timing": {"total": 75.2, "trunk": 31.5, "epochs": 12.0, "baseline": 2.5, "depth": 9.1},
+        "versions": {"torch": "2.13.0"},
+        "notes": [f"a note {EVIL}"],
+        "mistakes": [{"text": f"{EVIL} \0 \ud800 text", "truth": EVIL, "label": "ham", "score": 0.99}],
+    }
+
+
+def full(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> dict[str, Any]:
+    """``result`` with every part that a run can add: audit, ladder, calibration, decisions, curves, explanations."""
+    document = result(labels, rows)
+    rng, test = np.random.default_rng(1), document["test"]
+    names = ("majority class", "one-line rule", "TF-IDF + logistic regression", "frozen probe", "last block", "LoRA")
+    hits = {
+        name: rng.random(rows) < share for name, share in zip(names, (0.4, 0.7, 0.9, 0.91, 0.97, 0.975), strict=True)
+    }
+    rungs = [
+        {
+            "name": name,
+            "accuracy": float(right.mean()),
+            "accuracy_ci95": wilson(int(right.sum()), rows),
+            "macro_f1": 0.8,
+        }
+        | {"log_loss": 0.3, "ece": 0.02, "train_seconds": 3.0**place, "ms_per_text": 5e-4 * 6**place}
+        | {"bytes": None if place < 2 else 10 ** (4 + place)}
+        for place, (name, right) in enumerate(hits.items())
+    ]
+    bins = [{"confidence": 0.5 + i / 30, "accuracy": 0.45 + i / 30, "rows": 4} for i in range(15)]
+    found = {"share": 0.071, "effect": "Each of them counts twice.", "advice": "Remove them with --fix."}
+    examples = [{"line": 7 + i, "text": f"{EVIL} win \u202e prize", "label": labels[0]} for i in range(12)]
+    recall = np.linspace(0, 1, 500)
+    text = "URGENT!  You have won a £900 prize; call 09061701461 now, or see you at home for tea"
+    words = [("URGENT!", 0.9), ("won", 0.3), ("prize", 0.5), ("home", -0.8), ("tea", -0.2)]
+    document["mistakes"] += [
+        {"text": text, "truth": [labels[0], labels[1]], "label": labels[1], "score": 0.991}
+        | {
+            "words": [
+                {"word": word, "start": text.index(word), "end": text.index(word) + len(word), "weight": weight}
+                for word, weight in words
+            ]
+        }
+    ]
+    document["data"] |= {"lengths": {"tokens": {"median": 17, "p95": 41, "max": 512}}, "cut_tokens": 4321}
+    test |= {"answered": 0.9321, "error_of_answered": 0.0089, "error_of_answered_ci95": [0.004, 0.016]}
+    shares = dict.fromkeys(labels, 1 / len(labels))
+    document["notes"] += (told := ["The validation rows allow no promise below 0.4 %."])
+    return document | {
+        "labels": list(labels),
+        "audit": {
+            "rows": rows * 5,
+            "findings": [
+                {"kind": kind, "count": 403, "examples": examples, **found}
+                for kind in ("exact-duplicates", "leak", "html-entities", "label-errors")
+            ],
+        },
+        "ladder": climb(rungs, hits),
+        "calibration": {
+            "method": "temperature",
+            "candidates": {"none": 0.31, "temperature": 0.22, "vector": 0.23, "isotonic": 0.25},
+            "parameters": {"temperature": 1.7},
+            "before": {"log_loss": 0.31, "ece": 0.051, "bins": bins},
+            "after": {"log_loss": 0.22, "ece": 0.012, "bins": [bin | {"accuracy": bin["confidence"]} for bin in bins]},
+        },
+        "decisions": {
+            "calibration": "temperature",
+            "prior": {"trained": shares, "deployed": {label: share / 2 for label, share in shares.items()}},
+            "thresholds": {
+                "least": [None, *[0.37] * (len(labels) - 1)],
+                "costs": [[float(10 * (i != j)) for j in range(len(labels))] for i in range(len(labels))],
+                "facts": [
+                    {"label": labels[1], "wish": "precision", "wanted": 0.99, "threshold": 0.37, "reached": 0.994}
+                    | {"ci95": [0.981, 0.999], "shown": False, "rows": 171}
+                ],
+                "notes": [],
+            },
+            "abstention": {"max_error": 0.01, "threshold": 0.83, "answered": 0.93, "answered_ci95": [0.91, 0.95]}
+            | {"bound": 0.0098, "sentence": "It answers 93.0 % of texts; at most 1 % of these answers are wrong."},
+            "notes": told,
+        },
+        "curves": {
+            "precision_recall": {
+                label: {"precision": (1 - recall ** (4 + i % 9) / 2).tolist(), "recall": recall.tolist()}
+                for i, label in enumerate(labels)
+            },
+            "risk_coverage": {"answered": recall.tolist(), "error": (recall**4 / 20).tolist()},
+        },
+        "keeps_texts": True,
+    }
+
+
+def multilabel() -> dict[str, Any]:
+    """A whole document of a task where a text may have several labels."""
+    document = full(("joy", "anger", "fear"))
+    for side in ("test", "baseline"):
+        judged = document[side]
+        judged |= {"confusion": None, "micro_f1": 0.61, "hamming_loss": 0.043}
+        judged["per_label"] = {label: row | {"average_precision": 0.52} for label, row in judged["per_label"].items()}
+    return document
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and sees that what is opened is closed."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.text += " " * (tag in {"td", "th"})
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def figures_in_front(card: str) -> dict[str, float]:
+    """The figures in a card's front matter, as the Hub reads them."""
+    front = ModelCard(card).data
+    assert isinstance(front, ModelCardData)
+    return {str(figure.metric_name): figure.metric_value for figure in front.eval_results or []}
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are their texts alone: drawing them takes a second a page."""
+    for module in (plots, curves):
+        monkeypatch.setattr(module, "svg_of", lambda draw, height, text: f'<svg role="img">{html.escape(text)}</svg>')
+
+
+def render(folder: Path, document: dict[str, Any]) -> str:
+    write_report(folder / "report.html", document)
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_page_stands_alone(tmp_path: Path) -> None:
+    source = render(tmp_path, result())
+    page = Page(source)
+    assert not page.tags & {"script", "link", "iframe", "img", "form", "object"}
+    assert not re.search(r"url\((?!#)|@import", source)
+    for name, value in page.attributes:
+        assert not name.startswith("on")
+        if name in {"src", "href", "xlink:href"}:
+            assert value.startswith(("#", "data:image/png;base64,"))
+        elif not name.startswith("xmlns"):
+            assert "//" not in value
+    assert len(source.encode()) < 300_000
+
+
+def test_page_says_what_the_document_says(tmp_path: Path) -> None:
+    document = result()
+    text = " ".join(Page(render(tmp_path, document)).text.replace("\u00a0", " ").split())
+    low, high = document["test"]["accuracy_ci95"]
+    assert f"{document['test']['accuracy']:.1%}".replace("%", " %") in text
+    assert f"95 % interval {low:.1%} to {high:.1%}".replace("%", " %").replace("95  %", "95 %") in text
+    assert document["verdict"]["sentence"] in text
+    for part in (
+        "TF-IDF + logistic regression", "18 of 30 blocks", "1,000 training texts", "403 are copies", "2 equal texts",
+        "7 texts were cut", "The weights after epoch 3 were kept; training stopped early", "1 min 15 s", "torch 2.13.0",
+        "learning_rate 0.0003", "epochs 8", "cache True", "5,171 distinct texts", "Train 180, validation 60, test 60",
+    ):  # fmt: skip
+        assert part in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_page_says_what_a_full_document_says(tmp_path: Path) -> None:
+    document = full()
+    source = render(tmp_path, document)
+    text = " ".join(Page(source).text.replace("\u00a0", " ").split())
+    for part in (
+        document["ladder"]["recommendation"], "Exact duplicates: 403 (7.1 %)", "Each of them counts twice.",
+        "Exact duplicates (403): Remove them with --fix.", "Copies across splits", "HTML entities", "label: ham",
+        "Method: temperature.", "none 0.310, temperature 0.220", "before 0.310 5.1 %", "after 0.220 1.2 %",
+        "it answered 93.2 %; 0.9 % of these answers were wrong (95 % interval 0.4 % to 1.6 %)", "spam 0.370",
+        "It answers 93.0 % of texts", "ham 33.3 % 16.7 %", "The validation rows allow no promise", "ham 0 10 10",
+        "spam precision 99.0 % 0.370 99.4 % 98.1 % to 99.9 % 171 no", "4,321 tokens were left out", "tokens 17 41 512",
+        "TF-IDF + logistic regression", "1 min 21 s", "0.0005 ms", "1 MB", "ham, spam",
+    ):  # fmt: skip
+        assert part in text, part
+    assert source.count('<tr class="chosen">') == 1
+    assert text.count("The validation rows allow no promise") == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_order_is_verdict_advice_evidence_making(tmp_path: Path) -> None:
+    source = render(tmp_path, full())
+    assert source.index("test texts right") < source.index("<nav") < source.index("<h2")
+    assert re.findall(r'<h2 id="(\w+)"', source) == list(CONTENTS) == re.findall(r'<li><a href="#(\w+)">', source)[:12]
+    assert [*CONTENTS][:2] == ["todo", "worth"]
+    assert [*CONTENTS][-1] == "made"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_words_of_a_mistake_are_tinted_by_how_they_spoke(tmp_path: Path) -> None:
+    source = render(tmp_path, full())
+    for mark, word in [
+        ("for3", "URGENT!"),
+        ("for2", "prize"),
+        ("for1", "won"),
+        ("against3", "home"),
+        ("against1", "tea"),
+    ]:
+        assert f'<mark class="{mark}">{word}</mark>' in source
+    cell = next(cell for cell in re.findall(r"<td class=\"text\".*?</td>", source) if "tea" in cell)
+    assert " ".join(re.sub(r"<[^>]*>", "", cell).split()) == " ".join(full()["mistakes"][1]["text"].split())
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_of_a_long_mistake_the_loudest_words_are_shown(tmp_path: Path) -> None:
+    document = full()
+    text = "quiet " * 1000 + "LOUD " + "quiet " * 1000
+    document["mistakes"] = [
+        {"text": text, "truth": "ham", "label": "spam", "score": 0.9}
+        | {"words": [{"word": "LOUD", "start": 6000, "end": 6004, "weight": -0.1}]}
+    ]
+    source = render(tmp_path, document)
+    assert '<mark class="against3">LOUD</mark>' in source
+    assert 10 < source.count("quiet quiet") < 50
+    document["mistakes"][0]["words"][0]["weight"] = 0.0
+    assert "LOUD" not in render(tmp_path, document)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_several_labels_a_text(tmp_path: Path) -> None:
+    text = " ".join(Page(render(tmp_path, multilabel())).text.replace("\u00a0", " ").split())
+    for part in (
+        "exactly the right labels",
+        "micro F1 61.0 %",
+        "wrong labels (Hamming loss) 4.3 %",
+        "average precision",
+    ):
+        assert part in text
+    assert "What is taken for what" not in text
+    card = model_card(multilabel())
+    assert "a text may have several labels; macro F1 is **" in card
+    assert "| micro F1 |" in card
+
+
+def test_what_users_wrote_is_shown_and_not_run(tmp_path: Path) -> None:
+    page = Page(render(tmp_path, full()))
+    assert "script" not in page.tags
+    assert page.text.count(EVIL) >= 5  # class table, per-class table, note, mistake's text and its label
+    assert "\0" not in page.text
+
+
+def test_same_document_same_bytes(tmp_path: Path) -> None:
+    assert render(tmp_path, full()) == render(tmp_path, full())
+    assert model_card(full()) == model_card(full())
+
+
+@pytest.mark.parametrize("missing", [key for key in full() if key not in {"data", "splits"}])
+@pytest.mark.parametrize("none", [True, False], ids=["none", "absent"])
+@pytest.mark.usefixtures("undrawn")
+def test_missing_parts_are_left_out(tmp_path: Path, missing: str, none: bool) -> None:
+    document = full()
+    del document[missing]
+    if none:
+        document[missing] = None
+    text = Page(render(tmp_path, document)).text
+    assert "None" not in text
+    heading = {
+        "depth": "Where the network was cut", "training": "Training\n", "mistakes": "most confident mistakes",
+        "notes": "Worth knowing", "versions": "Versions", "settings": "Settings", "timing": "Time\n",
+        "audit": "What is wrong with the data", "ladder": "The ladder", "calibration": "How sure it may be",
+        "decisions": "Thresholds",
+    }.get(missing, "of test texts right" if missing == "test" else "\0")  # fmt: skip
+    assert heading not in text
+    assert "None" not in model_card(document).replace("top_k=None", "")
+
+
+def test_bare_document_is_a_page_that_claims_nothing(tmp_path: Path) -> None:
+    bare = {
+        "data": {"name": "x", "rows": 9, "classes": {"a": 5, "b": 4}},
+        "splits": {"train": 8, "validation": 1, "test": 0},
+    }
+    page = Page(render(tmp_path, bare))
+    assert "no test rows" in page.text
+    assert "svg" not in page.tags
+    assert "not tested" in model_card(bare)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_ladder_alone_is_a_page_of_its_own(tmp_path: Path) -> None:
+    page = Page(render(tmp_path, {"data": {"name": "x"}, "ladder": full()["ladder"]}))
+    assert "text classifiers side by side" in page.text
+    assert "no test rows" not in page.text
+    assert "What to do" not in page.text
+    assert page.text.count(full()["ladder"]["recommendation"]) == 2
+
+
+def test_many_classes_and_mistakes_stay_below_the_limit(tmp_path: Path) -> None:
+    document = full(tuple(f"a class with quite a long name, number {i}" for i in range(300)), rows=3000)
+    document["mistakes"] = [{"text": "words " * 1000, "truth": "a", "label": "b", "score": 0.9}] * 1000
+    source = render(tmp_path, document)
+    assert len(source.encode()) < 300_000
+    assert "150 more classes" in " ".join(source.split())
+
+
+def test_card_is_read_by_the_hub_and_keeps_labels_in_their_cells() -> None:
+    document = result(labels=("ham", "a|b\n# [x](http://e.x) <img>", EVIL))
+    content = model_card(document)
+    card = ModelCard(content)
+    assert card.data.get("library_name") == "transformers"
+    assert card.data.get("pipeline_tag") == "text-classification"
+    assert card.data.get("model_name") == "spam"
+    figures = figures_in_front(content)
+    assert figures["Accuracy"] == pytest.approx(document["test"]["accuracy"], abs=1e-6)
+    assert figures["Macro F1"] == pytest.approx(document["test"]["macro_f1"], abs=1e-6)
+    assert "classtune" in card.data.get("tags")
+    row = next(line for line in card.text.splitlines() if line.startswith(r"| a\|"))
+    assert row.startswith(r"| a\|b \# \[x\](http\://e.x) \<img\> |")
+    assert len(re.findall(r"(?<!\\)\|", row)) == 6
+    assert "<script" not in card.text.replace(r"\<script", "")
+    assert document["verdict"]["sentence"] in card.text
+
+
+def test_card_has_the_same_facts_as_the_page() -> None:
+    card = ModelCard(model_card(full())).text.replace("\u00a0", " ").replace("\\", "")
+    for part in (
+        full()["ladder"]["recommendation"], "| TF-IDF + logistic regression |", "Exact duplicates: 403.",
+        "Calibration: temperature; the calibration error went from 5.1 % to 1.2 %.", "It answers 93.0 % of texts",
+        "it answered 93.2 % of the test texts, 0.9 % of them wrongly", "This folder holds texts of the table",
+    ):  # fmt: skip
+        assert part in card, part
+    assert "This folder holds texts of the table" not in model_card(result())
+
+
+@pytest.mark.parametrize("name", ["a: b", "- x", "#1 {y}", "'q\"", "عاجل", "\ud800", ""])
+def test_front_matter_survives_odd_names(name: str) -> None:
+    document = result()
+    document["data"]["name"], document["bundle"] = name, f"out/{name}"
+    assert list(figures_in_front(model_card(document))) == ["Accuracy", "Macro F1"]
+
+
+def test_page_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="the report cannot be written"):
+        write_report(tmp_path / "missing" / "report.html", result())
+
+
+def test_options_in_advice_stand_as_code_and_nothing_else_becomes_html(tmp_path: Path) -> None:
+    finding = {
+        "kind": "mojibake",
+        "count": 1,
+        "share": 0.5,
+        "examples": [],
+        "effect": "",
+        "advice": "`--fix <OUT>` & `",
+    }
+    write_report(tmp_path / "report.html", {"audit": {"rows": 2, "findings": [finding]}})
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<code>--fix &lt;OUT&gt;</code> &amp; `" in page
+
+
+def test_shares_of_the_field_are_shown_only_where_they_differ(tmp_path: Path) -> None:
+    def page(deployed: float) -> str:
+        shares = {"trained": {"a": 0.5, "b": 0.5}, "deployed": {"a": deployed, "b": 1 - deployed}}
+        result = {"test": {"accuracy": 1.0, "accuracy_ci95": [0.5, 1.0]}, "decisions": {"prior": shares}}
+        write_report(tmp_path / "report.html", result)
+        return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+    assert "Shares of the classes" in page(0.1)
+    assert "Shares of the classes" not in page(0.5)
+
+
+def test_page_says_nothing_of_where_it_was_made(tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", full() | {"bundle": "/home/anna/secret place/spam"})
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "spam" in page
+    assert "anna" not in page

@@ -1,0 +1,397 @@
+"""The page in a real browser: every control used, nothing asked of other machines, readable at both widths.
+
+Needs Gradio, Playwright and a Chromium of the system (``CLASSTUNE_CHROMIUM`` names another one); skipped without them.
+docs/pictures.py takes the pictures in docs/ with what stands here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small import one_thread
+
+from classtune.data.reading.tables import read_table
+from classtune.decisions.abstention import Abstention
+from classtune.decisions.decide import Decisions
+from classtune.errors import UserError
+from classtune.explain.neighbours import Neighbours
+from classtune.inference.predictor import Predictor, load_predictor
+from classtune.inference.runtimes import ExportedNetwork
+from classtune.server.page import html as wording
+from classtune.server.page.actions import Page, feedback_file
+from classtune.server.page.app import mount_page
+
+pytest_plugins = ["browser_fixture", "bundle_fixtures"]
+# Gradio's queue counts its calls in a way that pandas will drop.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting' is deprecated"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
+]
+# Gradio's own, at the end of an upload.
+HARMLESS = "Method not implemented."
+
+SPAM, HAM = "win a prize, call now 3 today", "see you at 4 then, mate"
+EVIL = "<img src=x onerror=\"console.error('ran')\"> <b>win</b> ${1+1} {{value}} a prize"
+WIDTHS = (360, 1280)
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What the server hands to the page."""
+
+    name: str
+    folder: Path
+    predictor: Predictor
+    record: dict[str, Any]
+    neighbours: Neighbours | None
+
+
+@dataclass(frozen=True)
+class Site:
+    """The running server."""
+
+    address: str
+    feedback: Path
+
+
+def careful(decisions: Decisions) -> Decisions:
+    """The same, answering only when surer than it ever is."""
+    promise = Abstention(
+        max_error=0.01,
+        threshold=0.999999,
+        rows=500,
+        answered=400,
+        errors=0,
+        error_bound=0.008,
+        answered_share=0.8,
+        answered_ci95=(0.7, 0.9),
+        rows_needed=300,
+        sentence="",
+    )
+    return replace(decisions, thresholds=None, abstention=promise)
+
+
+@pytest.fixture(scope="module")
+def site(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The page over three bundles: one that answers, one that never does, one of several labels without a report."""
+    pytest.importorskip("gradio", reason='gradio is not installed (pip install "classtune[ui]")')
+    folder = tmp_path_factory.mktemp("page")
+    predictor, bundle = load_predictor(small_bundle)
+    near = Neighbours.load(small_bundle)
+
+    def offered(name: str, decisions: Decisions, where: Path = small_bundle) -> Offered:
+        return Offered(name, where, Predictor(predictor.network, predictor.labels, decisions), bundle.record, near)
+
+    bundles = [
+        offered("messages", predictor.decisions),
+        offered("careful", careful(predictor.decisions)),
+        offered("topics", Decisions.plain(predictor.labels, multi=True), folder),
+    ]
+    with one_thread(), running(bundles, folder / "feedback.jsonl") as site:
+        yield site
+
+
+@contextlib.contextmanager
+def running(bundles: list[Offered], feedback: Path) -> Iterator[Site]:
+    """A server with the page, and one route of an API before it."""
+    import uvicorn
+    from fastapi import FastAPI
+
+    app = FastAPI(docs_url=None, redoc_url=None)
+    app.add_api_route("/health", lambda: {"status": "ok"})
+    mount_page(app, bundles, feedback=feedback)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < deadline
+        assert thread.is_alive()
+        time.sleep(0.05)
+    yield Site(f"http://127.0.0.1:{port}/", feedback)
+    server.should_exit = True
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+class Visit:
+    """The page opened in a context of its own; whatever leaves this machine or is complained about fails the test."""
+
+    def __init__(self, browser: Any, site: Site, width: int = 1280, **options: Any) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        self.context.set_default_timeout(20_000)
+        self.address = site.address
+        self.outside: list[str] = []
+        self.complaints: list[str] = []
+        self.context.route("**/*", self._answer)
+        self.page = self.context.new_page()
+        self.page.on("console", self._listen)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(site.address)
+        self.page.locator(".ct-examples button").first.wait_for()
+        self.page.wait_for_timeout(700)  # Gradio listens a moment after it shows, and gives no sign of it
+
+    @property
+    def box(self) -> Any:
+        return self.page.get_by_label("Your text")
+
+    def ask(self, text: str) -> None:
+        """Type a text, press Enter and wait for answer and reasons."""
+        self.box.fill(text)
+        self.box.press("Enter")
+        self.page.locator("h2", has_text="Which words speak for").wait_for()
+
+    def choose(self, name: str) -> None:
+        """Take another classifier."""
+        self.page.get_by_label("Classifier").click()
+        self.page.get_by_role("option", name=name).click()
+
+    def fits(self) -> bool:
+        """Whether nothing sticks out to the side, on a telephone and on a wide screen."""
+        before, found = self.page.viewport_size, []
+        for width in WIDTHS:
+            self.page.set_viewport_size({"width": width, "height": 900})
+            found.append(self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+        self.page.set_viewport_size(before)
+        return all(found)
+
+    def _answer(self, route: Any) -> None:
+        if route.request.url.startswith((self.address, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.outside.append(route.request.url)
+            route.abort()
+
+    def _listen(self, message: Any) -> None:
+        if message.type in ("error", "warning") and message.text != HARMLESS:
+            self.complaints.append(message.text)
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.context.close()
+        if kind is None:
+            assert (self.outside, self.complaints) == ([], [])
+
+
+def test_an_export_answers_and_says_that_it_cannot_explain(small_bundle: Path, tmp_path: Path) -> None:
+    predictor, bundle = load_predictor(small_bundle)
+    network = ExportedNetwork(lambda ids, mask, output: np.zeros((len(ids), 2)), predictor.encoder)
+    export = Predictor(network, predictor.labels, Decisions.plain(predictor.labels))
+    page = Page([Offered("export", tmp_path, export, bundle.record, None)], None)
+    answer, asked = page.classify("export", SPAM)
+    assert "50" in answer
+    assert "not by an export of it" in page.why(asked)
+
+
+def test_text_is_answered_explained_and_judged(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        page = visit.page
+        assert page.get_by_role("heading", level=1).inner_text() == "Is your text ham or spam?"
+        assert visit.fits()
+        visit.ask(SPAM)
+        assert page.locator(".ct-answer strong").inner_text() == "spam"
+        assert page.locator(".ct-bars li").count() == 2
+        assert page.locator(".explanation span").count() > 0
+        near = page.locator(".ct-near li")
+        assert near.count() == 3
+        assert "prize" in near.first.inner_text()
+        assert visit.fits()
+        page.get_by_role("button", name="Yes").click()
+        page.get_by_text("Thank you. Kept in feedback-messages.jsonl").wait_for()
+        assert not page.get_by_role("button", name="Yes").is_visible()
+
+        page.get_by_role("button", name="see you at").click()  # an example
+        page.locator(".ct-answer strong", has_text="ham").wait_for()
+        page.get_by_role("button", name="No", exact=True).click()
+        page.get_by_label("The right label").click()
+        page.get_by_role("option", name="spam").click()
+        page.get_by_role("button", name="Keep this").click()
+        page.get_by_text("Thank you.").wait_for()
+    table = read_table(feedback_file(site.feedback, "messages", 3))
+    assert table.texts[-2] == SPAM
+    assert table.labels is not None
+    assert table.labels[-2:] == ["spam", "spam"]
+
+
+def test_an_answer_that_is_withheld_is_said_in_plain_words(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        page = visit.page
+        visit.choose("careful")
+        visit.ask(SPAM)
+        page.locator(".ct-answer", has_text="No answer").wait_for()
+        assert "so that at most 1 in 100 answers are wrong" in page.locator(".ct-answer + p").inner_text()
+        assert page.locator(".ct-given").count() == 0
+        assert not page.get_by_role("button", name="Yes").is_visible()
+        page.get_by_role("button", name="Keep this").click()  # nothing chosen yet
+        page.get_by_role("alert").filter(has_text="Choose one").wait_for()
+        page.get_by_label("The right label").click()
+        page.get_by_role("option", name="ham").click()
+        page.get_by_role("button", name="Keep this").click()
+        page.get_by_text("Thank you.").wait_for()
+    (line,) = lines(feedback_file(site.feedback, "careful", 3))
+    assert (line["text"], line["label"], line["answer"]) == (SPAM, "ham", None)
+
+
+def test_several_labels_are_chosen_and_kept(browser: Any, site: Site) -> None:
+    with Visit(browser, site, 360) as visit:
+        page = visit.page
+        visit.choose("topics")
+        page.get_by_role("heading", level=1, name="Which of these fit your text: ham or spam?").wait_for()
+        visit.ask(SPAM)
+        page.get_by_role("button", name="No", exact=True).click()
+        for label in ("ham", "spam"):
+            page.get_by_label("The right label").click()
+            page.get_by_role("option", name=label).click()
+        page.keyboard.press("Escape")
+        assert visit.fits()
+        page.get_by_role("button", name="Keep this").click()
+        page.get_by_text("Thank you.").wait_for()
+        page.get_by_role("tab", name="Report").click()
+        page.get_by_text("This classifier came without a report.").wait_for()
+    (line,) = lines(feedback_file(site.feedback, "topics", 3))
+    assert line["label"] == ["ham", "spam"]
+
+
+def test_markup_in_a_text_is_shown_and_never_run(browser: Any, site: Site) -> None:
+    with Visit(browser, site, 360) as visit:
+        visit.ask(EVIL + "x" * 60)
+        assert visit.page.locator(".explanation").inner_text().startswith(EVIL)
+        assert visit.page.locator(".ct-page img").count() == 0
+        assert visit.fits()
+
+
+def test_page_works_by_keyboard_alone(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        page = visit.page
+        focused = "document.activeElement.innerText || document.activeElement.getAttribute('aria-label')"
+        page.keyboard.type("win a prize")  # the box has the focus
+        page.keyboard.press("Shift+Enter")
+        page.keyboard.type("now")
+        assert visit.box.input_value() == "win a prize\nnow"
+        page.wait_for_timeout(500)  # Gradio draws the box anew after typing
+        page.keyboard.press("Tab")
+        page.wait_for_function(f"({focused}) === 'Classify'")
+        page.keyboard.press("Enter")
+        page.locator("h2", has_text="Which words speak for").wait_for()
+        reached = []
+        for _ in range(4):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate(focused))
+        assert reached[-2:] == ["Yes", "No"]
+        page.keyboard.press("Enter")
+        page.get_by_label("The right label").wait_for()
+        page.get_by_role("tab", name="One text").focus()
+        for _ in range(2):
+            page.keyboard.press("Tab" if page.evaluate(focused) == "One text" else "Enter")
+        page.get_by_role("button", name="Classify the file").wait_for()
+
+
+def test_no_text_and_no_file_are_told_in_place(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        visit.page.get_by_role("button", name="Classify").click()
+        visit.page.get_by_role("alert").filter(has_text="There is no text yet.").wait_for()
+        visit.ask(HAM)
+        assert visit.page.get_by_role("alert").count() == 0
+        visit.box.fill("win " * 100)
+        visit.box.press("Enter")
+        visit.page.get_by_role("alert").filter(has_text="Your text").wait_for()  # longer than the model takes
+        visit.page.get_by_role("tab", name="A file").click()
+        visit.page.get_by_role("button", name="Classify the file").click()
+        visit.page.get_by_role("alert").filter(has_text="There is no file yet.").wait_for()
+
+
+def test_file_becomes_a_table_to_take_away(browser: Any, site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "inbox.csv"
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        csv.writer(opened).writerows([("no", "first", "second"), (1, SPAM, "x"), (2, EVIL, "y"), (3, "", "z")])
+    with Visit(browser, site, 360) as visit:
+        page = visit.page
+        page.get_by_role("tab", name="A file").click()
+        page.locator("input[type=file]").set_input_files(file)
+        page.get_by_text("inbox").first.wait_for()
+        page.get_by_role("button", name="Classify the file").click()
+        problem = page.get_by_role("alert").filter(has_text="no column looks like the text")
+        problem.wait_for()
+        assert "Write its name into the box above." in problem.inner_text()
+        assert "--" not in problem.inner_text()
+        assert str(tmp_path) not in problem.inner_text()
+        assert "gradio" not in problem.inner_text()
+        page.get_by_label("Column with the texts").fill("first")
+        page.get_by_label("Column with the texts").press("Enter")
+        page.get_by_text("Left out for want of a text: 1.").wait_for()
+        assert page.locator(".ct-table tbody tr").count() == 2
+        assert page.locator(".ct-table tbody tr").first.inner_text().split("\t")[:2] == [SPAM, "spam"]
+        assert visit.fits()
+        taken = {}
+        for name in ("Download as Excel", "Download as CSV", "Download as JSON lines"):
+            with page.expect_download() as download:
+                page.get_by_role("button", name=name).click()
+            taken[download.value.suggested_filename] = Path(download.value.path()).read_bytes()
+    assert sorted(taken) == ["inbox-labels.csv", "inbox-labels.jsonl", "inbox-labels.xlsx"]
+    kept = [(row["no"], row["first"]) for row in csv.DictReader(taken["inbox-labels.csv"].decode().splitlines())]
+    assert kept == [("1", SPAM), ("2", EVIL)]
+    first, _ = map(json.loads, taken["inbox-labels.jsonl"].decode().splitlines())
+    assert first["label"] == "spam"
+    assert taken["inbox-labels.xlsx"].startswith(b"PK")
+
+
+def test_report_is_shown_from_this_server_and_opens_alone(browser: Any, site: Site) -> None:
+    with Visit(browser, site) as visit:
+        page = visit.page
+        page.get_by_role("tab", name="Report").click()
+        page.frame_locator("iframe").get_by_role("heading", level=1).wait_for()
+        with page.expect_popup() as popup:
+            page.get_by_role("link", name="Open the report").click()
+        assert popup.value.get_by_role("heading", level=1).count() == 1
+        answer = page.request.get(site.address + "report/unknown")
+        assert (answer.status, "There is no report" in answer.text()) == (404, True)
+        assert page.request.get(site.address + "health").json() == {"status": "ok"}  # the API is still there
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """What a feedback file holds."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_without_gradio_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(UserError, match=r'pip install "classtune\[ui\]"'):
+        mount_page(object(), [], feedback=None)  # type: ignore[arg-type]
+
+
+def test_page_asks_in_words_that_fit_any_number_of_labels() -> None:
+    assert "Is your text a, b or c?" in wording.heading(["a", "b", "c"], multi=False)
+    assert "Which of 77 labels fits your text?" in wording.heading([f"l{i}" for i in range(77)], multi=False)
+    assert "<b>" not in wording.heading(["<b>", "c"], multi=False)
+
+
+def test_bars_show_few_labels_and_fold_the_rest() -> None:
+    ranked = [{"label": f"<{i}>", "score": 1 / 20} for i in range(20)]
+    shown = wording.answer_html(ranked, Decisions.plain([f"<{i}>" for i in range(20)]))
+    assert shown.count("<li") == 20
+    assert "<summary>12 less likely labels</summary>" in shown
+    assert "<0>" not in shown
+    assert (wording.percent(0.99999), wording.percent(1e-9), wording.percent(0.5)) == ("over 99 %", "under 1 %", "50 %")
+
+
+def test_every_label_gets_an_example_from_the_surest_text() -> None:
+    golden = [{"text": "sure", "scores": [0.9, 0.1, 0.0]}, {"text": "surer", "scores": [0.95, 0.05, 0.0]}]
+    training = [("short", "b"), ("a text of some length for b", "b"), ("another one that is for b", "b")]
+    assert wording.example_texts(["a", "b", "c"], golden, training) == ["surer", "a text of some length for b"]
