@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,17 @@ class Clock:
         return {"total": time.perf_counter() - self.started, **self.seconds}
 
 
-def start_checkpoint(folder: Path | None, material: Material, settings: Settings, resume: bool) -> Checkpoint | None:
-    """Where a run that is stopped leaves what it has; None where nothing is kept."""
+def start_checkpoint(
+    folder: Path | None,
+    material: Material,
+    settings: Settings,
+    resume: bool,
+    extensions: Mapping[str, str] | None = None,
+) -> Checkpoint | None:
+    """Where a run that is stopped leaves what it has; None where nothing is kept.
+
+    extensions: what a caller brought in place of settings, by name.
+    """
     if folder is None:
         return None
     digest = hashlib.sha256()
@@ -66,6 +75,7 @@ def start_checkpoint(folder: Path | None, material: Material, settings: Settings
     for rows in (material.splits.train, material.splits.validation, material.splits.test):
         digest.update(rows.astype(np.int64).tobytes())
     identity = {"settings": settings.model_dump(mode="json"), "data": digest.hexdigest(), "torch": torch.__version__}
+    identity["extensions"] = dict(extensions or {})
     checkpoint = Checkpoint(folder, identity)
     if not resume:
         checkpoint.discard()

@@ -14,7 +14,7 @@ from classtune import bundle
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material, prepare
 from classtune.data.reading.tables import Table
-from classtune.decisions.decide import Wishes, decide, read_wishes
+from classtune.decisions.decide import Decisions, Wishes, decide, read_wishes
 from classtune.errors import Interrupted
 from classtune.explain.neighbours import MOST_TEXTS, Neighbours
 from classtune.inference.predictor import Predictor
@@ -26,6 +26,7 @@ from classtune.model.network import Network
 from classtune.model.tokens import Pieces
 from classtune.report.page import model_card, write_report
 from classtune.training.checkpoint import Checkpoint
+from classtune.training.extensions import NOTHING, Extensions
 from classtune.training.loop import Examples, fit
 
 # Texts that a bundle keeps to compare exports on: enough to see a label in 500 change.
@@ -76,6 +77,7 @@ def train(
     test: Table | None = None,
     run_folder: Path | None = None,
     resume: bool = False,
+    extensions: Extensions = NOTHING,
     notify: Notify,
     progress: Progress,
 ) -> Trained:
@@ -83,6 +85,7 @@ def train(
 
     validation, test: given rows in place of a share of the table; they are used as they are, and training rows that
     stand in them are left out. run_folder: where checkpoints go; with ``resume`` a run that was stopped there goes on.
+    extensions: the caller's own loss, optimizer, metrics and callback.
     Raises DataError, SettingsError, SourceError or Interrupted.
     """
     clock = Clock()
@@ -94,7 +97,7 @@ def train(
     wishes = Wishes(**{wish.name: getattr(settings, wish.name) for wish in fields(Wishes)})
     shares = steps.label_shares(material, settings)
     read_wishes(wishes, material.labels, shares, material.multi, rows=len(material.splits.validation))
-    checkpoint = steps.start_checkpoint(run_folder, material, settings, resume)
+    checkpoint = steps.start_checkpoint(run_folder, material, settings, resume, extensions.names())
     if resume and not (run_folder and run_folder.exists()):
         notify("There is no stopped run to go on with: starting anew.")
     with clock.time("load"):
@@ -121,6 +124,7 @@ def train(
                 pieces.rows(validation_rows),
                 settings,
                 checkpoint=checkpoint,
+                extensions=extensions,
                 progress=progress,
             )
     except KeyboardInterrupt:
@@ -153,6 +157,10 @@ def train(
     predictor = Predictor(network, material.labels, decisions)
     result = results.result(network, material, settings, history, depth, trunk, decisions)
     result |= {"networks": networks, "keeps_texts": settings.keep_texts}
+    result |= {
+        "extensions": extensions.names(),
+        "metrics": _own_metrics(extensions, material, decisions, held_out, logits),
+    }
     if rungs is not None:
         with clock.time("judging"):
             result |= results.judgement(material, logits, rungs, predictor, clock.read()["total"])
@@ -164,6 +172,20 @@ def train(
     truth = material.truth[validation_rows]
     others = _held_out_texts(material) if settings.keep_texts else []
     return Trained(network, predictor, material.labels, settings, result, (held_out, truth), neighbours, others)
+
+
+def _own_metrics(
+    extensions: Extensions, material: Material, decisions: Decisions, validation: Scores, test: Scores
+) -> dict[str, dict[str, float | None]]:
+    """The caller's metrics by split, then name; empty where none were given."""
+    if not extensions.metrics:
+        return {}
+    splits = {"validation": (validation, material.splits.validation), "test": (test, material.splits.test)}
+    return {
+        name: extensions.figures(material.truth[rows], decisions.probabilities(logits))
+        for name, (logits, rows) in splits.items()
+        if len(rows)
+    }
 
 
 def _held_out_texts(material: Material) -> list[str]:

@@ -55,7 +55,8 @@ class Checkpoint:
         tensors |= {f"best/{name}": value for name, value in best.items()}
         for name, parameter in trained.items():
             for key, value in optimizer.state[parameter].items():
-                tensors[f"optimizer/{key}/{name}"] = value
+                if isinstance(value, Tensor):  # a moment that is not used is None
+                    tensors[f"optimizer/{key}/{name}"] = value
         state = json.dumps({"identity": self.identity, "history": history})
         with self._replacing(self._file) as scratch:
             save_file({name: t.contiguous() for name, t in tensors.items()}, str(scratch), {"state": state})

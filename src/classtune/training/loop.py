@@ -17,6 +17,7 @@ from classtune.config import Progress, Settings
 from classtune.errors import ClasstuneError
 from classtune.model.tokens import Batch, length_sorted_batches
 from classtune.training.checkpoint import Checkpoint
+from classtune.training.extensions import NOTHING, Extensions
 from classtune.training.loss import accuracy, class_weights, classification_loss
 from classtune.training.optimizer import build_optimizer, learning_rate
 
@@ -63,17 +64,20 @@ def fit(
     settings: Settings,
     *,
     checkpoint: Checkpoint | None = None,
+    extensions: Extensions = NOTHING,
     progress: Progress,
 ) -> History:
     """Train the parameters of ``network`` that ask for gradients; leaves it with the best (or last) weights.
 
+    extensions: callables in place of the settings' loss and optimizer, and one that is called after each epoch.
     Raises ClasstuneError when the loss is no longer a number.
     """
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    optimizer = build_optimizer(trained.values(), settings)
+    optimizer = extensions.optimizer_of(trained.values(), settings.learning_rate)
+    optimizer = optimizer or build_optimizer(trained.values(), settings)
     classes = examples.truth.shape[1] if examples.truth.ndim == 2 else int(examples.truth.max()) + 1
     weights = class_weights(examples.truth[train], classes, settings)
-    loss_of = partial(classification_loss, weights=weights, settings=settings)
+    loss_of = extensions.loss_of(partial(classification_loss, weights=weights, settings=settings))
     judge = partial(_judge, network, examples, loss_of)
     examples_per_epoch = len(train) - len(train) % settings.batch_size if settings.drop_last else len(train)
     per_epoch = math.ceil(examples_per_epoch / settings.batch_size)
@@ -134,6 +138,9 @@ def fit(
                 best[name].copy_(parameter.detach())
         if checkpoint:
             checkpoint.save(trained, best, optimizer, asdict(history))
+        if extensions.on_epoch and extensions.on_epoch(dict(history.points[-1])) is True:
+            history.stopped = "stopped by on_epoch"
+            break
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(best[name])
