@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import namedtuple
 from collections.abc import Callable
 
@@ -75,6 +77,36 @@ def test_stored_activations_are_those_of_the_trunk(make_network: MakeNetwork, te
         length = len(network.encoder.encode([texts[row]])[0])
         torch.testing.assert_close(ours.values[place, :length], theirs[place, :length], rtol=1e-5, atol=1e-5)
         assert not ours.values[place, length:].any()
+
+
+def test_a_batch_stays_as_it_is_while_someone_holds_it(make_network: MakeNetwork, texts: list[str]) -> None:
+    store = filled(make_network("bert"), texts, None)
+    rows = [np.array([0, 1, 2]), np.array([3, 4, 5]), np.array([6])]
+    held = [store.batch(part) for part in rows]
+    view = store.batch(rows[0]).values[1:]  # of a batch that is gone otherwise
+    for part in rows:
+        store.batch(part)
+    for part, batch in zip(rows, held, strict=True):
+        assert torch.equal(batch.values, store.batch(part).values)
+    assert torch.equal(view, held[0].values[1:])
+
+
+def test_room_on_disk_is_taken_before_the_work(
+    make_network: MakeNetwork, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not hasattr(os, "posix_fallocate"):
+        pytest.skip("this system cannot reserve blocks of a file")
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    reserved: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", lambda _, start, size: reserved.append(size) or full())
+        with pytest.raises(ClasstuneError, match=r"no room for .* MB of activations \(No space left on device\)"):
+            filled(make_network("llama"), texts, 0)
+    store = filled(make_network("llama"), texts, 0)
+    assert reserved == [store.values.nbytes + BYTES_PER_TOKEN]  # and one row of zeros
 
 
 def test_a_store_larger_than_the_disk_is_refused(

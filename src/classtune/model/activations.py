@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,6 +20,8 @@ from classtune.config import Progress
 from classtune.errors import ClasstuneError, writing
 from classtune.model.network import Network, Trunk
 from classtune.model.tokens import Batch, TokenIds, length_sorted_batches, padding_mask
+
+_UNUSED = 2  # references to a buffer that only the store holds: its own and that of the call that counts them
 
 
 @dataclass
@@ -73,10 +77,28 @@ class ActivationStore:
                     f"and {free / 2**20:,.0f} MB of {tempfile.gettempdir()} are free. "
                     "Set TMPDIR to a larger disk, or use fewer texts."
                 )
-            with tempfile.TemporaryFile(prefix="classtune-store-") as file:  # the mapping keeps it until the store goes
-                self.values: NDArray[np.float32] = np.memmap(file, np.float32, "w+", shape=shape)
-        else:
-            self.values = np.empty(shape, np.float32)
+        self._rows = self._reserve(shape[0] + 1, network.width)
+        self._rows[-1] = 0
+        self.values: NDArray[np.float32] = self._rows[:-1]
+        self._buffer = np.empty(0, np.float32)
+
+    def _reserve(self, rows: int, width: int) -> NDArray[np.float32]:
+        """Room for the activations, of which the last row is the one that pads texts."""
+        if not self.on_disk:
+            return np.empty((rows, width), np.float32)
+        size = rows * width * 4
+        with tempfile.TemporaryFile(prefix="classtune-store-") as file:  # the mapping keeps it until the store goes
+            try:
+                if hasattr(os, "posix_fallocate"):  # a disk that fills later would end the process with SIGBUS
+                    os.posix_fallocate(file.fileno(), 0, size)
+                else:
+                    file.truncate(size)
+            except OSError as error:
+                raise ClasstuneError(
+                    f"{tempfile.gettempdir()}: no room for {size / 2**20:,.0f} MB of activations ({error.strerror}). "
+                    "Set TMPDIR to a larger disk, or use fewer texts."
+                ) from None
+            return np.memmap(file, np.float32, "r+", shape=(rows, width))
 
     def fill(self, trunk: Trunk, progress: Progress, *, keep: Path | None = None) -> None:
         """Run the trunk over every distinct text, in length-sorted batches.
@@ -125,12 +147,20 @@ class ActivationStore:
     def _batch(self, texts: NDArray[np.int64]) -> Batch:
         lengths = self.lengths[texts]
         width = int(lengths.max())
-        values = torch.zeros(len(texts), width, self.values.shape[1])
-        for place, text in enumerate(texts):
-            values[place, : lengths[place]] = torch.from_numpy(self.values[self.starts[text] : self.starts[text + 1]])
+        places = np.where(np.arange(width) < lengths[:, None], self.starts[texts, None] + np.arange(width), -1)
+        values = self._room(places.size).reshape(*places.shape, -1)
+        self._rows.take(places, axis=0, out=values, mode="wrap")  # the mode that copies straight to `out`; -1 is zeros
         mask = padding_mask(lengths, width, self.network.encoder.needs_mask)
-        return Batch(values, mask, torch.from_numpy(self.last[texts]))
+        return Batch(torch.from_numpy(values), mask, torch.from_numpy(self.last[texts]))
+
+    def _room(self, positions: int) -> NDArray[np.float32]:
+        """Memory for a batch: that of an earlier one where no tensor looks at it any more, for fresh pages cost more
+        than what is copied into them."""
+        needed = positions * self._rows.shape[1]
+        if len(self._buffer) < needed or sys.getrefcount(self._buffer) > _UNUSED:
+            self._buffer = np.empty(needed, np.float32)
+        return self._buffer[:needed]
 
     def _put(self, texts: NDArray[np.int64], states: NDArray[np.float32]) -> None:
-        for text, state in zip(texts, states, strict=True):
-            self.values[self.starts[text] : self.starts[text + 1]] = state[: self.lengths[text]]
+        real = np.arange(states.shape[1]) < self.lengths[texts, None]
+        self.values[(self.starts[texts, None] + np.arange(states.shape[1]))[real]] = states[real]
