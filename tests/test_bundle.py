@@ -24,11 +24,13 @@ FILES = [
     "README.md",
     "classtune.json",
     "config.json",
-    "held_out.jsonl",
     "model.safetensors",
-    "neighbours.jsonl",
-    "neighbours.safetensors",
     "report.html",
+    "texts/held_out.jsonl",
+    "texts/neighbours.jsonl",
+    "texts/neighbours.safetensors",
+    "texts/quotes.json",
+    "texts/report.html",
     "tokenizer.json",
     "tokenizer_config.json",
     "validation.safetensors",
@@ -39,6 +41,10 @@ FILES = [
 def copy(small_bundle: Path, tmp_path: Path) -> Path:
     """A bundle to damage."""
     return Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def edit(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -85,17 +91,17 @@ def test_a_head_of_our_own_comes_back_too(told: dict[str, Any], small_llama: Pat
     assert np.abs(trained.predictor.probabilities(TEXTS) - scores(folder)).max() < 1e-6
     record = json.loads((folder / "classtune.json").read_text(encoding="utf-8"))
     assert (record["hugging_face"], record["pooling"]) == (False, told["pooling"])
-    assert sorted(os.listdir(folder)) == sorted([*FILES, "head.safetensors"])
+    assert files_of(folder) == sorted([*FILES, "head.safetensors"])
 
 
 def test_exactly_these_files_are_written(small_bundle: Path) -> None:
-    assert sorted(os.listdir(small_bundle)) == FILES
+    assert files_of(small_bundle) == FILES
     assert os.listdir(small_bundle.parent) == [small_bundle.name]
 
 
 def test_the_record_says_what_is_needed_to_use_and_to_judge_it(small_bundle: Path) -> None:
     record = json.loads((small_bundle / "classtune.json").read_text(encoding="utf-8"))
-    assert record["schema_version"] == 2
+    assert record["schema_version"] == 3
     assert record["labels"] == ["ham", "spam"]
     assert record["tokens"].items() >= {"limit": 160, "cut": False, "pad_to": None, "pool_padding": False}.items()
     assert (record["depth"]["kept"], record["depth"]["of"]) == (3, 3)
@@ -138,7 +144,7 @@ def swap_labels(bundle: Path) -> None:
 
 
 def become_newer(bundle: Path) -> None:
-    edit(bundle, lambda record: record.update(schema_version=3))
+    edit(bundle, lambda record: record.update(schema_version=4))
 
 
 def become_something_else(bundle: Path) -> None:
@@ -166,10 +172,10 @@ DAMAGE: dict[Callable[[Path], None], str] = {
     forget_labels: "classtune.json: is damaged",
     become_something_else: "classtune.json: is damaged",
     swap_labels: "config.json says ['ham', 'spam'], classtune.json says ['spam', 'ham']",
-    become_newer: "was written by a newer classtune (schema 3; this one reads 2). Install a newer classtune.",
+    become_newer: "was written by a newer classtune (schema 4; this one reads 3). Install a newer classtune.",
     score_otherwise: "the text 'URGENT! Call 0800 123 456",
     not_a_bundle: "holds no classtune.json. Name a folder that `classtune train` wrote.",
-    break_settings: "the model cannot be read",
+    break_settings: "classtune.json: its settings cannot be read",
 }
 
 
@@ -261,7 +267,7 @@ def test_a_failed_write_leaves_the_old_bundle_and_no_scrap(
         raise fault
 
     weights = (copy / "model.safetensors").read_bytes()
-    monkeypatch.setattr(bundle, "_write_model", fail)
+    monkeypatch.setattr(bundle, "write_model", fail)
     with pytest.raises(BundleError) as raised:
         train_small(small_llama, copy, epochs=1)
     assert told in str(raised.value)
@@ -295,7 +301,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path, small_llama: Path) -> N
     (tmp_path / "link").symlink_to("real")
     train_small(small_llama, tmp_path / "link", epochs=1)
     assert (tmp_path / "link").is_symlink()
-    assert sorted(os.listdir(tmp_path / "real")) == FILES
+    assert files_of(tmp_path / "real") == FILES
     assert sorted(os.listdir(tmp_path)) == ["link", "real"]
 
 
@@ -304,7 +310,7 @@ def texts_in(path: Path) -> set[str]:
 
 
 def test_a_bundle_keeps_texts_that_it_learned_from_and_others(small_bundle: Path) -> None:
-    learned, held_out = (texts_in(small_bundle / f"{name}.jsonl") for name in ("neighbours", "held_out"))
+    learned, held_out = (texts_in(small_bundle / "texts" / f"{name}.jsonl") for name in ("neighbours", "held_out"))
     assert learned
     assert held_out
     assert not learned & held_out
@@ -313,7 +319,6 @@ def test_a_bundle_keeps_texts_that_it_learned_from_and_others(small_bundle: Path
 
 def test_a_bundle_keeps_no_texts_where_that_is_not_wished(small_llama: Path, tmp_path: Path, command: Run) -> None:
     train_small(small_llama, tmp_path / "bundle", keep_texts=False)
-    kept = {path.name for path in (tmp_path / "bundle").iterdir()}
-    assert kept == set(FILES) - {"neighbours.jsonl", "neighbours.safetensors", "held_out.jsonl"}
+    assert files_of(tmp_path / "bundle") == [name for name in FILES if not name.startswith("texts/")]
     assert "texts of the table" not in (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
     assert command("info", tmp_path / "bundle", "--json").document["keeps_texts"] is False

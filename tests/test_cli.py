@@ -79,7 +79,7 @@ def test_train_without_json_shows_model_and_baseline_side_by_side(
     assert f"{small_llama}, fine-tuned" in ran.out
     assert "TF-IDF" in ran.out
     assert "test texts" in ran.out  # the verdict
-    assert f"report: {tmp_path / 'bundle'}/report.html" in ran.out
+    assert f"report: {tmp_path / 'bundle'}/texts/report.html" in ran.out
 
 
 def test_the_probes_choose_a_depth_and_its_curve_is_in_the_result(

@@ -16,6 +16,7 @@ MODULES = sorted(HOUSE.rglob("*.py"))
 # The rooms from the ground up: a room may import what stands before it, and nothing else.
 ROOMS = (
     "errors",
+    "files",
     "stats",
     "config",
     "sources",

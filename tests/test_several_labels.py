@@ -95,7 +95,7 @@ def test_from_a_column_with_a_separator_to_predictions_and_figures(
     assert judged["macro_f1"] > 0.8
     refused = command("evaluate", bundle, data, "--drop-unlabelled")
     assert (refused.code, "Pass --label-separator" in refused.err) == (2, True)
-    html = (bundle / "report.html").read_text(encoding="utf-8")
+    html = (bundle / "texts" / "report.html").read_text(encoding="utf-8")
     assert "exactly the right labels" in html
 
 

@@ -1,17 +1,17 @@
 """The saved classifier: a Hugging Face folder with what Hugging Face does not keep in ``classtune.json``.
 
-Written to a temporary folder and renamed; verified when it is read: every file's sha256, and the scores of a few
-golden texts. Knows networks and records, not how they were trained.
+Written to a temporary folder and renamed; verified when it is read: names, every file's sha256, and the scores of a few
+golden texts. All that quotes the rows of the table lies in its folder ``texts/``, which may be left out.
+Knows networks and records, not how they were trained.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
-import os
-import shutil
+import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_numpy
 from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import load_file, save_file
@@ -27,20 +26,32 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from classtune.config import Settings
 from classtune.decisions.decide import Decisions
-from classtune.errors import BundleError, writing
+from classtune.errors import BundleError, reading, writing
+from classtune.files import check_regular, inside, kept_aside, replacing, sha256
 from classtune.model.backbone import assemble, quiet_transformers
 from classtune.model.network import Network
 from classtune.model.tokens import TokenRules
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RECORD = "classtune.json"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HEAD = "head.safetensors"
 VALIDATION = "validation.safetensors"
+REPORT, CARD = "report.html", "README.md"
+# All that quotes rows of the table. Bundles of an earlier schema have these files beside classtune.json.
+TEXTS = "texts"
 HELD_OUT = "held_out.jsonl"
+QUOTES = "quotes.json"
 # Largest change of a golden text's probability that another machine or version may bring.
 GOLDEN_TOLERANCE = 1e-3
 _KEYS = {"labels", "settings", "pooling", "depth", "tokens", "hugging_face", "test", "baseline", "golden", "sha256"}
 _PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
+# What transformers would read beside the files that the record lists.
+_READ_UNASKED = {".json", ".safetensors", ".jinja", ".model", ".gguf", ".py"}
+# Keys of config.json by which transformers chooses code to run, or fetches it.
+_CHOOSE_CODE = {"attn_implementation", "_attn_implementation", "experts_implementation", "quantization_config"}
+_QUOTING = ("examples", "mistakes")  # keys of a result whose values quote rows
+_RECORD_BYTES, _CONFIG_BYTES = 1 << 28, 1 << 24
 
 
 @dataclass
@@ -55,7 +66,7 @@ class Bundle:
 
 
 def check_target(folder: Path, *, force: bool) -> None:
-    """Raise BundleError, before any work is done, where a bundle cannot be written."""
+    """Raise BundleError where a bundle cannot be written: before any work is done, and again before it is replaced."""
     if folder.exists() and not folder.is_dir():
         raise BundleError(f"{folder}: is a file. Name a folder.")
     if folder.is_dir() and any(folder.iterdir()):
@@ -68,43 +79,71 @@ def check_target(folder: Path, *, force: bool) -> None:
         pass
 
 
-def write_bundle(
-    folder: Path,
-    network: Network,
-    labels: list[str],
-    *,
-    record: dict[str, Any],
-    golden: list[tuple[str, list[float]]],
-    write_more: Callable[[Path], None],
-) -> None:
-    """Write the bundle; ``write_more`` adds report, model card and what else it holds to the folder it is given.
+@contextlib.contextmanager
+def new_bundle(folder: Path, *, force: bool) -> Iterator[Path]:
+    """A folder to write a bundle's parts to, `write_record` last; it is put in place when all is there.
 
-    record: what else classtune.json shall say. golden: texts with their probabilities.
-    Raises BundleError when the disk is full or the folder cannot be written; then nothing is left behind.
+    Raises BundleError where the disk is full, the folder cannot be written, or another bundle has come there meanwhile;
+    then nothing is left behind.
     """
-    target = folder.resolve()  # a link stays a link
-    with writing(folder):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            _write_model(scratch, network)
-            write_more(scratch)
-            hashes = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
-            document = {
-                "schema_version": SCHEMA_VERSION,
-                "labels": labels,
-                "pooling": network.pooling,
-                "depth": {"kept": network.depth, "of": network.of},
-                "tokens": asdict(network.encoder.rules),
-                "hugging_face": network.is_hugging_face,
-                **record,
-                "golden": [{"text": text, "scores": scores} for text, scores in golden],
-                "sha256": hashes,
-            }
-            (scratch / RECORD).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            put_in_place(scratch, target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    with writing(folder), replacing(folder) as scratch:
+        scratch.mkdir()
+        yield scratch
+        check_target(folder, force=force)
+        for path in [scratch, *scratch.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors' files are private
+
+
+def write_model(folder: Path, network: Network) -> None:
+    """The network as Hugging Face keeps it, with its tokenizer, and a head of our own beside them."""
+    model = network.classifier if network.own_head is None else network.base
+    with quiet_transformers():
+        model.save_pretrained(str(folder))
+        network.encoder.tokenizer.save_pretrained(str(folder))
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if _code_chosen(config):
+        kept = {key: value for key, value in config.items() if key not in _CHOOSE_CODE}
+        (folder / CONFIG).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    if network.own_head is not None:
+        state = {name: value.cpu().contiguous() for name, value in network.own_head.state_dict().items()}
+        save_file(state, str(folder / HEAD))
+
+
+def write_record(
+    folder: Path, network: Network, labels: list[str], record: dict[str, Any], golden: Sequence[tuple[str, list[float]]]
+) -> None:
+    """classtune.json, after every other file of the bundle: it names them all.
+
+    record: what else it shall say; quotes are left out. golden: texts with their probabilities, at least one.
+    """
+    if not golden:
+        raise ValueError("a bundle needs golden texts")
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "labels": labels,
+        "pooling": network.pooling,
+        "depth": {"kept": network.depth, "of": network.of},
+        "tokens": asdict(network.encoder.rules),
+        "hugging_face": network.is_hugging_face,
+        **without_quotes(record),
+        "golden": [{"text": text, "scores": scores} for text, scores in golden],
+    }
+    put_record(folder, document)
+
+
+def put_record(folder: Path, document: dict[str, Any]) -> None:
+    """Write classtune.json with the sha256 of all that lies in the folder."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / RECORD]
+    document = document | {"sha256": {path.relative_to(folder).as_posix(): sha256(path) for path in files}}
+    (folder / RECORD).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def without_quotes(value: Any) -> Any:
+    """A result, or a part of one, without what quotes rows of the table."""
+    if isinstance(value, dict):
+        quoting = {key for key in _QUOTING if isinstance(value.get(key), list)}  # "examples" is a number elsewhere
+        return {key: without_quotes(inner) for key, inner in value.items() if key not in quoting}
+    return [without_quotes(inner) for inner in value] if isinstance(value, list) else value
 
 
 def load_bundle(folder: Path, *, device: str | torch.device = "cpu", verify: bool = True) -> Bundle:
@@ -114,38 +153,68 @@ def load_bundle(folder: Path, *, device: str | torch.device = "cpu", verify: boo
     Raises BundleError with everything that is wrong.
     """
     record = read_record(folder)
-    try:
-        _check_files(folder, record, verify=verify)
-        labels = [str(label) for label in record["labels"]]
-        settings = Settings(**record["settings"])
-        with quiet_transformers():
-            options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
-            classifier = AutoModelForSequenceClassification.from_pretrained(
-                str(folder), dtype=torch.float32, num_labels=len(labels), use_safetensors=True, **options
-            )
-        network = assemble(
-            classifier,
-            tokenizer,
-            settings,
-            of=record["depth"]["of"],
-            source=settings.model,
-            rules=TokenRules(**record["tokens"]),
-        )
-        if network.own_head is not None:
+    check_files(folder, record, verify=verify)
+    labels = record["labels"]
+    with reading(folder / RECORD, "its settings"):
+        settings, rules, of = Settings(**record["settings"]), TokenRules(**record["tokens"]), int(record["depth"]["of"])
+        # A bundle of schema 1 answers as its network does.
+        known = record.get("decisions")
+        decisions = Decisions.from_record(labels, known) if known else Decisions.plain(labels)
+    classifier, tokenizer = _read_network(folder, record)
+    with reading(folder, "the model"):
+        network = assemble(classifier, tokenizer, settings, of=of, source=settings.model, rules=rules)
+    if network.own_head is not None:
+        with reading(folder / HEAD, "the head"):
             network.own_head.load_state_dict(load_file(str(folder / HEAD)))
+            _check_finite(network.own_head)
+    with reading(folder, "the model"):
         network.to(device)
         classifier.eval()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise BundleError(f"{folder}: the model cannot be read ({reason}). Train it again.") from error
-    known = list(classifier.config.id2label.values())
-    if known != labels:  # whoever reads the folder, a score must mean the same
-        raise BundleError(f"{folder}: config.json says {known}, {RECORD} says {labels}. Train it again.")
-    # A bundle of schema 1 answers as its network does.
-    known_decisions = record.get("decisions")
-    decisions = Decisions.from_record(labels, known_decisions) if known_decisions else Decisions.plain(labels)
+    names = list(classifier.config.id2label.values())
+    if names != labels:  # whoever reads the folder, a score must mean the same
+        raise BundleError(f"{folder}: config.json says {names}, {RECORD} says {labels}. Train it again.")
     return Bundle(folder, network, labels, record, decisions)
+
+
+def _read_network(folder: Path, record: dict[str, Any]) -> tuple[Any, Any]:
+    """The classifier and the tokenizer of a checked folder; every weight is there, is a number, and is ours alone."""
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    with reading(folder / CONFIG, "the configuration"):
+        check_regular(folder / CONFIG, _CONFIG_BYTES)
+        if chosen := _code_chosen(json.loads((folder / CONFIG).read_text(encoding="utf-8"))):
+            raise ValueError(f"it names code to run: {', '.join(chosen)}")
+    with quiet_transformers(), reading(folder, "the tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
+    with quiet_transformers(), reading(folder / WEIGHTS, "the model"), torch.random.fork_rng(devices=[]):
+        options |= {"dtype": torch.float32, "num_labels": len(record["labels"]), "use_safetensors": True}
+        classifier, told = AutoModelForSequenceClassification.from_pretrained(
+            str(folder), output_loading_info=True, **options
+        )
+        base = f"{classifier.base_model_prefix}."
+        missing = [key for key in told["missing_keys"] if record["hugging_face"] or key.startswith(base)]
+        if wrong := [*missing, *(str(key) for key in told["mismatched_keys"])]:
+            raise ValueError(f"weights are missing or of another shape: {', '.join(wrong[:3])}")
+        for tensor in [*classifier.parameters(), *classifier.buffers()]:
+            tensor.data = tensor.data.clone()  # they are views of the file, which may be overwritten under way
+        _check_finite(classifier)
+        rows, known = classifier.get_input_embeddings().num_embeddings, 1 + max(tokenizer.get_vocab().values())
+        if known > rows:
+            raise ValueError(f"the tokenizer has {known - rows:,} tokens that the model has no embedding for")
+    return classifier, tokenizer
+
+
+def _check_finite(module: torch.nn.Module) -> None:
+    broken = [name for name, value in module.state_dict().items() if not torch.isfinite(value).all()]
+    if broken:
+        raise ValueError(f"weights are no numbers: {', '.join(broken[:3])}")
+
+
+def _code_chosen(config: Any) -> list[str]:
+    """Which keys of a configuration, at any depth, choose code to run."""
+    if not isinstance(config, dict):
+        return []
+    inner = [key for value in config.values() for key in _code_chosen(value)]
+    return [key for key in config if key in _CHOOSE_CODE and config[key] is not None] + inner
 
 
 def write_validation(folder: Path, logits: NDArray[np.float64], truth: NDArray[Any]) -> None:
@@ -157,44 +226,69 @@ def read_validation(folder: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Logits and truth (class numbers [rows], or a bool matrix [rows, labels]) of the validation rows."""
     if not (folder / VALIDATION).is_file():
         raise BundleError(f"{folder}: holds no validation rows to decide by. Train it again.")
-    kept = load_numpy(str(folder / VALIDATION))
-    return kept["logits"], kept["truth"] if kept["truth"].ndim == 1 else kept["truth"].astype(bool)
+    with reading(folder / VALIDATION, "the validation rows"):
+        kept = load_numpy(str(folder / VALIDATION))
+        return kept["logits"], kept["truth"] if kept["truth"].ndim == 1 else kept["truth"].astype(bool)
 
 
 def write_held_out(folder: Path, texts: Sequence[str]) -> None:
-    """Texts that were not trained on: what an export is compared on."""
+    """Texts that were not trained on: what an export is compared on. folder: the bundle's ``texts/``."""
     lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts]
     (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
 def read_held_out(folder: Path) -> list[str]:
-    """None where the bundle keeps no texts, or is of an earlier classtune."""
-    if not (folder / HELD_OUT).is_file():
+    """Empty where the bundle keeps no texts, or is of an earlier classtune."""
+    path = next((path for path in (folder / TEXTS / HELD_OUT, folder / HELD_OUT) if path.is_file()), None)
+    if path is None:
         return []
-    with (folder / HELD_OUT).open(encoding="utf-8", newline="\n") as file:
-        return [json.loads(line)["text"] for line in file]
+    with reading(path), path.open(encoding="utf-8", newline="\n") as file:
+        return [str(json.loads(line)["text"]) for line in file]
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What classtune.json says. Raises BundleError where there is none, or one of a later version."""
+    """What classtune.json says. Raises BundleError where it is missing, damaged or of a later version."""
     path = folder / RECORD
+    if (aside := kept_aside(folder)) is not None:
+        raise BundleError(f"{folder}: a run was killed while it replaced this folder; what stood there is {aside}.")
     if not folder.is_dir():
         raise BundleError(f"{folder}: there is no such folder. Name a bundle that `classtune train` wrote.")
     if not path.exists():
         raise BundleError(f"{folder}: holds no {RECORD}. Name a folder that `classtune train` wrote.")
     try:
+        check_regular(path, _RECORD_BYTES)
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version = int(record["schema_version"])
-        if version <= SCHEMA_VERSION and not record.keys() >= _KEYS:
-            raise KeyError
-    except (OSError, ValueError, KeyError, TypeError):
-        raise BundleError(f"{path}: is damaged. Train the classifier again, or restore the file.") from None
+        if version <= SCHEMA_VERSION:
+            _check_record(folder, record)
+    except Exception as error:
+        reason = f" ({error})" if type(error) is ValueError else ""
+        raise BundleError(f"{path}: is damaged{reason}. Train the classifier again, or restore the file.") from None
     if version > SCHEMA_VERSION:
         raise BundleError(
             f"{path}: was written by a newer classtune (schema {version}; this one reads {SCHEMA_VERSION}). "
             "Install a newer classtune."
         )
     return record
+
+
+def _check_record(folder: Path, record: dict[str, Any]) -> None:
+    """Raise ValueError, or whatever comes of it, for a record that is not as it was written."""
+    if missing := sorted(_KEYS - record.keys()):
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    labels = record["labels"]
+    if not (labels and all(isinstance(label, str) for label in labels) and len(set(labels)) == len(labels)):
+        raise ValueError("its labels are no list of different names")
+    for name, digest in record["sha256"].items():
+        inside(folder, name)
+        if not isinstance(digest, str):
+            raise ValueError(f"the sha256 of {name!r} is none")
+    if not record["golden"]:
+        raise ValueError("it has no golden texts, by which the scores are checked")
+    for entry in record["golden"]:
+        scores = entry["scores"]
+        if not (isinstance(entry["text"], str) and len(scores) == len(labels) and all(map(math.isfinite, scores))):
+            raise ValueError("a golden text has no score for each label")
 
 
 def check_golden(bundle: Bundle, scores: list[list[float]]) -> None:
@@ -208,51 +302,28 @@ def check_golden(bundle: Bundle, scores: list[list[float]]) -> None:
             )
 
 
-def _write_model(folder: Path, network: Network) -> None:
-    model = network.classifier if network.own_head is None else network.base
-    with quiet_transformers():
-        model.save_pretrained(str(folder))
-        network.encoder.tokenizer.save_pretrained(str(folder))
-    if network.own_head is not None:
-        state = {name: value.cpu().contiguous() for name, value in network.own_head.state_dict().items()}
-        save_file(state, str(folder / HEAD))
-
-
-def put_in_place(scratch: Path, folder: Path) -> None:
-    """Rename a folder that is whole; what stood there goes only then."""
-    scratch.chmod(0o755)  # mkdtemp's folders and safetensors' files are private
-    for path in scratch.iterdir():
-        path.chmod(0o644)
-    old = None
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}-old-{os.getpid()}")
-        os.replace(folder, old)
-    try:
-        os.replace(scratch, folder)
-    except OSError:
-        if old:
-            os.replace(old, folder)
-        raise
-    if old:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _check_files(folder: Path, record: dict[str, Any], *, verify: bool) -> None:
+def check_files(folder: Path, record: dict[str, Any], *, verify: bool) -> None:
+    """Raise BundleError with every file that is missing, changed (``verify``), no file, or not the bundle's."""
     problems = []
     for path in sorted(folder.rglob("*")):
-        if path.suffix in _PICKLED:
+        name = path.relative_to(folder).as_posix()
+        if path.suffix in _PICKLED and not ("export" in record and name in record["sha256"]):  # OpenVINO's model.bin
             problems.append(f"{path}: pickled files can run code and are never read. Delete it.")
-    for name, expected in record.get("sha256", {}).items():
-        path = folder / name
-        if not path.is_file():
-            problems.append(f"{path}: is missing. Restore it, or train the classifier again.")
-        elif verify and sha256(path) != expected:
-            problems.append(f"{path}: was changed or truncated since it was written. Restore it, or train again.")
+        elif name == RECORD or name in record["sha256"] or name.startswith((".", f"{TEXTS}/")):
+            continue
+        elif path.suffix in _READ_UNASKED:
+            problems.append(f"{path}: is none of the bundle's files, and would be read with them. Delete it.")
+    for name, expected in record["sha256"].items():
+        path = inside(folder, name)
+        try:
+            if not path.exists():
+                problems.append(f"{path}: is missing. Restore it, or train the classifier again.")
+                continue
+            check_regular(path)
+            if verify and sha256(path) != expected:
+                problems.append(f"{path}: was changed or truncated since it was written. Restore it, or train again.")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            problems.append(f"{path}: cannot be read ({reason}). Restore it, or train the classifier again.")
     if problems:
         raise BundleError(problems)
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

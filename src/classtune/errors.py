@@ -65,18 +65,39 @@ class BundleError(UserError):
 
 @contextlib.contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Errors of the file system, and of safetensors on top of it, as a BundleError that names ``place``."""
-    from safetensors import SafetensorError
-
+    """Errors of the file system, and of what writes through other languages, as a BundleError that names ``place``."""
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        # safetensors and NumPy ("… requested and … written") give no number.
-        full = any(sign in str(error) for sign in ("No space left", "requested and"))
-        if full or getattr(error, "errno", None) == errno.ENOSPC:
+    except ClasstuneError:
+        raise
+    except Exception as error:
+        # safetensors, tokenizers and NumPy ("… requested and … written") give no number.
+        full = any(sign in str(error) for sign in ("No space left", "os error 28", "requested and"))
+        if full or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise BundleError(f"{place}: the disk is full. Free some space, or name another place.") from error
+        if not isinstance(error, OSError) and "os error" not in str(error).lower():
+            raise
         reason = getattr(error, "strerror", None) or str(error)
         raise BundleError(f"{place}: cannot be written ({reason}). Name another place.") from error
+
+
+@contextlib.contextmanager
+def reading(place: Path, what: str = "", advice: str = "Restore it, or train the classifier again.") -> Iterator[None]:
+    """Whatever reading a file raises as one BundleError that names it. what: ``the model``, ``the tokenizer``, …
+
+    The libraries below raise anything for a damaged file, down to panics that are no Exception.
+    """
+    try:
+        yield
+    except ClasstuneError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        told = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
+        reason = f"{type(error).__name__}: {told}" if not isinstance(error, OSError | ValueError) else told
+        subject = f"{what} cannot be read" if what else "cannot be read"
+        raise BundleError(f"{place}: {subject} ({(reason or type(error).__name__)[:300]}). {advice}") from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

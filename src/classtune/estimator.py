@@ -15,6 +15,7 @@ from classtune.bundle import check_target
 from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
 from classtune.errors import UserError
+from classtune.files import claimed
 from classtune.inference.predictor import Predictor, Ranked, load_predictor
 from classtune.jobs.train import train
 
@@ -116,7 +117,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Write the bundle. force: replace a bundle that stands there. Raises BundleError."""
         self._fitted()
         check_target(Path(folder), force=force)
-        self._trained.save(Path(folder))
+        with claimed(Path(folder)):
+            self._trained.save(Path(folder), force=force)
 
     def _scores(self, texts: Any) -> NDArray[np.float64]:
         """Probabilities with columns in the order of the bundle's labels."""

@@ -130,7 +130,8 @@ def show_training(result: dict[str, Any]) -> None:
     )
     say(f"{result['timing']['total']:.0f} s in all ({seconds})")
     if result["bundle"]:
-        say(f"bundle: {result['bundle']}   report: {result['bundle']}/report.html")
+        place = "texts/report.html" if result.get("keeps_texts") else "report.html"
+        say(f"bundle: {result['bundle']}   report: {result['bundle']}/{place}")
 
 
 def show_audit(document: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def test_unless_told_otherwise_it_is_checked_on_texts_that_were_not_trained_on(
 ) -> None:
     pytest.importorskip("onnxscript", reason="onnx is not installed")
     check = export_bundle(small_bundle, "onnx", tmp_path / "out", notify=silent)["check"]
-    held_out = (small_bundle / "held_out.jsonl").read_text(encoding="utf-8").splitlines()
+    held_out = (small_bundle / "texts" / "held_out.jsonl").read_text(encoding="utf-8").splitlines()
     assert (check["texts"], check["texts_are"]) == (len(held_out), "held-out texts of the bundle")
 
 

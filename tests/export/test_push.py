@@ -16,7 +16,8 @@ from classtune.inference.predictor import load_predictor
 
 pytest_plugins = ["bundle_fixtures"]
 
-QUOTING = ["held_out.jsonl", "neighbours.jsonl", "neighbours.safetensors", "report.html", "validation.safetensors"]
+TEXTS = ["held_out.jsonl", "neighbours.jsonl", "neighbours.safetensors", "quotes.json", "report.html"]
+QUOTING = [*(f"texts/{name}" for name in TEXTS), "validation.safetensors"]
 
 
 class Hub:
@@ -43,17 +44,17 @@ def silent(_: str) -> None:
 
 def quoted(folder: Path, bundle: Path) -> list[str]:
     """The table's texts that stand in any file of the folder."""
-    kept = [bundle / "neighbours.jsonl", bundle / "held_out.jsonl"]
+    kept = [bundle / "texts" / "neighbours.jsonl", bundle / "texts" / "held_out.jsonl"]
     lines = [line for path in kept for line in path.read_text(encoding="utf-8").splitlines()]
     texts = [json.loads(line)["text"].encode() for line in lines]
-    held = [path.read_bytes() for path in folder.iterdir()]
+    held = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     return [text.decode() for text in texts if any(text in content for content in held)]
 
 
 def test_a_pushed_bundle_loads_and_holds_no_text_of_the_table(small_bundle: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(small_bundle, bundle)
-    text = json.loads((bundle / "neighbours.jsonl").read_text(encoding="utf-8").splitlines()[0])["text"]
+    text = json.loads((bundle / "texts" / "neighbours.jsonl").read_text(encoding="utf-8").splitlines()[0])["text"]
     record = json.loads((bundle / RECORD).read_text(encoding="utf-8"))
     record["data"]["findings"] = [{"kind": "exact-duplicates", "examples": [{"line": 1, "text": text}]}]
     (bundle / RECORD).write_text(json.dumps(record), encoding="utf-8")
@@ -77,8 +78,8 @@ def test_texts_go_along_when_they_are_asked_for(small_bundle: Path, tmp_path: Pa
     done = push_bundle(small_bundle, "me/messages", public=True, with_texts=True, notify=silent, api=hub)
     assert hub.made == [("me/messages", False)]
     assert done["left_out"] == []
-    for path in small_bundle.iterdir():
-        assert (hub.kept / path.name).read_bytes() == path.read_bytes()
+    for path in (path for path in small_bundle.rglob("*") if path.is_file()):
+        assert (hub.kept / path.relative_to(small_bundle)).read_bytes() == path.read_bytes()
 
 
 def test_a_dry_run_names_files_and_sizes_and_sends_nothing(small_bundle: Path, tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_a_dry_run_names_files_and_sizes_and_sends_nothing(small_bundle: Path, t
     assert done["url"] is None
     assert done["files"]["model.safetensors"] == (small_bundle / "model.safetensors").stat().st_size
     assert [line.split()[-1] for line in told[:-1]] == list(done["files"])
-    assert told[-1].startswith("left out, because texts of the table are in them: neighbours.jsonl")
+    assert told[-1].startswith("left out, because texts of the table are in them: texts/held_out.jsonl")
 
 
 def test_what_the_hub_refuses_is_one_line(small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

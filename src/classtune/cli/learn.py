@@ -144,24 +144,27 @@ class _Rows:
 def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool) -> Trained:
     view.note("loading torch and transformers")
     from classtune.bundle import check_target
+    from classtune.files import claimed
     from classtune.jobs import train as job
 
     check_target(output, force=force)
     run_folder = Path(f"{output}.run")
-    trained = job.train(
-        rows.table,
-        rows.settings,
-        validation=rows.validation,
-        test=rows.test,
-        run_folder=run_folder,
-        resume=resume,
-        notify=view.note,
-        progress=view.progress,
-    )
-    try:
-        trained.save(output)
-    except BundleError as error:
-        kept = f"The training is kept in {run_folder}: mend that and give the same command with --resume."
-        raise BundleError([*error.problems, kept]) from error
-    job.discard_run(run_folder)
+    with claimed(output, view.note):
+        check_target(output, force=force)
+        trained = job.train(
+            rows.table,
+            rows.settings,
+            validation=rows.validation,
+            test=rows.test,
+            run_folder=run_folder,
+            resume=resume,
+            notify=view.note,
+            progress=view.progress,
+        )
+        try:
+            trained.save(output, force=force)
+        except BundleError as error:
+            kept = f"The training is kept in {run_folder}: mend that and give the same command with --resume."
+            raise BundleError([*error.problems, kept]) from error
+        job.discard_run(run_folder)
     return trained

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.errors import BundleError, writing
+from classtune.errors import reading, writing
 
 VECTORS, TEXTS = "neighbours.safetensors", "neighbours.jsonl"
 MOST_TEXTS = 20_000
@@ -73,13 +73,13 @@ class Neighbours:
 
     @classmethod
     def load(cls, folder: Path) -> Neighbours | None:
-        """Read an index; None where the folder has none. Raises BundleError where it is damaged."""
-        from safetensors import SafetensorError
+        """Read the index of a bundle; None where it keeps none. Raises BundleError where it is damaged."""
         from safetensors.numpy import load_file
 
+        folder = next((place for place in (folder / "texts", folder) if (place / TEXTS).exists()), folder)
         if not (folder / VECTORS).exists() and not (folder / TEXTS).exists():
             return None
-        try:
+        with reading(folder, "the training texts", "Train it again."):
             arrays = load_file(str(folder / VECTORS))
             lines = (folder / TEXTS).read_text(encoding="utf-8").split("\n")  # not splitlines: texts hold other ends
             rows = [json.loads(line) for line in lines if line]
@@ -87,8 +87,6 @@ class Neighbours:
             vectors, centre = arrays["vectors"], arrays["centre"]
             if vectors.shape != (len(rows), *centre.shape):
                 raise ValueError(f"{len(rows):,} texts for vectors of shape {vectors.shape}")
-        except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
-            raise BundleError(f"{folder}: the training texts cannot be read ({error}). Train it again.") from error
         return cls(vectors, centre, texts, labels)
 
 

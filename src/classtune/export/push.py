@@ -5,7 +5,6 @@ What is left out is left out of ``classtune.json`` too, so that what arrives the
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
@@ -13,15 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from classtune.bundle import HELD_OUT, RECORD, VALIDATION, read_record, sha256
-from classtune.errors import ClasstuneError, SettingsError
-from classtune.explain.neighbours import TEXTS, VECTORS
+from classtune.bundle import CARD, HELD_OUT, RECORD, REPORT, TEXTS, VALIDATION, put_record, read_record, without_quotes
+from classtune.errors import ClasstuneError, SettingsError, reading
+from classtune.explain.neighbours import TEXTS as NEIGHBOURS
+from classtune.explain.neighbours import VECTORS
+from classtune.files import check_regular, inside, sha256
 
-CARD, REPORT = "README.md", "report.html"
-# Texts of the table, vectors of training texts (from which these can be guessed), what validation rows scored, and the
-# report, which quotes mistakes and findings.
-WITH_TEXTS = (TEXTS, VECTORS, HELD_OUT, VALIDATION, REPORT)
-_QUOTING = ("examples", "mistakes")  # keys of the record whose values quote texts
+# What is left out beside the folder texts/: what validation rows scored, and of bundles of an earlier schema texts,
+# vectors of training texts (from which these can be guessed) and the report, which quotes mistakes and findings.
+_LEFT_OUT = {VALIDATION}
+_LEFT_OUT_BEFORE_3 = {VALIDATION, NEIGHBOURS, VECTORS, HELD_OUT, REPORT}
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -37,7 +37,7 @@ def push_bundle(
 ) -> dict[str, Any]:
     """Upload a bundle to ``repository`` (``owner/name``) in one commit; a new repository is private unless ``public``.
 
-    with_texts: also what holds or quotes texts of the table, see WITH_TEXTS.
+    with_texts: also what holds or quotes texts of the table, and what validation rows scored.
     dry_run: only say what would be uploaded; nothing is sent. api: stands in for huggingface_hub's HfApi.
     Gives ``{"repository", "files": {name: bytes}, "left_out", "dry_run", "url"}``; url is None in a dry run.
     Raises SettingsError for a name that is none, BundleError for a folder that is no bundle, ClasstuneError where the
@@ -47,7 +47,8 @@ def push_bundle(
         raise SettingsError(f"{repository!r}: is no name of a repository. Write OWNER/NAME.")
     with tempfile.TemporaryDirectory() as scratch:
         left_out = _stage(folder, Path(scratch), with_texts=with_texts)
-        files = {path.name: path.stat().st_size for path in sorted(Path(scratch).iterdir())}
+        found = [path for path in sorted(Path(scratch).rglob("*")) if path.is_file()]
+        files = {path.relative_to(scratch).as_posix(): path.stat().st_size for path in found}
         for name, size in files.items():
             notify(f"{size / 1e6:10.2f} MB  {name}")
         if left_out:
@@ -61,12 +62,18 @@ def push_bundle(
 def _stage(folder: Path, scratch: Path, *, with_texts: bool) -> list[str]:
     """Lay out in ``scratch`` what is to be uploaded; the names of the files that are left out."""
     record = read_record(folder)
-    left_out = [] if with_texts else [name for name in WITH_TEXTS if name in record["sha256"]]
+    quoting = _LEFT_OUT_BEFORE_3 if int(record["schema_version"]) < 3 else _LEFT_OUT
+    left_out = [name for name in record["sha256"] if name in quoting or name.startswith(f"{TEXTS}/")]
+    left_out = [] if with_texts else left_out
     kept = [name for name in record["sha256"] if name not in left_out]
     for name in kept:
-        if not (folder / name).is_file() or sha256(folder / name) != record["sha256"][name]:
-            raise ClasstuneError(f"{folder / name}: is missing or was changed since it was written. Restore it first.")
-        (scratch / name).symlink_to((folder / name).resolve())
+        source = inside(folder, name)
+        with reading(source, advice="Restore it first."):
+            check_regular(source)
+        if sha256(source) != record["sha256"][name]:
+            raise ClasstuneError(f"{source}: is missing or was changed since it was written. Restore it first.")
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / name).symlink_to(source.resolve())
     if with_texts:
         shutil.copyfile(folder / RECORD, scratch / RECORD)
         return left_out
@@ -75,20 +82,8 @@ def _stage(folder: Path, scratch: Path, *, with_texts: bool) -> list[str]:
         (scratch / CARD).unlink()
         without = [line for line in card.split("\n") if not line.startswith("This folder holds ")]
         (scratch / CARD).write_text("\n".join(without), encoding="utf-8", newline="\n")
-    record = {
-        **_without_quotes(record),
-        "keeps_texts": False,
-        "sha256": {name: sha256(scratch / name) for name in kept},
-    }
-    (scratch / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    put_record(scratch, {**without_quotes(record), "keeps_texts": False})
     return left_out
-
-
-def _without_quotes(value: Any) -> Any:
-    """The record without what quotes texts of a table."""
-    if isinstance(value, dict):
-        return {key: _without_quotes(inner) for key, inner in value.items() if key not in _QUOTING}
-    return [_without_quotes(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _upload(folder: Path, repository: str, public: bool, api: Any) -> str:

@@ -10,8 +10,6 @@ import ast
 import contextlib
 import io
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classtune.bundle import RECORD, Bundle, check_target, put_in_place, read_held_out, sha256
+from classtune.bundle import Bundle, check_target, new_bundle, put_record, read_held_out
 from classtune.data.reading.tables import Table
 from classtune.decisions.decide import Decisions
-from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean, writing
+from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean
 from classtune.explain.neighbours import Neighbours
 from classtune.export.graph import (
     ClassifierGraph,
@@ -33,6 +31,7 @@ from classtune.export.graph import (
     quiet_export,
 )
 from classtune.export.hugging_face import as_hugging_face, hugging_face_logits
+from classtune.files import claimed
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.inference.runtimes import FILES, INPUTS, OUTPUTS, ExportedNetwork, exported_encoder, require, start
 from classtune.model.backbone import quiet_transformers
@@ -83,24 +82,18 @@ def export_bundle(
         require(to, f"--to {to}")
     predictor, bundle = load_predictor(folder)
     texts, texts_are = _texts_to_check(bundle, data)
-    with writing(output):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            if to == "hf":
-                check = _write_hugging_face(scratch, predictor, bundle, texts, notify)
-            else:
-                check = _write_graph(scratch, to, predictor, bundle, texts, int8=int8)
-            check |= {"texts_are": texts_are}
-            notify(_sentence(check))
-            precision = "int8" if int8 else "fp32"
-            if check["changed_share"] > MOST_CHANGED[precision]:
-                _refuse(output, check, precision, force, notify)
-            if to != "hf":
-                _write_record(scratch, to, bundle, precision, check)
-            put_in_place(scratch, target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    with claimed(output, notify), new_bundle(output, force=force) as scratch:
+        if to == "hf":
+            check = _write_hugging_face(scratch, predictor, bundle, texts, notify)
+        else:
+            check = _write_graph(scratch, to, predictor, bundle, texts, int8=int8)
+        check |= {"texts_are": texts_are}
+        notify(_sentence(check))
+        precision = "int8" if int8 else "fp32"
+        if check["changed_share"] > MOST_CHANGED[precision]:
+            _refuse(output, check, precision, force, notify)
+        if to != "hf":
+            _write_record(scratch, to, bundle, precision, check)
     files = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
     return {"bundle": str(folder), "to": to, "precision": precision, "output": str(output), "files": files} | {
         "check": check
@@ -256,11 +249,8 @@ def _write_record(folder: Path, to: str, bundle: Bundle, precision: str, check: 
     predictor = Predictor(ExportedNetwork(start(folder, to), encoder), bundle.labels, bundle.decisions)
     golden: Sequence[str] = [entry["text"] for entry in bundle.record["golden"]]
     scores = predictor.probabilities(golden).tolist()
-    for path in folder.iterdir():
-        path.chmod(0o644)
     record = {key: value for key, value in bundle.record.items() if key in _KEPT} | {
         "export": {"to": to, "precision": precision, "needs_mask": encoder.needs_mask, "check": check},
         "golden": [{"text": text, "scores": row} for text, row in zip(golden, scores, strict=True)],
-        "sha256": {path.name: sha256(path) for path in sorted(folder.iterdir())},
     }
-    (folder / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    put_record(folder, record)

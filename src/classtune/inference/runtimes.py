@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from classtune.bundle import Bundle, check_golden, read_record, sha256
+from classtune.bundle import Bundle, check_files, check_golden, read_record
 from classtune.decisions.decide import Decisions
-from classtune.errors import BundleError, SettingsError, UserError, did_you_mean
+from classtune.errors import BundleError, SettingsError, UserError, did_you_mean, reading
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.model.backbone import quiet_transformers
 from classtune.model.network import Network
@@ -94,16 +94,11 @@ def load_exported(folder: Path, runtime: str = "torch", device: str = "auto") ->
             "bundle, and name OUT."
         )
     require(runtime, f"--runtime {runtime}")
-    for name, expected in record["sha256"].items():
-        if not (folder / name).is_file() or sha256(folder / name) != expected:
-            raise BundleError(f"{folder / name}: is missing or was changed since it was written. Export it again.")
-    try:
+    check_files(folder, record, verify=True)
+    with reading(folder, "the export", "Export it again."):
         encoder = exported_encoder(folder, record["tokens"], needs_mask=export["needs_mask"])
         network = ExportedNetwork(start(folder, runtime), encoder)
         labels = [str(label) for label in record["labels"]]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise BundleError(f"{folder}: the export cannot be read ({reason}). Export it again.") from error
     decisions = record.get("decisions")
     bundle = Bundle(
         folder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -50,23 +51,32 @@ class Trained:
     neighbours: Neighbours | None
     held_out: list[str]
 
-    def save(self, folder: Path) -> None:
-        """Write the bundle. Raises BundleError; then nothing is left behind."""
+    def save(self, folder: Path, *, force: bool = False) -> None:
+        """Write the bundle. force: in the place of one that stands there. Raises BundleError; then nothing is left."""
         self.result["bundle"] = str(folder)
         golden = self.predictor.probabilities(steps.GOLDEN_TEXTS).tolist()
         record = {"settings": self.settings.model_dump(), **{key: self.result[key] for key in results.RECORDED}}
-        pairs = list(zip(steps.GOLDEN_TEXTS, golden, strict=True))
-        bundle.write_bundle(folder, self.network, self.labels, record=record, golden=pairs, write_more=self._write_more)
+        with bundle.new_bundle(folder, force=force) as scratch:
+            bundle.write_model(scratch, self.network)
+            bundle.write_validation(scratch, *self.validation)
+            quotes = f"{bundle.TEXTS}/{bundle.REPORT}" if self.settings.keep_texts else None
+            write_report(scratch / bundle.REPORT, bundle.without_quotes(self.result) | {"quotes": quotes})
+            (scratch / bundle.CARD).write_text(model_card(self.result), encoding="utf-8")
+            if self.settings.keep_texts:
+                self._write_texts(scratch / bundle.TEXTS)
+            pairs = list(zip(steps.GOLDEN_TEXTS, golden, strict=True))
+            bundle.write_record(scratch, self.network, self.labels, record, pairs)
 
-    def _write_more(self, folder: Path) -> None:
-        """Whatever a bundle holds beside the model."""
-        bundle.write_validation(folder, *self.validation)
+    def _write_texts(self, folder: Path) -> None:
+        """Whatever quotes rows of the table."""
+        folder.mkdir()
         if self.neighbours is not None:
             self.neighbours.save(folder)
         if self.held_out:
             bundle.write_held_out(folder, self.held_out)
-        write_report(folder / "report.html", self.result)
-        (folder / "README.md").write_text(model_card(self.result), encoding="utf-8")
+        quotes = {"findings": self.result["data"]["findings"], "mistakes": self.result["mistakes"]}
+        (folder / bundle.QUOTES).write_text(json.dumps(quotes, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_report(folder / bundle.REPORT, self.result)
 
 
 def train(

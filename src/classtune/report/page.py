@@ -44,7 +44,7 @@ CONTENTS = {
 # Every part that the templates know, so that a missing one is None and not an error.
 PARTS = {"bundle", "data", "splits", "test", "baseline", "verdict", "depth", "trunk", "training", "settings"}
 PARTS |= {"cut_texts", "timing", "versions", "notes", "mistakes", "audit", "ladder", "calibration", "decisions"}
-PARTS |= {"curves", "keeps_texts", "labels", "cut_tokens"}
+PARTS |= {"curves", "keeps_texts", "labels", "cut_tokens", "quotes"}
 # Kinds of findings whose name is not plain enough.
 FINDINGS = {
     "leak": "Copies across splits",
