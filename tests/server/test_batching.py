@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from classtune.model.tokens import Pieces, TokenIds
+from classtune.inference.predictor import Items
+from classtune.model.tokens import TokenIds
 from classtune.server import batching
 from classtune.server.batching import Batcher, QueueFull
 
@@ -35,10 +36,11 @@ class Model:
         return np.array([[len(item), item[0]] for item in ids], dtype=np.float64)
 
 
-def texts(*lengths: int, first: int = 1, of_text: Sequence[int] | None = None) -> Pieces:
+def texts(*lengths: int, first: int = 1, of_text: Sequence[int] | None = None) -> Items:
     """A request of texts with so many tokens."""
     owners = range(len(lengths)) if of_text is None else of_text
-    return Pieces([np.full(length, first, dtype=np.int32) for length in lengths], np.array(owners, dtype=np.int64))
+    items = [np.full(length, first, dtype=np.int32) for length in lengths]
+    return Items(items, np.array(owners, dtype=np.int64), max(owners) + 1)
 
 
 @pytest.fixture
@@ -53,15 +55,15 @@ def occupy(batcher: Batcher, model: Model) -> None:
     """Give the model something to do, until ``go`` is set."""
     model.go.clear()
     model.busy.clear()
-    batcher.submit(model, texts(5), 1)
+    batcher.submit(model, texts(5))
     assert model.busy.wait(SECONDS)
 
 
 def test_what_piled_up_while_the_model_was_busy_runs_together_by_length(batcher: Batcher) -> None:
     model = Model()
     occupy(batcher, model)
-    answers = [batcher.submit(model, texts(length, first=length), 1) for length in (60, 19, 20, 58)]
-    both = batcher.submit(model, texts(20, 59, first=7), 2)
+    answers = [batcher.submit(model, texts(length, first=length)) for length in (60, 19, 20, 58)]
+    both = batcher.submit(model, texts(20, 59, first=7))
     assert batcher.waiting == 6
     model.go.set()
     assert [answer.result(SECONDS).tolist() for answer in answers] == [[[n, n]] for n in (60, 19, 20, 58)]
@@ -73,22 +75,22 @@ def test_what_piled_up_while_the_model_was_busy_runs_together_by_length(batcher:
 def test_a_full_queue_refuses_and_an_empty_one_takes_any_request(batcher: Batcher) -> None:
     model = Model()
     occupy(batcher, model)
-    large = batcher.submit(model, texts(*[3] * 20), 20)  # more than there is room for, but nothing waits
+    large = batcher.submit(model, texts(*[3] * 20))  # more than there is room for, but nothing waits
     with pytest.raises(QueueFull):
-        batcher.submit(model, texts(3), 1)
+        batcher.submit(model, texts(3))
     model.go.set()
     assert len(large.result(SECONDS)) == 20
-    assert batcher.submit(model, texts(3), 1).result(SECONDS).tolist() == [[3, 1]]
+    assert batcher.submit(model, texts(3)).result(SECONDS).tolist() == [[3, 1]]
 
 
 def test_the_patient_wait_for_room(batcher: Batcher) -> None:
     model = Model()
     occupy(batcher, model)
-    batcher.submit(model, texts(*[3] * 8), 8)
+    batcher.submit(model, texts(*[3] * 8))
     with pytest.raises(QueueFull):
-        batcher.submit(model, texts(3), 1, patience=0.01)
+        batcher.submit(model, texts(3), patience=0.01)
     with ThreadPoolExecutor(1) as patient:
-        answer = patient.submit(batcher.submit, model, texts(9), 1, patience=SECONDS)
+        answer = patient.submit(batcher.submit, model, texts(9), patience=SECONDS)
         assert not answer.done()
         model.go.set()
         assert answer.result(SECONDS).result(SECONDS).tolist() == [[9, 1]]
@@ -97,8 +99,8 @@ def test_the_patient_wait_for_room(batcher: Batcher) -> None:
 def test_a_failure_answers_its_own_batch_and_the_thread_goes_on(batcher: Batcher) -> None:
     model = Model()
     occupy(batcher, model)
-    bad = batcher.submit(model, texts(50, first=-1), 1)
-    good = batcher.submit(model, texts(9), 1)
+    bad = batcher.submit(model, texts(50, first=-1))
+    good = batcher.submit(model, texts(9))
     model.go.set()
     with pytest.raises(RuntimeError, match="out of memory"):
         bad.result(SECONDS)
@@ -109,8 +111,8 @@ def test_a_failure_answers_its_own_batch_and_the_thread_goes_on(batcher: Batcher
 def test_a_request_that_was_given_up_is_not_run(batcher: Batcher) -> None:
     model = Model()
     occupy(batcher, model)
-    given_up = batcher.submit(model, texts(90), 1)
-    wanted = batcher.submit(model, texts(9), 1)
+    given_up = batcher.submit(model, texts(90))
+    wanted = batcher.submit(model, texts(9))
     assert given_up.cancel()
     model.go.set()
     assert wanted.result(SECONDS).tolist() == [[9, 1]]
@@ -123,8 +125,8 @@ def test_a_short_request_does_not_wait_for_all_of_a_large_one(monkeypatch: pytes
     batcher = Batcher(room=1000)
     model = Model()
     occupy(batcher, model)
-    large = batcher.submit(model, texts(*[10] * 40), 40)
-    short = batcher.submit(model, texts(8, first=3), 1)
+    large = batcher.submit(model, texts(*[10] * 40))
+    short = batcher.submit(model, texts(8, first=3))
     finished: list[int] = []
     short.add_done_callback(lambda _: finished.append(len(model.batches)))
     model.go.set()
@@ -137,7 +139,7 @@ def test_a_short_request_does_not_wait_for_all_of_a_large_one(monkeypatch: pytes
 def test_models_take_turns_and_each_gets_its_own(batcher: Batcher) -> None:
     one, other = Model(), Model()
     occupy(batcher, one)
-    answers = [batcher.submit(model, texts(length), 1) for model, length in ((one, 4), (other, 6), (one, 4))]
+    answers = [batcher.submit(model, texts(length)) for model, length in ((one, 4), (other, 6), (one, 4))]
     one.go.set()
     assert [answer.result(SECONDS)[0, 0] for answer in answers] == [4, 6, 4]
     assert one.batches == [[5], [4, 4]]
@@ -146,7 +148,7 @@ def test_models_take_turns_and_each_gets_its_own(batcher: Batcher) -> None:
 
 def test_windows_of_a_long_text_become_one_answer(batcher: Batcher) -> None:
     pieces = texts(10, 20, 7, of_text=[0, 0, 1])
-    assert batcher.submit(Model(), pieces, 2).result(SECONDS).tolist() == [[15, 1], [7, 1]]
+    assert batcher.submit(Model(), pieces).result(SECONDS).tolist() == [[15, 1], [7, 1]]
 
 
 def test_stopping_finishes_what_waits_and_takes_no_more() -> None:
@@ -154,13 +156,13 @@ def test_stopping_finishes_what_waits_and_takes_no_more() -> None:
     batcher = Batcher(room=8, observe=seen.append)
     model = Model()
     occupy(batcher, model)
-    waiting = batcher.submit(model, texts(4, 4), 2)
+    waiting = batcher.submit(model, texts(4, 4))
     stopping = threading.Thread(target=batcher.stop)
     stopping.start()
     while not batcher._stopping:
         pass
     with pytest.raises(QueueFull):
-        batcher.submit(model, texts(4), 1)
+        batcher.submit(model, texts(4))
     model.go.set()
     stopping.join(SECONDS)
     assert len(waiting.result(0)) == 2

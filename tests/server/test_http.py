@@ -24,7 +24,7 @@ from classtune.decisions.thresholds import Thresholds
 from classtune.errors import BundleError, SettingsError
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.server.app import create_app
-from classtune.server.registry import Shelf
+from classtune.server.registry import ModelRegistry
 from classtune.server.settings import serve_settings
 
 pytest_plugins = ["bundle_fixtures"]
@@ -40,29 +40,29 @@ def predictor(small_bundle: Path) -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def shelf(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+def registry(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelRegistry:
     """The bundle, and a copy of it called `other`."""
     other = tmp_path_factory.mktemp("served") / "other"
     shutil.copytree(small_bundle, other)
-    return Shelf([small_bundle, other])
+    return ModelRegistry([small_bundle, other])
 
 
-def client_of(shelf: Shelf, *keys: str, **told: Any) -> TestClient:
-    return TestClient(create_app(shelf, serve_settings(told), keys), raise_server_exceptions=False)
+def client_of(registry: ModelRegistry, *keys: str, **told: Any) -> TestClient:
+    return TestClient(create_app(registry, serve_settings(told), keys), raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="module")
-def client(shelf: Shelf) -> Iterator[TestClient]:
-    with client_of(shelf) as made:
+def client(registry: ModelRegistry) -> Iterator[TestClient]:
+    with client_of(registry) as made:
         yield made
 
 
-def deciding(shelf: Shelf, decisions: Decisions) -> Shelf:
-    """A shelf whose bundle decides otherwise."""
-    first = shelf[None]
+def deciding(registry: ModelRegistry, decisions: Decisions) -> ModelRegistry:
+    """A registry whose bundle decides otherwise."""
+    first = registry[None]
     predictor = Predictor(first.predictor.network, first.predictor.labels, decisions)
-    made: Shelf = object.__new__(Shelf)
-    made._served = {first.name: replace(first, predictor=predictor)}
+    made: ModelRegistry = object.__new__(ModelRegistry)
+    made._bundles = {first.name: replace(first, predictor=predictor)}
     return made
 
 
@@ -143,17 +143,17 @@ def test_vllms_form(client: TestClient, predictor: Predictor) -> None:
     ],
 )
 def test_what_cannot_be_answered_is_refused_clearly(
-    shelf: Shelf, body: Any, status: int, kind: str, message: str
+    registry: ModelRegistry, body: Any, status: int, kind: str, message: str
 ) -> None:
-    with client_of(shelf, max_texts=16, max_characters=500, max_body=2000) as client:
+    with client_of(registry, max_texts=16, max_characters=500, max_body=2000) as client:
         answer = client.post("/predict", json=body)
     assert (answer.status_code, answer.json()["error_type"]) == (status, kind)
     assert list(answer.json()) == ["error", "error_type"]
     assert re.search(message, answer.json()["error"]), answer.json()
 
 
-def test_bodies_that_are_no_json_or_grow_under_way(shelf: Shelf) -> None:
-    with client_of(shelf, max_body=100) as client:
+def test_bodies_that_are_no_json_or_grow_under_way(registry: ModelRegistry) -> None:
+    with client_of(registry, max_body=100) as client:
         for body in (b"{inputs", b"\xff\xfe", b'{"inputs": "\\ud800"}', b""):
             answer = client.post("/predict", content=body)
             assert answer.status_code == 422, body
@@ -186,10 +186,10 @@ def test_long_texts_are_cut_only_when_that_is_asked_for(client: TestClient, pred
     assert client.post("/classify", json={"input": long, "truncate_prompt_tokens": 8}).status_code == 422
 
 
-def test_a_withheld_answer(shelf: Shelf, predictor: Predictor) -> None:
+def test_a_withheld_answer(registry: ModelRegistry, predictor: Predictor) -> None:
     never = Abstention(0.1, 1.1, 60, 0, 0, None, 0.0, (0.0, 0.1), 20, "No text is sure enough.")
     decisions = replace(predictor.decisions, abstention=never)
-    with client_of(deciding(shelf, decisions)) as client:
+    with client_of(deciding(registry, decisions)) as client:
         ranked = client.post("/predict", json={"inputs": "call now"}).json()
         assert [entry["answer"] for entry in ranked] == [False, False]
         assert sum(entry["score"] for entry in ranked) == pytest.approx(1)
@@ -202,16 +202,16 @@ def test_a_withheld_answer(shelf: Shelf, predictor: Predictor) -> None:
         assert "classtune_labels_total{" not in measured
 
 
-def test_several_labels_a_text(shelf: Shelf, predictor: Predictor) -> None:
+def test_several_labels_a_text(registry: ModelRegistry, predictor: Predictor) -> None:
     decisions = replace(Decisions.plain(predictor.labels, multi=True), thresholds=Thresholds((0.0, 0.0)))
-    with client_of(deciding(shelf, decisions)) as client:
+    with client_of(deciding(registry, decisions)) as client:
         (item,) = client.post("/classify", json={"input": "call now"}).json()["data"]
     assert sorted(item["labels"]) == sorted(predictor.labels)
     assert item["label"] == ", ".join(item["labels"])
 
 
-def test_keys_open_everything_but_the_watchers_paths(shelf: Shelf) -> None:
-    with client_of(shelf, "another", KEY) as client:
+def test_keys_open_everything_but_the_watchers_paths(registry: ModelRegistry) -> None:
+    with client_of(registry, "another", KEY) as client:
         for path in ("/health", "/ready"):
             assert client.get(path).status_code == 200
         for path in ("/info", "/metrics", "/openapi.json", "/v1/models", "/nowhere"):
@@ -227,8 +227,8 @@ def test_keys_open_everything_but_the_watchers_paths(shelf: Shelf) -> None:
             assert client.post("/predict", json={"inputs": "a"}, headers={"Authorization": shown}).status_code == 200
 
 
-def test_a_password_opens_what_browsers_see_and_nothing_else(shelf: Shelf) -> None:
-    with client_of(shelf, KEY) as client:
+def test_a_password_opens_what_browsers_see_and_nothing_else(registry: ModelRegistry) -> None:
+    with client_of(registry, KEY) as client:
         asked = client.get("/").headers["www-authenticate"]
         assert asked.startswith("Basic realm=")
         assert client.get("/", auth=("anna", KEY)).status_code == 404  # let in; there is no page here
@@ -275,16 +275,16 @@ class Stuck(Predictor):
 
 
 @pytest.fixture
-def stuck(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    first = shelf[None]
-    made: Shelf = object.__new__(Shelf)
-    made._served = {first.name: replace(first, predictor=Stuck(first.predictor))}
+def stuck(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> ModelRegistry:
+    first = registry[None]
+    made: ModelRegistry = object.__new__(ModelRegistry)
+    made._bundles = {first.name: replace(first, predictor=Stuck(first.predictor))}
     monkeypatch.setattr(Stuck, "go", threading.Event())
     monkeypatch.setattr(Stuck, "busy", threading.Event())
     return made
 
 
-def test_a_full_queue_and_a_request_that_takes_too_long(stuck: Shelf) -> None:
+def test_a_full_queue_and_a_request_that_takes_too_long(stuck: ModelRegistry) -> None:
     with client_of(stuck, queue=2, max_texts=2, timeout=2) as client, ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(client.post, "/predict", json={"inputs": ["a", "b"]})]
         assert Stuck.busy.wait(10)  # the model has the first; of the others one can wait
@@ -305,7 +305,9 @@ def test_a_full_queue_and_a_request_that_takes_too_long(stuck: Shelf) -> None:
         assert "classtune_queue_texts 0.0" in client.get("/metrics").text
 
 
-def test_a_model_that_fails(stuck: Shelf, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_fails(
+    stuck: ModelRegistry, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     Stuck.go.set()
     monkeypatch.setattr(Stuck, "error", RuntimeError("secret words of the inside"))
     with client_of(stuck) as client:
@@ -316,8 +318,8 @@ def test_a_model_that_fails(stuck: Shelf, monkeypatch: pytest.MonkeyPatch, capfd
     assert "secret words of the inside" in capfd.readouterr().err
 
 
-def test_a_slow_body_is_given_up(shelf: Shelf) -> None:
-    app = create_app(shelf, serve_settings({"timeout": 0.2}))
+def test_a_slow_body_is_given_up(registry: ModelRegistry) -> None:
+    app = create_app(registry, serve_settings({"timeout": 0.2}))
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -343,13 +345,15 @@ def test_a_slow_body_is_given_up(shelf: Shelf) -> None:
     assert sent[0]["status"] == 504
 
 
-def test_info_ready_metrics_and_the_description(client: TestClient, shelf: Shelf, predictor: Predictor) -> None:
+def test_info_ready_metrics_and_the_description(
+    client: TestClient, registry: ModelRegistry, predictor: Predictor
+) -> None:
     info = client.get("/info").json()
     assert info["model_id"] == "llama"
     assert info["model_type"]["classifier"]["id2label"] == {"0": predictor.labels[0], "1": predictor.labels[1]}
     assert (info["max_input_length"], info["auto_truncate"], info["max_client_batch_size"]) == (LIMIT, False, 1024)
     assert [model["name"] for model in info["models"]] == ["llama", "other"]
-    assert client.get("/ready").json() == {"ready": True, "models": {each.name: each.version for each in shelf}}
+    assert client.get("/ready").json() == {"ready": True, "models": {each.name: each.version for each in registry}}
     client.post("/predict", json={"inputs": ["a", "b"], "model": "other"})
     measured = client.get("/metrics").text
     for name in ("requests_total", "request_seconds_bucket", "batch_texts_count", "labels_total", "queue_texts"):
@@ -362,11 +366,11 @@ def test_info_ready_metrics_and_the_description(client: TestClient, shelf: Shelf
     assert set(document["paths"]["/predict"]["post"]["responses"]) >= {"200", "413", "422", "424", "429"}
 
 
-def test_it_is_not_ready_while_it_stops(shelf: Shelf) -> None:
-    app = create_app(shelf, serve_settings({}))
+def test_it_is_not_ready_while_it_stops(registry: ModelRegistry) -> None:
+    app = create_app(registry, serve_settings({}))
     with TestClient(app) as client:
         assert client.get("/ready").status_code == 200
-        app.state.stopping = True
+        app.state.api.stopping = True
         assert client.get("/ready").status_code == 503
         assert client.get("/health").status_code == 200
 
@@ -375,7 +379,7 @@ def test_two_bundles_of_one_name_and_all_that_is_wrong_at_once(small_bundle: Pat
     for name in ("a", "b"):
         (tmp_path / name / "llama").mkdir(parents=True)
     with pytest.raises(SettingsError, match="one name, 'llama'"):
-        Shelf([tmp_path / "a" / "llama", tmp_path / "b" / "llama"])
+        ModelRegistry([tmp_path / "a" / "llama", tmp_path / "b" / "llama"])
     with pytest.raises(BundleError) as caught:
-        Shelf([small_bundle, tmp_path / "missing", tmp_path / "a"])
+        ModelRegistry([small_bundle, tmp_path / "missing", tmp_path / "a"])
     assert len(caught.value.problems) == 2

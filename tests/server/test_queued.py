@@ -13,10 +13,10 @@ import pytest
 from small import rows
 
 from classtune.errors import DataError
-from classtune.inference.own_thread import passing
+from classtune.inference.own_thread import on_own_thread
 from classtune.server.batching import Batcher
-from classtune.server.queued import QueuedShelf
-from classtune.server.registry import Shelf
+from classtune.server.queued import QueuedRegistry
+from classtune.server.registry import ModelRegistry
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -25,37 +25,37 @@ TEXTS = ["a", *(text for text, _ in rows(9)), "win " * 30]
 
 
 @pytest.fixture(scope="module")
-def shelf(small_bundle: Path) -> Shelf:
-    return Shelf([small_bundle])
+def registry(small_bundle: Path) -> ModelRegistry:
+    return ModelRegistry([small_bundle])
 
 
-def test_scores_are_the_bundle_s_and_the_queue_s_thread_makes_them(shelf: Shelf) -> None:
+def test_scores_are_the_bundle_s_and_the_queue_s_thread_makes_them(registry: ModelRegistry) -> None:
     batches: list[int] = []
     batcher = Batcher(room=4, observe=batches.append)
-    (queued,) = QueuedShelf(shelf, batcher, 20)
-    direct = shelf[None].predictor
-    assert np.allclose(queued.predictor.probabilities(TEXTS), direct.probabilities(TEXTS), atol=1e-6)
+    (queued,) = QueuedRegistry(registry, batcher, 20)
+    direct = registry[None].predictor
+    assert np.allclose(queued.probabilities(TEXTS, places=TEXTS), direct.probabilities(TEXTS), atol=1e-6)
     assert sum(batches) == len(set(TEXTS))
     batcher.stop(20)
 
 
-def test_where_no_answer_comes_the_user_is_told(shelf: Shelf) -> None:
+def test_where_no_answer_comes_the_user_is_told(registry: ModelRegistry) -> None:
     batcher = Batcher(room=4)
     batcher.stop(20)
-    (queued,) = QueuedShelf(shelf, batcher, 0.01)
+    (queued,) = QueuedRegistry(registry, batcher, 0.01)
     with pytest.raises(DataError, match="too much to do"):
-        queued.predictor.probabilities(["a"])
+        queued.probabilities(["a"], places=["a"])
 
 
-def test_passing_work_is_done_elsewhere_and_its_error_comes_back() -> None:
+def test_work_on_its_own_thread_is_done_elsewhere_and_its_error_comes_back() -> None:
     here = threading.get_ident()
-    assert passing(threading.get_ident) != here
+    assert on_own_thread(threading.get_ident) != here
 
     def fail() -> None:
         raise DataError("no")
 
     with pytest.raises(DataError, match="no"):
-        passing(fail)
+        on_own_thread(fail)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
@@ -65,7 +65,7 @@ def test_loading_a_bundle_leaves_no_threads_behind(small_bundle: Path) -> None:
 import os, sys, time
 from pathlib import Path
 import torch
-from classtune.server.registry import Shelf
+from classtune.server.registry import ModelRegistry
 from classtune.inference.predictor import load_predictor
 
 def count():
@@ -81,7 +81,7 @@ def load(folder):
 torch.set_num_threads(2)
 loaded = []
 before = count()
-Shelf([Path(sys.argv[1])], load=load)
+ModelRegistry([Path(sys.argv[1])], load=load)
 end = time.monotonic() + 10  # a thread ends a moment after what it did
 while count() > before and time.monotonic() < end:
     time.sleep(0.01)

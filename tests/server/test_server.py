@@ -22,7 +22,7 @@ from small import train_small
 
 from classtune.errors import SettingsError
 from classtune.server.options import KEYS_VARIABLE
-from classtune.server.registry import Shelf
+from classtune.server.registry import ModelRegistry
 from classtune.server.server import serve
 from classtune.server.settings import check_exposure, read_keys, serve_settings
 
@@ -192,26 +192,26 @@ def test_a_new_version_is_swapped_in_without_losing_a_request(
 def test_a_folder_that_is_half_copied_is_not_read(small_bundle: Path, tmp_path: Path) -> None:
     live = tmp_path / "live"
     shutil.copytree(small_bundle, live)
-    shelf = Shelf([live])
+    registry = ModelRegistry([live])
     events: list[str] = []
 
     def tell(event: str, **_: object) -> None:
         events.append(event)
 
-    shelf.refresh(tell)
+    registry.refresh(tell)
     for part in (b"a", b"ab", b"abc"):  # it grows between looks
         (live / "head.part").write_bytes(part)
-        shelf.refresh(tell)
+        registry.refresh(tell)
     assert events == []
     (live / "classtune.json").write_text("{", encoding="utf-8")
     for _ in range(4):
-        shelf.refresh(tell)
+        registry.refresh(tell)
     assert events == ["bundle_refused"]  # once, not at every look
     shutil.rmtree(live)
     for _ in range(3):
-        shelf.refresh(tell)
+        registry.refresh(tell)
     assert events == ["bundle_refused"] * 2
-    assert shelf["live"].predictor.predict(["a"])
+    assert registry["live"].predictor.predict(["a"])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from classtune.bundle import Bundle, check_golden, load_bundle
 from classtune.config import Progress
 from classtune.decisions.decide import Decisions
+from classtune.errors import DataError
 from classtune.model.device import device_of
 from classtune.model.network import Network
 from classtune.model.tokens import TokenIds, length_sorted_batches, pool_pieces
@@ -21,6 +24,32 @@ from classtune.model.tokens import TokenIds, length_sorted_batches, pool_pieces
 _CHUNK = 8192
 
 Ranked = list[dict[str, Any]]
+
+
+class TooLong(DataError):
+    """A text has more tokens than the classifier takes, and nobody allowed it to be cut."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """Texts as what can wait in a queue until `Predictor.run` is given it: one item a text, or one a window of it.
+
+    items: each has a length, its tokens. of_text: number of the text that each item comes from [items]. texts: count.
+    """
+
+    items: Sequence[Sized]
+    of_text: NDArray[np.int64]
+    texts: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all items."""
+        return sum(map(len, self.items))
+
+    def pooled(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Logits of the items [items, labels] → logits of the texts [texts, labels]."""
+        result: NDArray[np.float64] = pool_pieces(torch.from_numpy(logits), self.of_text, self.texts).numpy()
+        return result
 
 
 class Predictor:
@@ -63,6 +92,49 @@ class Predictor:
             result[start : start + len(chunk)] = pooled.numpy()
         found: NDArray[np.float64] = result[of_row]
         return found
+
+    @property
+    def limit(self) -> int:
+        """Most tokens of a text that are read at once."""
+        return self.encoder.rules.limit
+
+    @property
+    def explainable(self) -> bool:
+        """Whether `classtune.explain` can look into it: an export can only answer."""
+        return self.network.in_parts
+
+    @property
+    def cuts(self) -> bool:
+        """Whether long texts are cut, or read in windows, without being asked."""
+        return self.encoder.rules.cut or self.encoder.rules.windows
+
+    def items(
+        self, texts: Sequence[str], places: Sequence[str] | None = None, *, truncate: bool | None = None
+    ) -> Items:
+        """The texts as items for a queue, each of which `run` takes beside items of other callers; safe under threads.
+
+        truncate: cut long texts; None: as the bundle was made. Raises TooLong, or DataError for texts that cannot be
+        read, each with its place.
+        """
+        reader = copy.copy(self.encoder)  # rules and counts of its own
+        reader.rules = replace(reader.rules, cut=True)
+        reader.texts_cut = 0
+        pieces = reader.pieces(texts, places)
+        if reader.texts_cut and not (self.cuts if truncate is None else truncate):
+            named = places or [f"text {number}" for number in range(1, len(texts) + 1)]
+            raise TooLong(
+                [
+                    f"{place}: the text has more than {self.limit:,} tokens, the most that this classifier takes."
+                    for place, text in zip(named, texts, strict=True)
+                    if len(reader.tokenizer(text, verbose=False)["input_ids"]) > self.limit
+                ]
+            )
+        return Items(pieces.ids, pieces.of_text, len(texts))
+
+    def copy_weights(self) -> None:
+        """Move the weights from the bundle's files into memory: a file that is overwritten then changes no answer."""
+        for parameter in self.whole.parameters():
+            parameter.data = parameter.data.clone()
 
     @torch.inference_mode()
     def run(self, ids: Sequence[TokenIds]) -> NDArray[np.float64]:

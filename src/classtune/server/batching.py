@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from classtune.model.tokens import BATCH_TOKENS, Pieces, TokenIds, length_sorted_batches, pool_pieces
+from classtune.inference.predictor import Items
+from classtune.model.tokens import BATCH_TOKENS, length_sorted_batches
 
 Logits = NDArray[np.float64]
 
@@ -28,10 +28,10 @@ MAX_WASTE = 0.1
 
 
 class Runner(Protocol):
-    """What the batcher needs of a served bundle: `classtune.inference.predictor.Predictor` has it."""
+    """What the batcher needs of a bundle: `classtune.inference.predictor.Predictor` has it."""
 
-    def run(self, ids: list[TokenIds]) -> Logits:
-        """Logits [pieces, labels] of one batch."""
+    def run(self, items: Sequence[Any], /) -> Logits:
+        """Logits [items, labels] of one batch."""
 
 
 class QueueFull(Exception):
@@ -40,37 +40,36 @@ class QueueFull(Exception):
 
 @dataclass(eq=False)
 class _Job:
-    """The texts of one request. taken: its first pieces, which a round has; logits: of each piece that was run."""
+    """The texts of one request. taken: its first items, which a round has; logits: of each item that was run."""
 
     runner: Runner
-    pieces: Pieces
-    texts: int
+    texts: Items
     answer: Future[Logits] = field(default_factory=Future)
     taken: int = 0
     logits: dict[int, Logits] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
-        return len(self.pieces.ids) - self.taken
+        return len(self.texts.items) - self.taken
 
     @property
     def complete(self) -> bool:
-        return len(self.logits) == len(self.pieces.ids)
+        return len(self.logits) == len(self.texts.items)
 
 
-# A piece to be run: whose it is, and its number there.
-_Piece = tuple[_Job, int]
+# An item to be run: whose it is, and its number there.
+_Item = tuple[_Job, int]
 
 
 class Batcher:
-    """The queue and its thread. room: pieces (texts, or windows of long ones) that may wait.
+    """The queue and its thread. room: items (texts, or windows of long ones) that may wait.
 
-    observe: told the number of pieces of each batch that was run.
+    observe: called with the number of items of each batch that was run.
     """
 
-    def __init__(self, *, room: int, observe: Callable[[int], object] = lambda pieces: None) -> None:
+    def __init__(self, *, room: int, observe: Callable[[int], object] = lambda items: None) -> None:
         self.room = room
-        self.waiting = 0  # pieces
+        self.waiting = 0  # items
         self._observe = observe
         self._queue: deque[_Job] = deque()
         self._changed = threading.Condition()
@@ -82,12 +81,12 @@ class Batcher:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def submit(self, runner: Runner, pieces: Pieces, texts: int, *, patience: float = 0) -> Future[Logits]:
+    def submit(self, runner: Runner, texts: Items, *, patience: float = 0) -> Future[Logits]:
         """Logits [texts, labels], later. Cancelled, what has not been run of it is dropped.
 
         Raises QueueFull where there is no room within ``patience`` seconds. A queue that is empty takes any request.
         """
-        job = _Job(runner, pieces, texts)
+        job = _Job(runner, texts)
         with self._changed:
             if not self._changed.wait_for(lambda: self._stopping or self._fits(job), patience) or self._stopping:
                 raise QueueFull
@@ -109,12 +108,12 @@ class Batcher:
     def _work(self) -> None:
         while round_ := self._next_round():
             for rows in length_sorted_batches(
-                [len(job.pieces.ids[number]) for job, number in round_], tokens=BATCH_TOKENS, waste=MAX_WASTE
+                [len(job.texts.items[number]) for job, number in round_], tokens=BATCH_TOKENS, waste=MAX_WASTE
             ):
                 self._run([round_[row] for row in rows])
 
-    def _next_round(self) -> list[_Piece]:
-        """The pieces that have waited longest, all for one runner; waits for some. Empty when all is done.
+    def _next_round(self) -> list[_Item]:
+        """The items that have waited longest, all for one runner; waits for some. Empty when all is done.
 
         A request that does not fit goes to the end of the queue with its rest: short ones never wait for all of it.
         """
@@ -122,35 +121,35 @@ class Batcher:
             while True:
                 while not self._queue and not self._stopping:
                     self._changed.wait()
-                found: list[_Piece] = []
+                chosen: list[_Item] = []
                 others: list[_Job] = []
                 tokens = 0
                 while self._queue and tokens < ROUND_TOKENS:
                     job = self._queue.popleft()
                     if job.answer.done():  # given up
                         self.waiting -= job.left
-                    elif found and job.runner is not found[0][0].runner:
+                    elif chosen and job.runner is not chosen[0][0].runner:
                         others.append(job)
                     else:
                         while job.left and tokens < ROUND_TOKENS:
-                            found.append((job, job.taken))
-                            tokens += len(job.pieces.ids[job.taken])
+                            chosen.append((job, job.taken))
+                            tokens += len(job.texts.items[job.taken])
                             job.taken += 1
                             self.waiting -= 1
                         if job.left:
                             self._queue.append(job)
                 self._queue.extendleft(reversed(others))
                 self._changed.notify_all()  # there may be room now
-                if found or self._stopping:
-                    return found
+                if chosen or self._stopping:
+                    return chosen
 
-    def _run(self, batch: list[_Piece]) -> None:
+    def _run(self, batch: list[_Item]) -> None:
         """Run one batch, and answer the requests that it completes."""
         batch = [(job, number) for job, number in batch if not job.answer.done()]
         if not batch:
             return
         try:
-            logits = batch[0][0].runner.run([job.pieces.ids[number] for job, number in batch])
+            logits = batch[0][0].runner.run([job.texts.items[number] for job, number in batch])
         except Exception as error:  # whatever it was, it is these requests' answer, and the thread goes on
             for job, _ in batch:
                 _settle(job, error)
@@ -169,5 +168,5 @@ def _settle(job: _Job, error: Exception | None = None) -> None:
     if error is not None:
         job.answer.set_exception(error)
         return
-    found = torch.from_numpy(np.stack([job.logits[number] for number in range(len(job.logits))]))
-    job.answer.set_result(pool_pieces(found, job.pieces.of_text, job.texts).numpy())
+    logits = np.stack([job.logits[number] for number in range(len(job.logits))])
+    job.answer.set_result(job.texts.pooled(logits))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from classtune.inference.predictor import Ranked, answer_of
-from classtune.server.registry import Served
+from classtune.server.registry import LoadedBundle
 
 
 class Refusal(Exception):
@@ -115,7 +116,7 @@ def predict_answer(question: PredictRequest, ranked: list[Ranked]) -> Any:
 
 
 def classify_answer(
-    served: Served, request_id: str, scores: NDArray[np.float64], ranked: list[Ranked], tokens: int
+    bundle: LoadedBundle, request_id: str, scores: NDArray[np.float64], ranked: list[Ranked], tokens: int
 ) -> dict[str, Any]:
     """vLLM's form. scores: probabilities, or logits where they are asked for [texts, labels].
 
@@ -124,24 +125,58 @@ def classify_answer(
     data = []
     for index, (row, entries) in enumerate(zip(scores.tolist(), ranked, strict=True)):
         answer = answer_of(entries)
-        found = {"index": index, "label": ", ".join(answer) or None, "probs": row, "num_classes": len(row)}
-        data.append(found | ({"labels": answer} if served.predictor.decisions.multi else {}))
+        entry = {"index": index, "label": ", ".join(answer) or None, "probs": row, "num_classes": len(row)}
+        data.append(entry | ({"labels": answer} if bundle.predictor.decisions.multi else {}))
     usage = {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0, "prompt_tokens_details": None}
     return {
         "id": f"classify-{request_id}",
         "object": "list",
         "created": int(time.time()),
-        "model": served.name,
+        "model": bundle.name,
         "data": data,
         "usage": usage,
     }
 
 
-def models_answer(shelf: Sequence[Served]) -> dict[str, Any]:
+def models_answer(bundles: Sequence[LoadedBundle]) -> dict[str, Any]:
     """vLLM's (and OpenAI's) list of models."""
     return {
         "object": "list",
-        "data": [{"id": served.name, "object": "model", "created": 0, "owned_by": "classtune"} for served in shelf],
+        "data": [{"id": bundle.name, "object": "model", "created": 0, "owned_by": "classtune"} for bundle in bundles],
+    }
+
+
+def info_answer(bundles: Sequence[LoadedBundle], queue: int, most_texts: int) -> dict[str, Any]:
+    """The first bundle as Text Embeddings Inference describes a model, and all of them under ``models``."""
+    first = bundles[0]
+    labels = first.predictor.labels
+    of_labels = {
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
+    return {
+        "model_id": first.name,
+        "model_sha": first.version,
+        "model_dtype": "float32",
+        "model_type": {"classifier": of_labels},
+        "max_concurrent_requests": queue,
+        "max_input_length": first.predictor.limit,
+        "max_client_batch_size": most_texts,
+        "auto_truncate": first.predictor.cuts,
+        "version": metadata.version("classtune"),
+        "models": [
+            {
+                "name": bundle.name,
+                "version": bundle.version,
+                "labels": bundle.predictor.labels,
+                "several_labels": bundle.predictor.decisions.multi,
+                "withholds_answers": bundle.withholds,
+                "max_input_length": bundle.predictor.limit,
+                "auto_truncate": bundle.predictor.cuts,
+                "depth": bundle.record["depth"]["kept"],
+            }
+            for bundle in bundles
+        ],
     }
 
 

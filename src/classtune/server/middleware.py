@@ -34,7 +34,7 @@ def log(event: str, *, level: str = "info", **particulars: Any) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-class Envelope:
+class RequestMiddleware:
     """ASGI middleware. keys: one must be shown, if there are any. paths: the API's routes, which metrics count by name.
 
     Clients of the API show a key as a bearer. Everything else is for browsers, which ask for a password: a key is one.
@@ -53,8 +53,8 @@ class Envelope:
         began = time.perf_counter()
         path: str = scope["path"]
         headers = dict(scope["headers"])
-        told = headers.get(b"x-request-id", b"")
-        identity = told.decode("ascii") if _GOOD_ID.fullmatch(told) else uuid.uuid4().hex
+        offered = headers.get(b"x-request-id", b"")
+        identity = offered.decode("ascii") if _GOOD_ID.fullmatch(offered) else uuid.uuid4().hex
         state = scope.setdefault("state", {})
         state["request_id"] = identity
         status = 0

@@ -1,46 +1,74 @@
-"""The bundles as the page uses them: the same, but what they run waits in the server's queue like everybody's."""
+"""The bundles as the page uses them: what they run waits in the server's queue like everybody's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from classtune.config import Progress
 from classtune.errors import DataError
-from classtune.inference.predictor import Predictor
-from classtune.model.tokens import Pieces, TokenIds
+from classtune.explain.neighbours import Neighbours
+from classtune.inference.predictor import Items, Predictor
 from classtune.server.batching import Batcher, Logits, QueueFull
-from classtune.server.registry import Served, Shelf
+from classtune.server.registry import LoadedBundle, ModelRegistry
+
+# Texts that the page puts in the queue at once: a table of the page leaves room for others between.
+_CHUNK = 256
 
 
-class QueuedShelf:
-    """The bundles of ``shelf``, whichever versions it holds when it is gone through.
+class QueuedRegistry:
+    """The bundles of ``registry``, whichever versions it holds when it is gone through.
 
     patience: seconds that a batch waits for room in the queue, and then for its answer.
     """
 
-    def __init__(self, shelf: Shelf, batcher: Batcher, patience: float) -> None:
-        self._shelf = shelf
+    def __init__(self, registry: ModelRegistry, batcher: Batcher, patience: float) -> None:
+        self._registry = registry
         self._batcher = batcher
         self._patience = patience
 
-    def __iter__(self) -> Iterator[Served]:
-        for served in self._shelf:
-            yield replace(served, predictor=_Queued(served.predictor, self._batcher, self._patience))
+    def __iter__(self) -> Iterator[QueuedBundle]:
+        for bundle in self._registry:
+            yield QueuedBundle(bundle, self._batcher, self._patience)
 
 
-class _Queued(Predictor):
-    def __init__(self, predictor: Predictor, batcher: Batcher, patience: float) -> None:
-        vars(self).update(vars(predictor))  # made anew, it would lay out the weights a second time
-        self._predictor = predictor
+class QueuedBundle:
+    """One version of a bundle; see `classtune.server.page.actions.PageBundle`."""
+
+    def __init__(self, bundle: LoadedBundle, batcher: Batcher, patience: float) -> None:
+        self.name: str = bundle.name
+        self.folder: Path = bundle.folder
+        self.predictor: Predictor = bundle.predictor
+        self.record: dict[str, Any] = bundle.record
+        self.neighbours: Neighbours | None = bundle.neighbours
         self._batcher = batcher
         self._patience = patience
 
-    def run(self, ids: Sequence[TokenIds]) -> Logits:
-        pieces = Pieces(list(ids), np.arange(len(ids)))
+    def probabilities(
+        self, texts: Sequence[str], *, places: Sequence[str], progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities [texts, labels]; equal texts are run once. Raises DataError for texts that are not taken."""
+        rows: dict[str, int] = {}
+        of_text = [rows.setdefault(text, len(rows)) for text in texts]
+        place_of = dict(zip(reversed(texts), reversed(places), strict=True))
+        distinct = list(rows)
+        logits = np.zeros((len(distinct), len(self.predictor.labels)))
+        for start in range(0, len(distinct), _CHUNK):
+            chunk = distinct[start : start + _CHUNK]
+            logits[start : start + len(chunk)] = self._run(
+                self.predictor.items(chunk, [place_of[text] for text in chunk])
+            )
+            if progress:
+                progress("predict", start + len(chunk), len(distinct))
+        return self.predictor.decisions.probabilities(logits[of_text])
+
+    def _run(self, items: Items) -> Logits:
         try:
-            answer = self._batcher.submit(self._predictor, pieces, len(ids), patience=self._patience)
+            answer = self._batcher.submit(self.predictor, items, patience=self._patience)
             try:
                 return answer.result(self._patience)
             finally:

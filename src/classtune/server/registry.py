@@ -5,34 +5,28 @@ Knows nothing of HTTP; `batching` decides what is run together.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from classtune.bundle import RECORD, Bundle
-from classtune.errors import BundleError, ClasstuneError, DataError, SettingsError, did_you_mean
+from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean
 from classtune.explain.neighbours import Neighbours
-from classtune.inference.own_thread import passing
+from classtune.inference.own_thread import on_own_thread
 from classtune.inference.predictor import Predictor, load_predictor
-from classtune.model.tokens import Pieces
 
 # A file's name, size and time of change, for each file of a bundle.
 Look = tuple[tuple[str, int, int], ...]
 # From a folder to what answers; raises BundleError.
 Load = Callable[[Path], tuple[Predictor, Bundle]]
-# Told what happened to a bundle: the event's name and its particulars.
-Tell = Callable[..., None]
-
-
-class TooLong(DataError):
-    """A text has more tokens than the classifier takes, and nobody allowed it to be cut."""
+# Called with what happened to a bundle: the event's name and its particulars.
+Notify = Callable[..., None]
 
 
 @dataclass(frozen=True, eq=False)
-class Served:
+class LoadedBundle:
     """One version of a bundle. It never changes: a request begins and ends with the same one.
 
     version: of classtune.json, the beginning of its sha256.
@@ -46,37 +40,13 @@ class Served:
     neighbours: Neighbours | None = field(repr=False)
 
     @property
-    def cuts(self) -> bool:
-        """Whether long texts are cut, or read in windows, without being asked."""
-        rules = self.predictor.encoder.rules
-        return rules.cut or rules.windows
-
-    @property
     def withholds(self) -> bool:
         """Whether a text can be given no answer because none is sure enough."""
         abstention = self.predictor.decisions.abstention
         return abstention is not None and abstention.threshold is not None
 
-    def pieces(self, texts: Sequence[str], places: Sequence[str], truncate: bool | None) -> Pieces:
-        """Token ids of the texts; safe under threads. truncate: cut long texts; None: as the bundle was made.
 
-        Raises TooLong, or DataError for texts that cannot be read, each with its place.
-        """
-        reader = copy.copy(self.predictor.encoder)  # rules and counts of its own
-        reader.rules = replace(reader.rules, cut=True)
-        reader.texts_cut = 0
-        found = reader.pieces(texts, places)
-        if reader.texts_cut and not (self.cuts if truncate is None else truncate):
-            long = [
-                f"{place}: the text has more than {reader.rules.limit:,} tokens, the most that this classifier takes."
-                for place, text in zip(places, texts, strict=True)
-                if len(reader.tokenizer(text, verbose=False)["input_ids"]) > reader.rules.limit
-            ]
-            raise TooLong([*long, "Shorten the text, or pass truncate: true to have it cut."])
-        return found
-
-
-class Shelf:
+class ModelRegistry:
     """The bundles that are served, by name. The first one answers who names none."""
 
     def __init__(self, folders: Sequence[Path], *, load: Load = load_predictor) -> None:
@@ -88,32 +58,32 @@ class Shelf:
             raise SettingsError(
                 f"{' and '.join(map(str, twins))}: would be served by one name, {twins[0].name!r}. Rename a folder."
             )
-        self._served: dict[str, Served] = {}
+        self._bundles: dict[str, LoadedBundle] = {}
         self._looks: dict[str, Look] = {}  # the files at which each bundle was loaded, or last refused
         self._settling: dict[str, Look] = {}
         problems: list[str] = []
         for folder in folders:
             self._looks[folder.name] = _look(folder)
             try:
-                self._served[folder.name] = self._load(folder)
+                self._bundles[folder.name] = self._load(folder)
             except ClasstuneError as error:
                 problems += error.problems
         if problems:
             raise BundleError(problems)
 
-    def __iter__(self) -> Iterator[Served]:
-        return iter(list(self._served.values()))
+    def __iter__(self) -> Iterator[LoadedBundle]:
+        return iter(list(self._bundles.values()))
 
-    def __getitem__(self, name: str | None) -> Served:
+    def __getitem__(self, name: str | None) -> LoadedBundle:
         """Raises LookupError with a sentence for the user."""
         if name is None:
-            return next(iter(self._served.values()))
+            return next(iter(self._bundles.values()))
         try:
-            return self._served[name]
+            return self._bundles[name]
         except KeyError:
-            raise LookupError(f"model {name!r} is not served here. {did_you_mean(name, self._served)}") from None
+            raise LookupError(f"model {name!r} is not served here. {did_you_mean(name, self._bundles)}") from None
 
-    def refresh(self, tell: Tell) -> None:
+    def refresh(self, notify: Notify) -> None:
         """Look at every folder once; serve a new version where it is whole, else keep the old one.
 
         A folder is read when two looks in a row saw the same, so that nothing half copied is.
@@ -128,21 +98,20 @@ class Shelf:
             try:
                 new = self._load(old.folder)
             except ClasstuneError as error:
-                tell("bundle_refused", model=old.name, keeps=old.version, error=str(error))
+                notify("bundle_refused", model=old.name, keeps=old.version, error=str(error))
                 continue
             if new.version != old.version:
-                self._served[old.name] = new
-                tell("bundle_swapped", model=old.name, version=new.version, replaced=old.version)
+                self._bundles[old.name] = new
+                notify("bundle_swapped", model=old.name, version=new.version, replaced=old.version)
 
-    def _load(self, folder: Path) -> Served:
-        return passing(lambda: self._load_here(folder))
+    def _load(self, folder: Path) -> LoadedBundle:
+        return on_own_thread(lambda: self._load_here(folder))
 
-    def _load_here(self, folder: Path) -> Served:
+    def _load_here(self, folder: Path) -> LoadedBundle:
         predictor, bundle = self._read(folder)
-        for parameter in predictor.whole.parameters():  # they stand in the file, which may be overwritten under way
-            parameter.data = parameter.data.clone()
+        predictor.copy_weights()
         version = hashlib.sha256((folder / RECORD).read_bytes()).hexdigest()[:12]
-        return Served(folder.name, folder, version, predictor, bundle.record, Neighbours.load(folder))
+        return LoadedBundle(folder.name, folder, version, predictor, bundle.record, Neighbours.load(folder))
 
 
 def _look(folder: Path) -> Look:

@@ -31,17 +31,19 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
         from classtune.inference.runtimes import load_exported
         from classtune.server.app import create_app
         from classtune.server.middleware import log
-        from classtune.server.registry import Shelf
+        from classtune.server.registry import ModelRegistry
 
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        shelf = Shelf(folders, load=partial(load_exported, runtime=settings.runtime, device=settings.device))
-        app = create_app(shelf, settings, keys)
+        registry = ModelRegistry(folders, load=partial(load_exported, runtime=settings.runtime, device=settings.device))
+        app = create_app(registry, settings, keys)
         if settings.page:
             from classtune.server.page.app import mount_page
-            from classtune.server.queued import QueuedShelf
+            from classtune.server.queued import QueuedRegistry
 
-            mount_page(app, QueuedShelf(shelf, app.state.batcher, settings.timeout), feedback=settings.feedback)
+            mount_page(
+                app, QueuedRegistry(registry, app.state.api.batcher, settings.timeout), feedback=settings.feedback
+            )
         gc.freeze()  # what is loaded stays: never walked again, no answer is held up by it
         gc.enable()
 
@@ -52,10 +54,10 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
                 await super().startup(sockets)
                 host, port = listener.getsockname()[:2]
                 url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-                log("listening", url=url, models={served.name: served.version for served in shelf}, keys=len(keys))
+                log("listening", url=url, models={bundle.name: bundle.version for bundle in registry}, keys=len(keys))
 
             def handle_exit(self, sig: int, frame: Any) -> None:
-                app.state.stopping = True
+                app.state.api.stopping = True
                 log("stopping", signal=signal.Signals(sig).name)
                 super().handle_exit(sig, frame)
 
@@ -69,7 +71,7 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
             timeout_graceful_shutdown=max(1, round(settings.grace)),
         )
         _tell_of_uvicorn(log)
-        with _survived_signals(), _watching(shelf, settings.watch, log):
+        with _survived_signals(), _watching(registry, settings.watch, log):
             Server(config).run(sockets=[listener])
         log("stopped")
     finally:
@@ -90,7 +92,7 @@ def _survived_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _watching(shelf: Any, every: float | None, log: Any) -> Iterator[None]:
+def _watching(registry: Any, every: float | None, log: Any) -> Iterator[None]:
     """A thread that looks for new versions of the bundles."""
     if every is None:
         yield
@@ -100,7 +102,7 @@ def _watching(shelf: Any, every: float | None, log: Any) -> Iterator[None]:
     def watch() -> None:
         while not done.wait(every):
             try:
-                shelf.refresh(log)
+                registry.refresh(log)
             except Exception as error:  # the old version answers on, and the next look may go better
                 log("watch_failed", level="error", error=repr(error))
 

@@ -1,6 +1,6 @@
 """What `classtune serve` can be told: where it listens, who may ask, and how much at once.
 
-What each does stands in flags.py, which is also its flag's help. Knows no HTTP and no models.
+What each does stands in options.py, which is also its flag's help. Knows no HTTP and no models.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class ServeSettings(BaseModel):
     grace: _Seconds = _declared("grace")
 
 
-def serve_settings(told: Mapping[str, Any]) -> ServeSettings:
-    """Settings in force: ``told`` over the defaults. Raises SettingsError with every problem found."""
+def serve_settings(values: Mapping[str, Any]) -> ServeSettings:
+    """Settings in force: ``values`` over the defaults. Raises SettingsError with every problem found."""
     fields = ServeSettings.model_fields
-    problems = [f"setting {name!r} is unknown. {did_you_mean(name, fields)}" for name in told if name not in fields]
+    problems = [f"setting {name!r} is unknown. {did_you_mean(name, fields)}" for name in values if name not in fields]
     try:
-        settings = ServeSettings(**{name: value for name, value in told.items() if name in fields})
+        settings = ServeSettings(**{name: value for name, value in values.items() if name in fields})
     except ValidationError as error:
         for fault in error.errors():
             name = str(fault["loc"][0])
@@ -83,10 +83,10 @@ def read_keys(settings: ServeSettings) -> tuple[str, ...]:
             lines = settings.keys.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"--keys {settings.keys}: cannot be read ({error}). Name a file of keys.") from None
-        found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        if not found:
+        listed = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        if not listed:
             raise SettingsError(f"--keys {settings.keys}: holds no key. Write one a line.")
-        keys += found
+        keys += listed
     return tuple(keys)
 
 
@@ -120,7 +120,7 @@ def open_socket(settings: ServeSettings) -> socket.socket:
 
 def _addresses(host: str) -> list[str]:
     try:
-        found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise SettingsError(f"--host {host}: is no address of this machine ({error.strerror}).") from None
-    return [str(entry[4][0]).partition("%")[0] for entry in found]
+    return [str(entry[4][0]).partition("%")[0] for entry in entries]

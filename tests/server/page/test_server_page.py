@@ -13,15 +13,17 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from small import one_thread
 
+from classtune.config import Progress
 from classtune.data.reading.tables import read_table
 from classtune.decisions.abstention import Abstention
 from classtune.decisions.decide import Decisions
@@ -56,6 +58,11 @@ class Offered:
     predictor: Predictor
     record: dict[str, Any]
     neighbours: Neighbours | None
+
+    def probabilities(
+        self, texts: Sequence[str], *, places: Sequence[str], progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        return self.predictor.probabilities(texts, places=places, progress=progress)
 
 
 @dataclass(frozen=True)

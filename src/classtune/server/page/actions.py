@@ -1,6 +1,6 @@
 """What happens when the page is used: answers, reasons, tables, reports, feedback. Knows no Gradio.
 
-What is said in words is in wording.py, and what stands on the page in layout.py.
+What is said in words is in html.py, and what stands on the page in layout.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import numpy as np
+from numpy.typing import NDArray
+
 from classtune.config import Progress
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.tables import read_table
@@ -21,7 +24,7 @@ from classtune.explain.attributions import words_of
 from classtune.explain.explanations import explain
 from classtune.explain.neighbours import Neighbours
 from classtune.inference.answer_files import too_much_for_excel, write_predictions
-from classtune.inference.own_thread import passing
+from classtune.inference.own_thread import on_own_thread
 from classtune.inference.predictor import Predictor, answer_of
 from classtune.server.page import html as wording
 from classtune.server.page.feedback import add_feedback
@@ -40,7 +43,7 @@ _HERE = (
 )
 
 
-class Shown(Protocol):
+class PageBundle(Protocol):
     """A bundle that the page offers."""
 
     @property
@@ -53,7 +56,7 @@ class Shown(Protocol):
 
     @property
     def predictor(self) -> Predictor:
-        """What scores texts; where its ``network`` is not ``in_parts`` (other runtimes), answers are not explained."""
+        """Its labels and decisions, and what `classtune.explain` looks into."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -63,17 +66,22 @@ class Shown(Protocol):
     def neighbours(self) -> Neighbours | None:
         """Its training texts, if it holds them."""
 
+    def probabilities(
+        self, texts: Sequence[str], *, places: Sequence[str], progress: Progress | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities [texts, labels]; see `classtune.inference.predictor.Predictor.probabilities`."""
+
 
 class Page:
     """The bundles that are offered, and what is done with them. feedback: see `mount_page` in app.py."""
 
-    def __init__(self, served: Iterable[Shown], feedback: Path | None) -> None:
-        self.served = served
+    def __init__(self, bundles: Iterable[PageBundle], feedback: Path | None) -> None:
+        self.bundles = bundles
         self.feedback = feedback
 
-    def bundle(self, name: str) -> Shown:
+    def bundle(self, name: str) -> PageBundle:
         """The bundle of a name; DataError where it is no longer served."""
-        for shown in self.served:
+        for shown in self.bundles:
             if shown.name == name:
                 return shown
         raise DataError(f"{name}: is no longer served here. Load this page again.")
@@ -104,10 +112,10 @@ class Page:
         """The report of a bundle, or a line that there is none."""
         from fastapi.responses import FileResponse, HTMLResponse
 
-        found = next((shown.folder / "report.html" for shown in self.served if shown.name == name), None)
-        if found is None or not found.is_file():
+        file = next((shown.folder / "report.html" for shown in self.bundles if shown.name == name), None)
+        if file is None or not file.is_file():
             return HTMLResponse("<!doctype html><title>No report</title><p>There is no report.</p>", status_code=404)
-        return FileResponse(found, media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
+        return FileResponse(file, media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
 
     def classify(self, name: str, text: str) -> tuple[str, dict[str, Any]]:
         """The answer in words, and what is remembered of it. Raises DataError for texts that are not taken."""
@@ -117,8 +125,9 @@ class Page:
             raise DataError(
                 f"The text has {len(text):,} characters, and this box takes {MOST_CHARACTERS:,}. Send it as a file."
             )
-        predictor = self.bundle(name).predictor
-        (ranked,) = predictor.ranked(predictor.probabilities([text], places=["Your text"]))
+        shown = self.bundle(name)
+        predictor = shown.predictor
+        (ranked,) = predictor.ranked(shown.probabilities([text], places=["Your text"]))
         return wording.answer_html(ranked, predictor.decisions), {
             "bundle": name,
             "text": text,
@@ -129,14 +138,16 @@ class Page:
     def why(self, asked: dict[str, Any]) -> str:
         """The words that made an answer."""
         shown = self.bundle(asked["bundle"])
-        if not shown.predictor.network.in_parts:
+        if not shown.predictor.explainable:
             return wording.note_html("Which words made the answer is shown by the bundle, not by an export of it.")
         if len(words_of(asked["text"])) > MOST_EXPLAINED_WORDS:
             return wording.note_html(
                 f"Which words made the answer is shown for texts of up to {MOST_EXPLAINED_WORDS} words."
             )
         label = asked["answer"][0] if asked["answer"] else None
-        explained = passing(lambda: explain(shown.predictor, asked["text"], label=label, neighbours=shown.neighbours))
+        explained = on_own_thread(
+            lambda: explain(shown.predictor, asked["text"], label=label, neighbours=shown.neighbours)
+        )
         return wording.explanation_html(explained)
 
     def classify_file(
@@ -158,8 +169,9 @@ class Page:
                 f"{table.name}: {len(table.texts):,} rows, and this page takes {MOST_ROWS:,}. "
                 "Use `classtune predict` for more."
             )
-        predictor = self.bundle(name).predictor
-        predictions = predictor.ranked(predictor.probabilities(table.texts, places=table.places, progress=progress))
+        shown = self.bundle(name)
+        predictor = shown.predictor
+        predictions = predictor.ranked(shown.probabilities(table.texts, places=table.places, progress=progress))
         suffixes = [".xlsx", ".csv", ".jsonl"] if not too_much_for_excel(table) else [".csv", ".jsonl"]
         paths = [folder / f"{Path(file).stem}-labels{suffix}" for suffix in suffixes]
         for path in paths:
@@ -170,7 +182,7 @@ class Page:
         """Write down what was right. Raises DataError or BundleError."""
         assert self.feedback is not None
         shown = self.bundle(asked["bundle"])
-        path = feedback_file(self.feedback, shown.name, len(list(self.served)))
+        path = feedback_file(self.feedback, shown.name, len(list(self.bundles)))
         add_feedback(
             path,
             asked["text"],

@@ -1,7 +1,7 @@
 """The page beside the API: try a text, label a file, read the report, say what was right. Made with Gradio (extra ui).
 
-Nothing on it is fetched from anywhere but this server. Its rooms: acts (what happens), layout (what stands on it),
-wording (what it says), feedback (what people said was right).
+Nothing on it is fetched from anywhere but this server. Its files: actions (what happens), layout (what stands on it),
+html (what it says), feedback (what people said was right).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classtune.errors import UserError
-from classtune.server.page.actions import Page, Shown
+from classtune.server.page.actions import Page, PageBundle
 from classtune.server.page.layout import lay_out
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 MOST_BYTES = "50mb"
 
 
-def mount_page(app: FastAPI, served: Iterable[Shown], *, path: str = "/", feedback: Path | None) -> FastAPI:
+def mount_page(app: FastAPI, bundles: Iterable[PageBundle], *, path: str = "/", feedback: Path | None) -> FastAPI:
     """Add the page to ``app`` at ``path``, and the reports below it. Call it after all other routes are there.
 
-    served: gone through anew for each answer, so that it may come to hold other versions.
+    bundles: gone through anew for each answer, so that it may come to hold other versions.
     feedback: file of JSON lines that gets what people say was right (a file for each bundle where there are several,
     see `classtune.server.page.actions.feedback_file`); None: they are not asked.
     Raises UserError without Gradio.
@@ -35,7 +35,7 @@ def mount_page(app: FastAPI, served: Iterable[Shown], *, path: str = "/", feedba
     except ModuleNotFoundError as error:
         raise UserError('the page needs Gradio. Install it: pip install "classtune[ui]"') from error
 
-    page = Page(served, feedback)
+    page = Page(bundles, feedback)
     app.add_api_route(f"{path.rstrip('/')}/report/{{name}}", page.report, include_in_schema=False)
     system = ["system-ui", "sans-serif"]
     theme = gradio.themes.Default(primary_hue="blue", font=system, font_mono=["ui-monospace", "monospace"])

@@ -33,11 +33,11 @@ def heading(labels: Sequence[str], *, multi: bool) -> str:
         asked = f"Which of these fit your text: {named}?"
     else:
         asked = f"Is your text {named}?"
-    told = (
+    lead = (
         "Type or paste a text and press Enter. You see the answer, how sure it is, and which words made the "
         "difference. Texts are read on this server and go nowhere else."
     )
-    return f'<h1 class="ct-heading">{html.escape(asked)}</h1><p class="ct-lead">{told}</p>'
+    return f'<h1 class="ct-heading">{html.escape(asked)}</h1><p class="ct-lead">{lead}</p>'
 
 
 def example_texts(
@@ -45,34 +45,34 @@ def example_texts(
 ) -> list[str]:
     """A text for each of the first labels to try: golden texts of a record, else short training texts (text, label)."""
     scored = [(entry["text"], entry["scores"]) for entry in golden]
-    found: list[str] = []
+    examples: list[str] = []
     for number, label in enumerate(labels[:EXAMPLES]):
         alike = [(scores[number], text) for text, scores in scored if max(scores) == scores[number]]
         if alike:
-            found.append(max(alike)[1])
+            examples.append(max(alike)[1])
         else:
-            found += [text for text, its in training if its == label and 20 <= len(text) <= 120][:1]
-    return list(dict.fromkeys(found)) or [text for text, _ in scored[:2]]
+            examples += [text for text, its in training if its == label and 20 <= len(text) <= 120][:1]
+    return list(dict.fromkeys(examples)) or [text for text, _ in scored[:2]]
 
 
 def answer_html(ranked: Ranked, decisions: Decisions) -> str:
     """The answer, or that there is none and why, above a bar for each of the likeliest labels."""
-    given = answer_of(ranked)
+    answer = answer_of(ranked)
     scores = {entry["label"]: entry["score"] for entry in ranked}
     parts = []
-    if given and decisions.multi:
-        parts += [f'<p class="ct-answer"><strong>{html.escape(", ".join(given))}</strong></p>']
-    elif given:
-        sure = f'<span class="ct-sure">{percent(scores[given[0]])} sure</span>'
-        parts += [f'<p class="ct-answer"><strong>{html.escape(given[0])}</strong> {sure}</p>']
+    if answer and decisions.multi:
+        parts += [f'<p class="ct-answer"><strong>{html.escape(", ".join(answer))}</strong></p>']
+    elif answer:
+        sure = f'<span class="ct-sure">{percent(scores[answer[0]])} sure</span>'
+        parts += [f'<p class="ct-answer"><strong>{html.escape(answer[0])}</strong> {sure}</p>']
     else:
         parts += ['<p class="ct-answer"><strong>No answer</strong></p>']
         parts += [f"<p>{html.escape(_why_none(ranked, decisions))}</p>"]
     parts += ['<ul class="ct-bars" aria-label="How likely each label is">']
-    parts += [_bar(entry, entry["label"] in given) for entry in ranked[:SHOWN_BARS]]
+    parts += [_bar(entry, entry["label"] in answer) for entry in ranked[:SHOWN_BARS]]
     parts += ["</ul>"]
     if len(ranked) > SHOWN_BARS:
-        rest = "".join(_bar(entry, entry["label"] in given) for entry in ranked[SHOWN_BARS:])
+        rest = "".join(_bar(entry, entry["label"] in answer) for entry in ranked[SHOWN_BARS:])
         count = len(ranked) - SHOWN_BARS
         parts += [f'<details><summary>{count:,} less likely labels</summary><ul class="ct-bars">{rest}</ul></details>']
     return "".join(parts)
@@ -92,10 +92,11 @@ def _why_none(ranked: Ranked, decisions: Decisions) -> str:
     )
 
 
-def _bar(entry: Mapping[str, Any], given: bool) -> str:
+def _bar(entry: Mapping[str, Any], chosen: bool) -> str:
     width = f"{100 * entry['score']:.1f}"
     return (
-        f'<li class="{"ct-given" if given else "ct-other"}"><span class="ct-label">{html.escape(entry["label"])}</span>'
+        f'<li class="{"ct-given" if chosen else "ct-other"}">'
+        f'<span class="ct-label">{html.escape(entry["label"])}</span>'
         f'<span class="ct-track" aria-hidden="true"><span class="ct-fill" style="width: {width}%"></span></span>'
         f'<span class="ct-value">{percent(entry["score"])}</span></li>'
     )
@@ -130,9 +131,9 @@ def explanation_html(explanation: dict[str, Any]) -> str:
     return "".join(parts)
 
 
-def question_html(given: bool) -> str:
+def question_html(answered: bool) -> str:
     """What is asked below an answer, or where there was none."""
-    return f"<h2>{'Was this right?' if given else 'Do you know the right label?'}</h2>"
+    return f"<h2>{'Was this right?' if answered else 'Do you know the right label?'}</h2>"
 
 
 def table_html(texts: Sequence[str], predictions: Sequence[Ranked], *, left_out: int = 0) -> str:
@@ -155,8 +156,8 @@ def table_html(texts: Sequence[str], predictions: Sequence[Ranked], *, left_out:
 
 
 def _score(ranked: Ranked) -> float:
-    given = answer_of(ranked)
-    return float(next((entry["score"] for entry in ranked if entry["label"] in given), ranked[0]["score"]))
+    answer = answer_of(ranked)
+    return float(next((entry["score"] for entry in ranked if entry["label"] in answer), ranked[0]["score"]))
 
 
 def message_html(problems: Sequence[str]) -> str:

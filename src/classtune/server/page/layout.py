@@ -1,4 +1,4 @@
-"""What stands on the page and which of `acts` each control calls, as Gradio's blocks."""
+"""What stands on the page and which of `actions` each control calls, as Gradio's blocks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lay_out(page: Page) -> Any:
     """The page as Gradio's blocks."""
     import gradio as gr
 
-    def told(error: ClasstuneError) -> str:
+    def problems_of(error: ClasstuneError) -> str:
         return wording.message_html(str(error).splitlines())
 
     def hidden() -> dict[Any, Any]:
@@ -48,7 +48,7 @@ def lay_out(page: Page) -> Any:
         try:
             shown, remembered = page.classify(name, text)
         except ClasstuneError as error:
-            yield {answer: told(error), why: "", judged: gr.update(visible=False)}
+            yield {answer: problems_of(error), why: "", judged: gr.update(visible=False)}
             return
         given = bool(remembered["answer"])
         yield {
@@ -64,7 +64,7 @@ def lay_out(page: Page) -> Any:
         try:
             yield {why: page.why(remembered)}
         except ClasstuneError as error:
-            yield {why: told(error)}
+            yield {why: problems_of(error)}
 
     def file_now(name: str, file: str | None, column: str, bar: Any = gr.Progress()) -> dict[Any, Any]:  # noqa: B008
         with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def lay_out(page: Page) -> Any:
                     name, file, column, Path(folder), lambda _, done, total: bar((done, total), unit="texts")
                 )
             except ClasstuneError as error:
-                return {table: told(error), **hidden()}
+                return {table: problems_of(error), **hidden()}
             offered = {
                 button: gr.update(value=button.move_resource_to_block_cache(path), visible=True)
                 for path in paths
@@ -85,13 +85,13 @@ def lay_out(page: Page) -> Any:
         try:
             thanks = page.keep(remembered, labels)
         except ClasstuneError as error:
-            return {question: told(error)}
+            return {question: problems_of(error)}
         return {question: thanks, **dict.fromkeys((verdict, choice), gr.update(visible=False))}
 
     def chosen(remembered: dict[str, Any], labels: str | list[str] | None) -> dict[Any, Any]:
         return kept(remembered, labels if isinstance(labels, list) else [labels] if labels else [])
 
-    names = [shown.name for shown in page.served]
+    names = [shown.name for shown in page.bundles]
     first = names[0]
     labels = page.bundle(first).predictor.labels
     multi = page.bundle(first).predictor.decisions.multi

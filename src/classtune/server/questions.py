@@ -1,0 +1,63 @@
+"""A request's body: read within the limits of bytes, texts and characters, or refused with what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from classtune.server.dialects import Refusal
+from classtune.server.settings import ServeSettings
+
+Question = TypeVar("Question", bound=BaseModel)
+
+
+async def read_question(request: Request, kind: type[Question], settings: ServeSettings) -> Question:
+    """The question in a request's body. Raises Refusal where it is too large or not such a question."""
+    body = bytearray()
+    announced = request.headers.get("content-length", "0")
+    too_large = Refusal(413, "validation", f"The request is larger than {settings.max_body:,} bytes. Send fewer texts.")
+    if announced.isdigit() and int(announced) > settings.max_body:
+        raise too_large
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > settings.max_body:
+            raise too_large
+    try:
+        return kind.model_validate_json(bytes(body))
+    except ValidationError as error:
+        problems = [_problem(fault) for fault in error.errors(include_url=False, include_context=False)]
+        raise Refusal(422, "validation", "\n".join(dict.fromkeys(problems))) from None
+
+
+def check_size(texts: Sequence[str], field: str, settings: ServeSettings) -> int:
+    """The characters of all texts. Raises Refusal for more or longer texts than are taken."""
+    if len(texts) > settings.max_texts:
+        raise Refusal(
+            413,
+            "validation",
+            f"{field}: {len(texts):,} texts, and {settings.max_texts:,} are taken at once. Send fewer.",
+        )
+    lengths = [len(text) for text in texts]
+    if max(lengths) > settings.max_characters:
+        place = next(number for number, length in enumerate(lengths) if length > settings.max_characters)
+        raise Refusal(
+            413,
+            "validation",
+            f"{field}[{place}]: {lengths[place]:,} characters, and {settings.max_characters:,} are taken. Shorten it.",
+        )
+    return sum(lengths)
+
+
+def _problem(fault: Any) -> str:
+    """A problem of the body in our words. ``str | list[str]`` is said once, whichever part did not fit."""
+    if fault["type"] == "json_invalid":
+        return f"The body is not valid JSON: {fault['msg'].partition(': ')[2] or fault['msg']}."
+    name = str(fault["loc"][0]) if fault["loc"] else "The body"
+    if name in ("inputs", "input") and fault["type"] != "missing":
+        return f"{name}: must be a text or a list of texts. Send strings."
+    if not fault["loc"]:
+        return 'The body must be a JSON object, such as {"inputs": "a text"}.'
+    return f"{name}: {fault['msg'].removeprefix('Input ').lower()}."

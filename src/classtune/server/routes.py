@@ -1,0 +1,205 @@
+"""The API's routes: both dialects over the bundles that are served, and what is asked by whoever watches over a server.
+
+A request's texts become items in the event loop (or, many, in a thread), `batching` runs them, and the bundle's
+decisions make the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from classtune.errors import DataError
+from classtune.inference.predictor import Ranked, TooLong, answer_of
+from classtune.server.batching import Batcher, QueueFull
+from classtune.server.dialects import (
+    ClassifyRequest,
+    ClassifyResponse,
+    ErrorResponse,
+    Prediction,
+    PredictRequest,
+    Refusal,
+    classify_answer,
+    classify_texts,
+    info_answer,
+    models_answer,
+    predict_answer,
+    predict_texts,
+)
+from classtune.server.metrics import Metrics
+from classtune.server.middleware import log
+from classtune.server.questions import check_size, read_question
+from classtune.server.registry import LoadedBundle, ModelRegistry
+from classtune.server.settings import ServeSettings
+
+# Requests of more characters than this become tokens in a thread, so that others are still answered meanwhile.
+_INLINE_CHARACTERS = 20_000
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorResponse, "description": "No texts."},
+    401: {"model": ErrorResponse, "description": "No key, or a wrong one."},
+    404: {"model": ErrorResponse, "description": "No such model."},
+    413: {"model": ErrorResponse, "description": "Too much: bytes, texts, characters or tokens."},
+    422: {"model": ErrorResponse, "description": "The request or a text cannot be read."},
+    424: {"model": ErrorResponse, "description": "The model failed."},
+    429: {"model": ErrorResponse, "description": "Too many texts wait already."},
+    504: {"model": ErrorResponse, "description": "Not done in time."},
+}
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What a bundle says of a request's texts.
+
+    logits, probabilities [texts, labels]; ranked: see `Predictor.ranked`; tokens: how many were read.
+    """
+
+    bundle: LoadedBundle
+    logits: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    ranked: list[Ranked]
+    tokens: int
+
+
+class Api:
+    """The routes, and what they share. ``stopping`` set, the server is not ready any more."""
+
+    def __init__(self, registry: ModelRegistry, settings: ServeSettings, batcher: Batcher, metrics: Metrics) -> None:
+        self.registry = registry
+        self.settings = settings
+        self.batcher = batcher
+        self.metrics = metrics
+        self.stopping = False
+
+    def router(self) -> APIRouter:
+        """Each route with what /openapi.json says of it."""
+        router = APIRouter()
+        predictions = _answers(list[Prediction] | list[list[Prediction]])
+        router.post("/predict", responses=predictions, openapi_extra=_asks(PredictRequest))(self.predict)
+        for path in ("/classify", "/v1/classify"):
+            router.post(path, responses=_answers(ClassifyResponse), openapi_extra=_asks(ClassifyRequest))(self.classify)
+        router.get("/v1/models")(self.models)
+        router.get("/info")(self.info)
+        router.get("/health", responses={503: {"model": ErrorResponse}})(self.health)
+        router.get("/ready", responses={503: {"model": ErrorResponse}})(self.ready)
+        router.get("/metrics")(self.measured)
+        return router
+
+    async def predict(self, request: Request) -> Response:
+        """Labels with their scores, highest first: a list for one text, a list of lists for a list of texts."""
+        async with _in_time(self.settings):
+            question = await read_question(request, PredictRequest, self.settings)
+            texts = predict_texts(question)
+            scored = await self._score(request, question.model, texts, "inputs", question.truncate)
+        ranked = scored.ranked
+        if question.raw_scores:
+            columns = {label: number for number, label in enumerate(scored.bundle.predictor.labels)}
+            ranked = [
+                [entry | {"score": float(row[columns[entry["label"]]])} for entry in entries]
+                for entries, row in zip(ranked, scored.logits, strict=True)
+            ]
+        return json_response(predict_answer(question, ranked))
+
+    async def classify(self, request: Request) -> Response:
+        """Each text's label (null where the answer is withheld) and the probabilities of all labels."""
+        async with _in_time(self.settings):
+            question = await read_question(request, ClassifyRequest, self.settings)
+            truncate = True if question.truncate_prompt_tokens else None
+            scored = await self._score(request, question.model, classify_texts(question), "input", truncate)
+        scores = scored.logits if question.use_activation is False else scored.probabilities
+        return json_response(
+            classify_answer(scored.bundle, request.state.request_id, scores, scored.ranked, scored.tokens)
+        )
+
+    async def models(self) -> Response:
+        """The bundles that are served."""
+        return json_response(models_answer(list(self.registry)))
+
+    async def info(self) -> Response:
+        """The first bundle as Text Embeddings Inference describes a model, and all bundles under ``models``."""
+        return json_response(info_answer(list(self.registry), self.settings.queue, self.settings.max_texts))
+
+    async def health(self) -> Response:
+        """Whether the thread that runs the models is alive. Needs no key."""
+        if not self.batcher.alive:
+            raise Refusal(503, "unhealthy", "The thread that runs the models has ended. Start the server again.")
+        return Response(status_code=200)
+
+    async def ready(self) -> Response:
+        """Whether new requests should be sent here: not while the server stops. Needs no key."""
+        if self.stopping or not self.batcher.alive:
+            raise Refusal(503, "unhealthy", "The server is stopping.")
+        return json_response({"ready": True, "models": {bundle.name: bundle.version for bundle in self.registry}})
+
+    async def measured(self) -> Response:
+        """Counts and times for Prometheus."""
+        return Response(self.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _score(
+        self, request: Request, name: str | None, texts: list[str], field: str, truncate: bool | None
+    ) -> _Scored:
+        """Run the texts in the queue. Raises Refusal for everything that stands in the way."""
+        try:
+            bundle = self.registry[name]
+        except LookupError as error:
+            raise Refusal(404, "not_found", str(error.args[0])) from None
+        predictor = bundle.predictor
+        characters = check_size(texts, field, self.settings)
+        places = [field] if len(texts) == 1 else [f"{field}[{number}]" for number in range(len(texts))]
+        request.state.noted = {"model": bundle.name, "texts": len(texts)}
+        try:
+            if characters > _INLINE_CHARACTERS:
+                items = await asyncio.to_thread(predictor.items, texts, places, truncate=truncate)
+            else:
+                items = predictor.items(texts, places, truncate=truncate)
+            logits = await asyncio.wrap_future(self.batcher.submit(predictor, items))
+        except TooLong as error:
+            advice = "Shorten the text, or pass truncate: true to have it cut."
+            raise Refusal(413, "validation", f"{error}\n{advice}") from None
+        except DataError as error:
+            raise Refusal(422, "tokenizer", str(error)) from None
+        except QueueFull:
+            raise Refusal(429, "overloaded", "Too many texts wait already. Try again in a moment.") from None
+        except Exception as error:
+            log("model_failed", level="error", model=bundle.name, error=repr(error))
+            raise Refusal(424, "backend", "The model failed on these texts. The server's log says why.") from error
+        if not np.isfinite(logits).all():
+            raise Refusal(424, "backend", "The model gave a score that is no number. Train the classifier again.")
+        probabilities = predictor.decisions.probabilities(logits)
+        ranked = predictor.ranked(probabilities)
+        self.metrics.answered(bundle.name, [answer_of(entries) for entries in ranked])
+        return _Scored(bundle, logits, probabilities, ranked, items.tokens)
+
+
+@contextlib.asynccontextmanager
+async def _in_time(settings: ServeSettings) -> AsyncIterator[None]:
+    """Gives up, reading the request included, when the time is over; what waits in the queue is dropped."""
+    try:
+        async with asyncio.timeout(settings.timeout):
+            yield
+    except TimeoutError:
+        raise Refusal(
+            504, "timeout", f"Not done in {settings.timeout:g} seconds. Send fewer texts, or later."
+        ) from None
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return Response(body, status, headers, "application/json")
+
+
+def _asks(kind: type[BaseModel]) -> dict[str, Any]:
+    """The body of a route for /openapi.json: it is read by hand, which is faster, and FastAPI cannot see it."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": kind.model_json_schema()}}}}
+
+
+def _answers(kind: Any) -> dict[int | str, dict[str, Any]]:
+    return {200: {"model": kind}, **_REFUSALS}
