@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common import CACHE, Skipped, needs, note, silent, sms_spam
+from plain import SEED
 
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Splits, tutorial_split
@@ -17,7 +18,6 @@ from classtune.data.splits import Splits, tutorial_split
 FOLDER = CACHE / "gpt2-small-random"
 END_OF_TEXT = 50256
 LONGEST = 120  # tokens of the longest training text
-BATCH, EPOCHS, RATE, DECAY, SEED = 8, 5, 5e-5, 0.1, 123
 
 
 def gpt2_folder() -> Path:

@@ -15,18 +15,8 @@ from typing import Any
 
 import torch
 from common import Figure, main, note, seconds
-from gpt2 import (
-    BATCH,
-    DECAY,
-    EPOCHS,
-    RATE,
-    SEED,
-    classtune_run,
-    comparable_seconds,
-    gpt2_folder,
-    token_ids,
-    tutorial_rows,
-)
+from gpt2 import classtune_run, comparable_seconds, gpt2_folder, token_ids, tutorial_rows
+from plain import BATCH, DECAY, EPOCHS, RATE, SEED
 
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Splits

@@ -12,31 +12,26 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from common import Figure, main, note
-from gpt2 import (
+from gpt2 import LONGEST, classtune_run, comparable_seconds, gpt2_folder, tutorial_rows
+from plain import (
     BATCH,
-    DECAY,
-    END_OF_TEXT,
     EPOCHS,
-    LONGEST,
-    RATE,
+    EVALUATE_BATCHES,
+    EVALUATE_EVERY,
+    PARTS,
     SEED,
-    classtune_run,
-    comparable_seconds,
-    gpt2_folder,
-    token_ids,
-    tutorial_rows,
+    PlainClassifier,
+    Tutorial,
+    longest,
+    padded,
+    shuffled,
 )
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Splits
@@ -44,144 +39,69 @@ from classtune.model.backbone import quiet_transformers
 
 STEPS_PER_EPOCH = 130
 STEPS = STEPS_PER_EPOCH * EPOCHS
-EVALUATE_EVERY, EVALUATE_BATCHES = 50, 5
-Loader = DataLoader[tuple[Tensor, ...]]
 
 # classtune's two ways; the recipe's own is the padded one, with the same numbers as the tutorial.
 WAYS: dict[str, dict[str, Any]] = {"padded": {}, "own": {"padding": "none", "pool_padding": False}}
 
 
-class PlainClassifier(nn.Module):
-    """GPT-2 with a linear layer on the last position; frozen as the tutorial freezes it."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        from transformers import GPT2Model
-
-        self.gpt2: Any = GPT2Model.from_pretrained(str(folder), dtype=torch.float32)
-        self.head = nn.Linear(self.gpt2.config.n_embd, 2)
-        self.gpt2.requires_grad_(False)
-        self.gpt2.h[-1].requires_grad_(True)
-        self.gpt2.ln_f.requires_grad_(True)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """[texts, tokens] → logits [texts, 2]."""
-        logits: Tensor = self.head(self.gpt2(input_ids=ids, use_cache=False).last_hidden_state[:, -1])
-        return logits
-
-
 @dataclass
-class Tutorial:
-    """The procedure, whole or a share of it at a time."""
+class Timed(Tutorial):
+    """The procedure, timed whole or a share of it at a time."""
 
-    model: PlainClassifier
-    loaders: dict[str, Loader]
     step_seconds: list[float] = field(default_factory=list)
     evaluation_seconds: list[float] = field(default_factory=list)
-    evaluated_rows: int = 0
-
-    def __post_init__(self) -> None:
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=DECAY)
-        # A sample goes through the loaders without end; the whole run takes them from the start each time.
-        self._training = self._endless("train")
-        self._evaluating = self._endless("validation")
-
-    def _endless(self, name: str) -> Iterator[tuple[Tensor, ...]]:
-        return (batch for _ in cycle([None]) for batch in self.loaders[name])
-
-    def step(self, ids: Tensor, labels: Tensor) -> None:
-        self.optimizer.zero_grad()
-        loss = F.cross_entropy(self.model(ids), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        loss.item()  # the tutorial prints it now and then; it also ends the step
-
-    @torch.no_grad()
-    def evaluate(self, name: str, batches: int | None = None) -> tuple[float, float]:
-        """Mean loss and accuracy of the first batches of a set (None: all)."""
-        self.model.eval()
-        loss, right, rows, count = 0.0, 0, 0, 0
-        for ids, labels in islice(self.loaders[name], batches):
-            logits = self.model(ids)
-            loss += F.cross_entropy(logits, labels).item()
-            right += int((logits.argmax(1) == labels).sum())
-            rows, count = rows + len(ids), count + 1
-        self.evaluated_rows += rows
-        self.model.train()
-        return loss / count, right / rows
 
     def whole(self) -> float:
         """Seconds of everything."""
         start = time.perf_counter()
-        done = 0
-        self.model.train()
-        for epoch in range(EPOCHS):
-            for ids, labels in self.loaders["train"]:
-                self.step(ids, labels)
-                done += 1
-                if done % EVALUATE_EVERY == 0:
-                    losses = [self.evaluate(name, EVALUATE_BATCHES)[0] for name in ("train", "validation")]
-                    note(f"step {done}: training loss {losses[0]:.3f}, validation loss {losses[1]:.3f}")
-            found = [self.evaluate(name, EVALUATE_BATCHES)[1] for name in ("train", "validation")]
-            note(f"epoch {epoch + 1}: training accuracy {found[0]:.3f}, validation accuracy {found[1]:.3f}")
-        found = [self.evaluate(name)[1] for name in ("train", "validation", "test")]
-        note(f"accuracy on training, validation and test rows: {', '.join(f'{value:.4f}' for value in found)}")
-        assert done == STEPS
+        recorded = self.run(lambda _: shuffled(self._rows("train")), note=note)
+        note("accuracy on training, validation and test rows:", *(f"{recorded.final[part]:.4f}" for part in PARTS))
         assert self.evaluated_rows == self.rows_to_evaluate()
         return time.perf_counter() - start
 
     def rows_to_evaluate(self) -> int:
         """Texts of all evaluations of the whole run."""
-        rhythm = 2 * BATCH * EVALUATE_BATCHES * (STEPS // EVALUATE_EVERY + EPOCHS)
-        final = sum(_rows(self.loaders[name]) for name in ("validation", "test"))
-        return rhythm + final + STEPS_PER_EPOCH * BATCH  # the training loader leaves its last 5 texts out
+        return 2 * BATCH * EVALUATE_BATCHES * (STEPS // EVALUATE_EVERY + EPOCHS) + sum(map(self._rows, PARTS))
 
     def sample(self, steps: int, batches: int) -> None:
         """Time some steps and some full evaluation batches, one by one, after one untimed step."""
         self.model.train()
-        self.step(*next(self._training))
-        for ids, labels in islice(self._training, steps):
+        for number, rows in enumerate(shuffled(self._rows("train"))[: steps + 1]):
             start = time.perf_counter()
-            self.step(ids, labels)
-            self.step_seconds.append(time.perf_counter() - start)
-        self.model.eval()
-        with torch.no_grad():
-            for ids, labels in islice((b for b in self._evaluating if len(b[0]) == BATCH), batches):
-                start = time.perf_counter()
-                F.cross_entropy(self.model(ids), labels).item()
-                self.evaluation_seconds.append(time.perf_counter() - start)
+            self.step(rows)
+            if number:
+                self.step_seconds.append(time.perf_counter() - start)
+        for _ in range(batches):
+            start = time.perf_counter()
+            self.evaluate("validation", 1)
+            self.evaluation_seconds.append(time.perf_counter() - start)
 
     def extrapolated(self) -> float:
         """Seconds of everything, from the sample."""
         batches = self.rows_to_evaluate() / BATCH
         return STEPS * statistics.median(self.step_seconds) + batches * statistics.median(self.evaluation_seconds)
 
-
-def _rows(loader: Loader) -> int:
-    dataset: Any = loader.dataset
-    return len(dataset)
+    def _rows(self, part: str) -> int:
+        return len(self.sets[part][1])
 
 
-def plain_tutorial(folder: Path, table: Table, splits: Splits) -> Tutorial:
-    """The tutorial's model and loaders; checks its padded length and number of steps."""
+def plain_tutorial(folder: Path, table: Table, splits: Splits) -> Timed:
+    """The tutorial's model and sets; checks its padded length and number of steps."""
     from transformers import AutoTokenizer
 
     torch.manual_seed(SEED)
-    ids = token_ids(AutoTokenizer.from_pretrained(str(folder)), table)
-    parts = {name: getattr(splits, name).tolist() for name in ("train", "validation", "test")}
-    longest = max(len(ids[row]) for row in parts["train"])
-    assert longest == LONGEST, f"the longest training text has {longest} tokens"
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    texts = {part: [table.texts[row] for row in getattr(splits, part)] for part in PARTS}
+    length = longest(tokenizer, texts["train"])
+    assert length == LONGEST, f"the longest training text has {length} tokens"
     assert table.labels is not None
-    loaders: dict[str, Loader] = {}
-    for name, rows in parts.items():
-        padded = [(ids[row] + [END_OF_TEXT] * LONGEST)[:LONGEST] for row in rows]
-        truth = [int(table.labels[row] == "spam") for row in rows]
-        dataset = TensorDataset(torch.tensor(padded), torch.tensor(truth))
-        loaders[name] = DataLoader(dataset, BATCH, shuffle=name == "train", drop_last=name == "train")
-    assert len(loaders["train"]) == STEPS_PER_EPOCH
+    sets = {}
+    for part in PARTS:
+        truth = [int(table.labels[row] == "spam") for row in getattr(splits, part)]
+        sets[part] = padded(tokenizer, texts[part], length), torch.tensor(truth)
+    assert len(shuffled(len(sets["train"][1]))) == STEPS_PER_EPOCH
     with quiet_transformers():
-        return Tutorial(PlainClassifier(folder), loaders)
+        return Timed(PlainClassifier(folder), sets)
 
 
 def measure(args: argparse.Namespace) -> list[Figure]:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gpt2_folders import BLOCKS
 from small import rows
 
 from classtune.config import parse_assignments, parse_value, resolve
+from classtune.jobs.tutorial_rows import ROWS
 
-ROWS = 19
-DOCUMENT = Path(__file__).parents[1] / "docs" / "tutorial.md"
-# Sizes that differ as the four sizes of GPT-2 do.
-BLOCKS = {"gpt2": 2, "gpt2-medium": 3, "gpt2-large": 4, "gpt2-xl": 5}
+pytest_plugins = ["gpt2_fixture"]
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "tutorial.md"
 
 
 def documented_options() -> dict[int, str]:
@@ -33,28 +34,6 @@ def as_settings(options: str) -> dict[str, Any]:
     for flag, value in zip(words[::2], words[1::2], strict=True):
         told |= parse_assignments([value]) if flag == "--set" else {flag.removeprefix("--"): parse_value(value)}
     return told
-
-
-@pytest.fixture(scope="module")
-def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Random GPT-2 folders of Hugging Face's format, by the names of the four real ones."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
-
-    root = tmp_path_factory.mktemp("gpt2")
-    letters = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "<|endoftext|>"]
-    for name, blocks in BLOCKS.items():
-        torch.manual_seed(blocks)
-        config = GPT2Config(
-            vocab_size=len(letters), n_embd=16, n_layer=blocks, n_head=2, n_positions=1024, eos_token_id=256
-        )
-        GPT2Model(config).save_pretrained(str(root / name))
-        tokenizer = Tokenizer(models.BPE(vocab={letter: n for n, letter in enumerate(letters)}, merges=[]))
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>", model_max_length=1024)
-        fast.save_pretrained(str(root / name))
-    return lambda name: root / name
 
 
 def run(gpt2: Callable[[str], Path], row: int) -> Any:
@@ -77,11 +56,14 @@ def first_row(gpt2: Callable[[str], Path]) -> Any:
     return run(gpt2, 1)
 
 
-def test_every_row_has_its_options() -> None:
-    assert sorted(documented_options()) == list(range(1, ROWS + 1))
+def test_every_row_has_its_options_and_they_are_what_the_command_runs() -> None:
+    told = {row: as_settings(options) for row, options in documented_options().items()}
+    assert told == {
+        number: {**row.settings, **({"model": row.model} if row.model else {})} for number, row in ROWS.items()
+    }
 
 
-@pytest.mark.parametrize("row", [row for row in range(2, ROWS + 1) if row != 18])
+@pytest.mark.parametrize("row", [number for number in ROWS if number not in (1, 18)])
 def test_row_runs_and_differs_from_the_first(row: int, gpt2: Callable[[str], Path], first_row: Any) -> None:
     trained = run(gpt2, row)
     assert trained.result["splits"] == {"train": 42, "validation": 6, "test": 12}
