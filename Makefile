@@ -4,14 +4,51 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
+PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+NEW_VENV = rm -rf $(1) && $$(command -v $(PYTHON) || command -v python3) -m venv $(1)
 
-.PHONY: demo test check bench docs clean
+.PHONY: help demo test test-fast test-core test-lowest test-package check bench docs clean
+
+help:                   ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 demo: $(STAMP)          ## fetch model and messages, train, judge, report, classify two messages
 	$(BIN)/classtune demo -o demo
 
 test: $(TEST_STAMP) check    ## lint, types, house, unit and end-to-end tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadscope
+
+# No training of a whole classifier, no export, no browser: settings, tables, decisions, figures, the loop itself.
+FAST := tests/test_house.py tests/test_public.py tests/test_config.py tests/test_sources.py tests/data tests/decisions \
+	tests/judging tests/training/test_loop.py tests/training/test_loss.py
+
+test-fast: $(TEST_STAMP)     ## lint, and the tests that need no training: under a minute
+	$(BIN)/ruff check .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto $(FAST)
+
+test-core:              ## import everything, train and predict, in an environment without any extra
+	$(call NEW_VENV,.venv-core)
+	.venv-core/bin/python $(PIP) .
+	.venv-core/bin/python tests/core_alone.py
+
+test-lowest:            ## all tests with the oldest versions that pyproject.toml allows
+	$(call NEW_VENV,.venv-lowest)
+	.venv-lowest/bin/python $(PIP) uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --constraint constraints.txt \
+		--resolution lowest-direct --editable '.[test]'
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q --numprocesses auto --dist loadscope $(TESTS)
+
+test-package:           ## build wheel and sdist, check them, try each in an environment of its own
+	$(call NEW_VENV,.venv-package)
+	rm -rf dist
+	.venv-package/bin/python $(PIP) build twine
+	.venv-package/bin/python -m build --outdir dist .
+	.venv-package/bin/twine check --strict dist/*
+	$(call NEW_VENV,.venv-package)
+	.venv-package/bin/python $(PIP) dist/*.whl
+	cd dist && ../.venv-package/bin/python ../tests/core_alone.py
+	.venv-package/bin/python $(PIP) --force-reinstall --no-deps dist/*.tar.gz
+	cd dist && ../.venv-package/bin/python ../tests/core_alone.py
 
 check: $(TEST_STAMP)         ## lint and types
 	$(BIN)/ruff check .
@@ -24,14 +61,15 @@ bench: $(TEST_STAMP)         ## every figure of the README; writes benchmarks/re
 docs: $(STAMP)          ## docs/cli.md and docs/settings.md from the code
 	$(BIN)/python docs/generate.py
 
-clean:
-	rm -rf $(VENV) demo
+clean:                  ## remove environments and what the targets wrote
+	rm -rf $(VENV) .venv-core .venv-lowest .venv-package dist demo
 
+# The extras that the README's first pages use, all of them small.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python $(PIP) --editable '.[serve,excel,lora]'
 	touch $(STAMP)
 
 $(TEST_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python $(PIP) --editable '.[test]'
 	touch $(TEST_STAMP)

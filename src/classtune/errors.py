@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -61,6 +62,22 @@ class SourceError(UserError):
 
 class BundleError(UserError):
     """A bundle cannot be read or written."""
+
+
+def require(what: str, extra: str, *modules: str) -> None:
+    """Raise UserError where a module of an extra is not installed; see `missing_extra`."""
+    if problem := missing_extra(what, extra, *modules):
+        raise UserError(problem)
+
+
+def missing_extra(what: str, extra: str, *modules: str) -> str:
+    """Which top-level modules are not installed, with the command that installs them; empty where all are there.
+
+    what: the part of classtune that needs them, as the user asked for it: ``--engine ray``. Nothing is imported.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    verb = "is" if len(missing) == 1 else "are"
+    return f'{what}: {", ".join(missing)} {verb} not installed. pip install "classtune[{extra}]"' if missing else ""
 
 
 @contextlib.contextmanager

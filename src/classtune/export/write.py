@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from classtune.bundle import Bundle, check_target, new_bundle, put_record, read_held_out
 from classtune.data.reading.tables import Table
 from classtune.decisions.decide import Decisions
-from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean
+from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean, require
 from classtune.explain.neighbours import Neighbours
 from classtune.export.graph import (
     ClassifierGraph,
@@ -33,7 +33,7 @@ from classtune.export.graph import (
 from classtune.export.hugging_face import as_hugging_face, hugging_face_logits
 from classtune.files import claimed
 from classtune.inference.predictor import Predictor, load_predictor
-from classtune.inference.runtimes import FILES, INPUTS, OUTPUTS, ExportedNetwork, exported_encoder, require, start
+from classtune.inference.runtimes import FILES, INPUTS, OUTPUTS, PACKAGES, ExportedNetwork, exported_encoder, start
 from classtune.model.backbone import quiet_transformers
 
 Floats = NDArray[np.float64]
@@ -79,7 +79,7 @@ def export_bundle(
         raise BundleError(f"-o {output}: is the bundle, or lies around or in it. Name another folder.")
     check_target(output, force=force)
     if to != "hf":
-        require(to, f"--to {to}")
+        require(f"--to {to}", to, *PACKAGES[to])
     predictor, bundle = load_predictor(folder)
     texts, texts_are = _texts_to_check(bundle, data)
     with claimed(output, notify), new_bundle(output, force=force) as scratch:

@@ -18,7 +18,7 @@ from typing import Any
 
 from classtune.data.reading.cells import Number, as_text
 from classtune.data.reading.tables import Table
-from classtune.errors import BundleError, SettingsError
+from classtune.errors import BundleError, SettingsError, require
 from classtune.inference.predictor import Ranked, answer_columns, label_and_score
 
 # Excel's own limits: rows below the heading, UTF-16 units of a cell, and whole numbers that it keeps to the digit.
@@ -31,12 +31,14 @@ _NAMED = 5  # rows that are too long for a cell are named, up to so many
 def check_output(path: Path, table: Table) -> None:
     """Raise, before any work is done, where answers for this table cannot be written.
 
-    Raises SettingsError for the kind of file, BundleError for its folder.
+    Raises SettingsError for the kind of file, BundleError for its folder, UserError where an extra is not installed.
     """
     if path.suffix not in _WRITERS:
         raise SettingsError(f"-o {path}: predictions are written as .csv, .xlsx or .jsonl. Name such a file.")
     if not path.parent.is_dir():
         raise BundleError(f"-o {path}: there is no folder {path.parent}. Make it, or name another place.")
+    if path.suffix == ".xlsx":
+        require(f"-o {path}", "excel", "xlsxwriter")
     if path.suffix == ".xlsx" and (reason := too_much_for_excel(table)):
         raise SettingsError(f"-o {path}: {reason}. Name a .csv file.")
 

@@ -6,7 +6,6 @@ that everything that takes a predictor (tables, the server, the page) takes one 
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from classtune.bundle import Bundle, check_files, check_golden, read_record
 from classtune.decisions.decide import Decisions
-from classtune.errors import BundleError, SettingsError, UserError, did_you_mean, reading
+from classtune.errors import BundleError, SettingsError, did_you_mean, reading, require
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.model.backbone import quiet_transformers
 from classtune.model.network import Network
@@ -93,7 +92,7 @@ def load_exported(folder: Path, runtime: str = "torch", device: str = "auto") ->
             f"{folder}: holds no {FILES[runtime]}. Run `classtune export {folder} --to {runtime} -o OUT` on the "
             "bundle, and name OUT."
         )
-    require(runtime, f"--runtime {runtime}")
+    require(f"--runtime {runtime}", runtime, *PACKAGES[runtime])
     check_files(folder, record, verify=True)
     with reading(folder, "the export", "Export it again."):
         encoder = exported_encoder(folder, record["tokens"], needs_mask=export["needs_mask"])
@@ -119,14 +118,6 @@ def exported_encoder(folder: Path, rules: dict[str, Any], *, needs_mask: bool) -
     with quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     return TextEncoder(tokenizer, TokenRules(**rules), needs_mask=needs_mask)
-
-
-def require(runtime: str, wanted_by: str) -> None:
-    """Raise UserError where the packages of a runtime are not installed."""
-    missing = [name for name in PACKAGES[runtime] if importlib.util.find_spec(name) is None]
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        raise UserError(f'{wanted_by}: {", ".join(missing)} {verb} not installed. pip install "classtune[{runtime}]"')
 
 
 def start(folder: Path, runtime: str) -> Run:

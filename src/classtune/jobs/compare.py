@@ -19,7 +19,7 @@ from classtune.config import Progress, Settings
 from classtune.data.dataset import prepare
 from classtune.data.reading.tables import Table
 from classtune.decisions.decide import Decisions
-from classtune.errors import SettingsError, writing
+from classtune.errors import SettingsError, missing_extra, writing
 from classtune.inference.predictor import Predictor
 from classtune.jobs import steps
 from classtune.jobs.rungs import TIMED_TEXTS, Rungs, as_logits
@@ -63,7 +63,7 @@ def compare(
     with clock.time("load"):
         network = steps.load_network(material.labels, settings, multi=material.multi, notify=notify)
         pieces, settings = steps.encode(network, material, settings)
-    _add_language_model(ladder, network, pieces, settings, clock, full=full, progress=progress)
+    _add_language_model(ladder, network, pieces, settings, clock, full=full, notify=notify, progress=progress)
     return {
         **ladder.climbed(),
         "data": material.data,
@@ -94,6 +94,7 @@ def _add_language_model(
     clock: Clock,
     *,
     full: bool,
+    notify: Notify,
     progress: Progress,
 ) -> None:
     """The rungs that are trained on the backbone, from the probe to all blocks."""
@@ -141,7 +142,10 @@ def _add_language_model(
         found[name] = *calibrated, shared + clock.seconds[name]
 
     several = {1: "last block", 2: "last two blocks"}[blocks]
-    trained(f"LoRA on the {several}", {"trainable": "lora", "lora_blocks": blocks}, examples, from_block=start)
+    if absent := missing_extra("LoRA is left out", "lora", "peft"):
+        notify(absent)
+    else:
+        trained(f"LoRA on the {several}", {"trainable": "lora", "lora_blocks": blocks}, examples, from_block=start)
     if blocks > 1:
         trained(several, {"trainable": blocks}, examples, from_block=start)
         store.advance(Trunk(network, network.depth - 1, start=start))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from importlib import metadata
 from typing import Any
@@ -91,10 +92,19 @@ def result(
         "settings": settings.model_dump(),
         "cut_texts": material.data["cut"],
         "cut_tokens": material.data["cut_tokens"],
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "versions": _versions(),
         "notes": [*material.notes, *network.notes, *record["notes"]],
         "hugging_face": network.is_hugging_face,
     }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of what the figures depend on, as far as it is installed."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def names_of(material: Material, row: int) -> str:

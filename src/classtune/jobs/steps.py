@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
 from classtune.model.activations import ActivationStore, Distinct
-from classtune.model.adapters import add_lora
+from classtune.model.adapters import add_lora, require_lora
 from classtune.model.backbone import load_backbone
 from classtune.model.device import device_of
 from classtune.model.network import Network, Trunk
@@ -85,7 +85,9 @@ def start_checkpoint(
 
 
 def load_network(labels: list[str], settings: Settings, *, multi: bool, notify: Notify) -> Network:
-    """The backbone with a new head, on its device."""
+    """The backbone with a new head, on its device. Raises UserError where LoRA is asked for and not installed."""
+    if settings.trainable == "lora":
+        require_lora()
     network = load_backbone(fetch_model(settings.model, notify=notify), labels, settings, multi=multi)
     network.to(device_of(settings.device))
     return network

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from peft import LoraConfig, LoraModel
+from typing import TYPE_CHECKING
+
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from classtune.errors import require
 from classtune.model.network import Network
+
+if TYPE_CHECKING:
+    from peft import LoraModel
+
+
+def require_lora() -> None:
+    """Raise UserError where peft is not installed."""
+    require("LoRA", "lora", "peft")
 
 
 def add_lora(network: Network, *, rank: int, alpha: float, dropout: float, start: int = 0) -> LoraModel:
     """Put LoRA on the blocks from ``start`` on; only its matrices and the head are trained.
 
-    Hu et al. 2021, arXiv:2106.09685.
+    Hu et al. 2021, arXiv:2106.09685. Raises UserError where peft is not installed.
     """
+    require_lora()
+    from peft import LoraConfig, LoraModel
+
     assert network.family is not None
     linear = {
         f"{network.family.blocks}.{index}.{name}": module

@@ -12,14 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from classtune.errors import require
 from classtune.server.settings import ServeSettings, check_exposure, open_socket, read_keys
 
 
 def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
     """Serve the bundles until SIGINT or SIGTERM; requests under way then finish, within ``settings.grace`` seconds.
 
-    Raises SettingsError where it must not or cannot listen, BundleError for bundles that cannot be used.
+    Raises SettingsError where it must not or cannot listen, BundleError for bundles that cannot be used,
+    UserError where an extra is not installed.
     """
+    require("serve", "serve", "fastapi", "uvicorn", "prometheus_client")
+    if settings.page:
+        require("--page", "ui", "gradio")
     keys = read_keys(settings)
     check_exposure(settings, keys)
     listener = open_socket(settings)

@@ -60,7 +60,7 @@ def test_classes_of_one_row_and_a_table_of_one_class_do_not_matter() -> None:
 def test_without_cleanlab_the_error_says_what_to_install(
     judged: tuple[np.ndarray, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
+    monkeypatch.setitem(sys.modules, "cleanlab", None)
     with pytest.raises(UserError, match=r'pip install "classtune\[audit\]"'):
         find_label_errors(judged[0], judged[1], LABELS)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.errors import DataError, UserError
+from classtune.errors import DataError, require
 
 
 def find_label_errors(
@@ -26,10 +26,9 @@ def find_label_errors(
     Raises UserError where cleanlab is not installed, DataError where shapes or class numbers do not fit.
     """
     _check(probabilities, truth, labels)
-    try:
-        from cleanlab.filter import find_label_issues
-    except ImportError:
-        raise UserError('label errors: cleanlab is not installed. pip install "classtune[audit]"') from None
+    require("label errors", "audit", "cleanlab")
+    from cleanlab.filter import find_label_issues
+
     # Classes without rows have no threshold; they are left out, and the rest of a row's probability is shared out.
     present, numbered = np.unique(truth, return_inverse=True)
     if len(present) < 2:

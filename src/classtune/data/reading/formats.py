@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from classtune.data.reading.cells import Number
 from classtune.data.reading.columns import Grid, TableFormat, with_names
 from classtune.data.reading.delimited import clearly_delimited, read_delimited, split_lines, without_end
-from classtune.errors import DataError, SettingsError
+from classtune.errors import DataError, SettingsError, require
 
 READABLE = ".csv, .tsv, .jsonl, .parquet, .xlsx, or text with a delimiter (.txt: one text a line, to predict)"
 KINDS = {
@@ -226,6 +226,7 @@ def _parquet(name: str, data: bytes) -> Grid:
 
 
 def _excel(name: str, data: bytes, table: TableFormat, *, labelled: bool) -> Grid:
+    require(name, "excel", "python_calamine")
     from python_calamine import CalamineError, PasswordError, load_workbook
 
     try:

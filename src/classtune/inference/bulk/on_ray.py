@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from classtune.bundle import RECORD, read_record
-from classtune.errors import ClasstuneError, UserError
+from classtune.errors import ClasstuneError, require
 from classtune.inference.bulk.engines import Engine, Job
 from classtune.inference.bulk.scorer import Scored, Scorer
 from classtune.inference.runtimes import load_exported
@@ -47,10 +47,8 @@ def ray_engine(folder: Path, runtime: str) -> Engine:
     Raises UserError without Ray, and, when it runs, ClasstuneError where the cluster fails.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing calls out
-    try:
-        import ray
-    except ImportError:
-        raise UserError('--engine ray needs Ray. Install it: pip install "classtune[ray]"') from None
+    require("--engine ray", "ray", "ray")
+    import ray
 
     def run(jobs: Iterator[Job]) -> Iterator[tuple[Job, Scored]]:
         joined = ray.is_initialized()

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classtune.errors import UserError
+from classtune.errors import require
 from classtune.server.page.actions import Page, PageBundle
 from classtune.server.page.layout import lay_out
 
@@ -30,10 +30,8 @@ def mount_page(app: FastAPI, bundles: Iterable[PageBundle], *, path: str = "/", 
     Raises UserError without Gradio.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
-    try:
-        import gradio
-    except ModuleNotFoundError as error:
-        raise UserError('the page needs Gradio. Install it: pip install "classtune[ui]"') from error
+    require("the page", "ui", "gradio")
+    import gradio
 
     page = Page(bundles, feedback)
     app.add_api_route(f"{path.rstrip('/')}/report/{{name}}", page.report, include_in_schema=False)
