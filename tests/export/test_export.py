@@ -152,3 +152,24 @@ def test_another_pooling_has_no_hugging_face_class(small_bert: Path, tmp_path: P
     train_small(small_bert, tmp_path / "bundle", epochs=1, pooling="mean")
     with pytest.raises(SettingsError, match=r"pool 'first', this bundle 'mean'. Train with --set pooling=auto"):
         export_bundle(tmp_path / "bundle", "hf", tmp_path / "out", notify=silent)
+
+
+def test_weights_of_8_bits_answer_alike_on_every_processor(small_bundle: Path, tmp_path: Path) -> None:
+    """Without VNNI, two products of 0…255 by a weight are added in 16 bits: weights beyond 64 would saturate them."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    export_bundle(small_bundle, "onnx", tmp_path / "out", int8=True, notify=silent)
+    model = onnx.load(str(tmp_path / "out" / "model.onnx"))
+    values = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+    weights = [values[node.input[1]] for node in model.graph.node if node.op_type == "MatMulInteger"]
+    assert len(weights) > 5
+    assert all(weight.dtype == np.int8 and np.abs(weight.astype(int)).max() <= 64 for weight in weights)
+
+
+def test_openvino_rounds_no_inputs_unasked(small_bundle: Path, tmp_path: Path) -> None:
+    """It would, in groups of 32, on processors with VNNI alone: scores moved by 0.08 between processors."""
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+    pytest.importorskip("nncf", reason="nncf is not installed")
+    export_bundle(small_bundle, "openvino", tmp_path / "out", int8=True, notify=silent)
+    compiled = openvino.Core().compile_model(str(tmp_path / "out" / "model.xml"), "CPU")
+    assert compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE") == 0

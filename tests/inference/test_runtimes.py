@@ -21,6 +21,7 @@ from classtune.errors import BundleError, SettingsError, UserError
 from classtune.export.write import export_bundle
 from classtune.inference.predictor import load_predictor
 from classtune.inference.runtimes import load_exported
+from classtune.model.processor import processor
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -135,7 +136,7 @@ def test_what_is_wrong_with_an_export_is_said(small_bundle: Path, small_onnx: Pa
         load_exported(small_bundle, "onnx")
     shutil.copytree(small_onnx, tmp_path / "export")
     (tmp_path / "export" / "model.onnx").write_bytes(b"cut")
-    with pytest.raises(BundleError, match=r"model\.onnx: is missing or was changed"):
+    with pytest.raises(BundleError, match=r"model\.onnx: was changed or truncated"):
         load_exported(tmp_path / "export", "onnx")
 
 
@@ -145,7 +146,14 @@ def test_golden_texts_are_checked_on_load(small_onnx: Path, tmp_path: Path) -> N
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     record["golden"][0]["scores"][0] += 0.01
     (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(BundleError, match="scores otherwise than when it was saved"):
+    with pytest.raises(BundleError, match="scores otherwise than when it was saved") as raised:
+        load_exported(folder, "onnx")
+    assert "processor" not in str(raised.value)
+    checked_on = record["export"]["check"]["processor"]
+    assert checked_on == processor()
+    checked_on |= {"name": "Elsewhere 9000", "instructions": [*checked_on["instructions"], "quantum"]}
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"Elsewhere 9000.*it had quantum.*Export the bundle again on this processor"):
         load_exported(folder, "onnx")
 
 

@@ -35,6 +35,7 @@ from classtune.files import claimed
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.inference.runtimes import FILES, INPUTS, OUTPUTS, PACKAGES, ExportedNetwork, exported_encoder, start
 from classtune.model.backbone import quiet_transformers
+from classtune.model.processor import processor
 
 Floats = NDArray[np.float64]
 Notify = Callable[[str], None]
@@ -87,7 +88,7 @@ def export_bundle(
             check = _write_hugging_face(scratch, predictor, bundle, texts, notify)
         else:
             check = _write_graph(scratch, to, predictor, bundle, texts, int8=int8)
-        check |= {"texts_are": texts_are}
+        check |= {"texts_are": texts_are, "processor": processor()}
         notify(_sentence(check))
         precision = "int8" if int8 else "fp32"
         if check["changed_share"] > MOST_CHANGED[precision]:
@@ -198,8 +199,14 @@ def _write_onnx(
                 for node in found.model.graph
                 if set(whole) & set(ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]")))
             ]
+            # 7 bits: a processor without VNNI adds products of 8 bits in pairs, in 16 bits, which 8 by 8 overflow.
             quantize_dynamic(
-                str(first), str(path), weight_type=QuantType.QInt8, per_channel=True, nodes_to_exclude=kept
+                str(first),
+                str(path),
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                reduce_range=True,
+                nodes_to_exclude=kept,
             )
             first.unlink()
     onnx.checker.check_model(str(path))
@@ -218,6 +225,8 @@ def _write_openvino(program: torch.export.ExportedProgram, path: Path, facts: di
             import nncf
 
             model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+            # Else inputs are rounded to 8 bits too, on processors with VNNI alone.
+            model.set_rt_info("0", ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
         for name, value in facts.items():
             model.set_rt_info(value, ["classtune", name])
         openvino.save_model(model, str(path), compress_to_fp16=False)

@@ -22,6 +22,7 @@ from classtune.errors import BundleError, SettingsError, did_you_mean, reading, 
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.model.backbone import quiet_transformers
 from classtune.model.network import Network
+from classtune.model.processor import processor
 from classtune.model.tokens import Batch, TextEncoder, TokenRules
 
 Array = NDArray[Any]
@@ -107,8 +108,26 @@ def load_exported(folder: Path, runtime: str = "torch", device: str = "auto") ->
         Decisions.from_record(labels, decisions) if decisions else Decisions.plain(labels),
     )
     predictor = Predictor(network, labels, bundle.decisions)
-    check_golden(bundle, predictor.probabilities([entry["text"] for entry in record["golden"]]).tolist())
+    try:
+        check_golden(bundle, predictor.probabilities([entry["text"] for entry in record["golden"]]).tolist())
+    except BundleError as error:
+        raise _with_processors(error, export) from None
     return predictor, bundle
+
+
+def _with_processors(error: BundleError, export: dict[str, Any]) -> BundleError:
+    """The error of golden texts that score otherwise, with the processors where an export was made on another one."""
+    there, here = (export.get("check") or {}).get("processor"), processor()
+    if not there or there == here:
+        return error
+    lost, gained = (
+        ", ".join(sorted({*one["instructions"]} - {*other["instructions"]})) or "nothing"
+        for one, other in ((there, here), (here, there))
+    )
+    return BundleError(
+        f"{error} It was checked on another processor ({there['name']}; this is {here['name']}; it had {lost} that "
+        f"this one lacks, and lacked {gained}). Export the bundle again on this processor, or without 8-bit weights."
+    )
 
 
 def exported_encoder(folder: Path, rules: dict[str, Any], *, needs_mask: bool) -> TextEncoder:
