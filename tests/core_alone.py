@@ -97,7 +97,7 @@ def doors_name_their_extra(model: Path, bundle: Path, table: Path, absent: set[s
         "xlsxwriter": ("excel", ("predict", bundle, table, "-o", bundle.with_suffix(".xlsx"))),
         "onnxruntime": ("onnx", ("export", bundle, "--to", "onnx", "-o", bundle.with_name("onnx"))),
         "openvino": ("openvino", ("export", bundle, "--to", "openvino", "-o", bundle.with_name("ov"))),
-        "ray": ("ray", ("predict", bundle, table, "-o", bundle.with_name("shards"), "--engine", "ray")),
+        "ray": ("ray", ("predict", bundle, table, "-o", f"{bundle}-shards/", "--engine", "ray")),
         "cleanlab": ("audit", ("audit", table, "--label-errors", "--model", model)),
     }
     for module, (extra, arguments) in doors.items():

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import pickle
+import random
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import joblib
 import narwhals
 import numpy as np
 import pyarrow as pa
 import pytest
 import sklearn.exceptions
+import torch
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
-from sklearn.model_selection import cross_val_score
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import get_tags
 from small import QUICK, one_thread, rows
 
 import classtune
 from classtune import BundleError, DataError, NotFittedError, SettingsError, TextClassifier, UserError, load
+from classtune.config import Settings
+from classtune.decisions.decide import Decisions
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -50,7 +64,7 @@ def test_it_learns_and_says_what_it_learned(fitted: TextClassifier) -> None:
 
 
 def test_scores_have_the_form_of_hugging_face(fitted: TextClassifier) -> None:
-    (ranked,) = fitted.scores(NEW[:1])
+    (ranked,) = fitted.rank(NEW[:1])
     proba = fitted.predict_proba(NEW[:1])[0]
     assert [entry["label"] for entry in ranked] == ["spam", "ham"]
     assert [entry["score"] for entry in ranked] == pytest.approx(sorted(proba, reverse=True))
@@ -106,7 +120,7 @@ def test_a_column_of_a_data_frame(small_llama: Path, fitted: TextClassifier) -> 
     frame = narwhals.from_dict({"text": NEW}, backend="pyarrow")
     assert np.array_equal(fitted.predict_proba(frame["text"]), fitted.predict_proba(NEW))
     with pytest.raises(DataError, match="Give a list or one column of texts"):
-        fitted.predict(pa.table({"text": NEW}))
+        fitted.predict(pa.table({"text": NEW, "other": NEW}))
     with pytest.raises(DataError, match=r"a single str\. Give a list of texts"):
         fitted.predict("a text")
 
@@ -142,11 +156,13 @@ def test_before_it_is_fitted_it_says_so_in_both_ways(tmp_path: Path) -> None:
         lambda c: c.predict(NEW),
         lambda c: c.predict([]),
         lambda c: c.predict_proba(NEW),
-        lambda c: c.scores(NEW),
+        lambda c: c.rank(NEW),
+        lambda c: c.transform(NEW),
+        lambda c: c.score(NEW, [1, 2, 3]),
         lambda c: c.save(tmp_path / "bundle"),
     ]
     for ask in asked:
-        with pytest.raises(NotFittedError, match=r"call fit\(texts, labels\) first"):
+        with pytest.raises(NotFittedError, match=r"call fit\(X, y\) first"):
             ask(TextClassifier())
         with pytest.raises(sklearn.exceptions.NotFittedError):
             ask(TextClassifier())
@@ -173,6 +189,8 @@ def test_mistakes_are_told(small_llama: Path) -> None:
         small(small_llama).fit(["a", "b"], ["x", "x"])
     with pytest.raises(DataError, match="row 2: the label is empty"):
         small(small_llama).fit(["a", "b"], ["x", None])
+    with pytest.raises(DataError, match="there are no labels"):
+        small(small_llama).fit(["a", "b"], None)
 
 
 def test_progress_is_told_on_standard_error_when_asked_for(
@@ -186,6 +204,205 @@ def test_progress_is_told_on_standard_error_when_asked_for(
         shown = capsys.readouterr()
         assert shown.out == ""
         assert ("left out of training" in shown.err) == verbose
+
+
+COPIES: dict[str, Callable[[TextClassifier], TextClassifier]] = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda c: pickle.loads(pickle.dumps(c)),
+}
+
+
+@pytest.mark.parametrize("copy_of", COPIES.values(), ids=COPIES)
+def test_a_copy_of_a_fitted_classifier_is_one(
+    fitted: TextClassifier, copy_of: Callable[[TextClassifier], TextClassifier], tmp_path: Path
+) -> None:
+    told = dict(fitted.result_)
+    other = copy_of(fitted)
+    assert np.abs(other.predict_proba(NEW) - fitted.predict_proba(NEW)).max() < 1e-6
+    assert other.classes_.tolist() == fitted.classes_.tolist()
+    assert (other.get_params(), other.result_, fitted.result_) == (fitted.get_params(), told, told)
+    again = copy_of(other)
+    again.save(tmp_path / "bundle")
+    assert np.array_equal(load(tmp_path / "bundle").predict_proba(NEW), again.predict_proba(NEW))
+
+
+def test_a_copy_leaves_no_files_behind(fitted: TextClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    other = copy.deepcopy(fitted)
+    assert len(list(tmp_path.iterdir())) == 1
+    del other
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+def test_joblib_and_unfitted_and_loaded_classifiers(fitted: TextClassifier, small_llama: Path, tmp_path: Path) -> None:
+    joblib.dump(fitted, tmp_path / "c.joblib")
+    assert np.abs(joblib.load(tmp_path / "c.joblib").predict_proba(NEW) - fitted.predict_proba(NEW)).max() < 1e-6
+    unfitted = copy.deepcopy(small(small_llama))
+    with pytest.raises(NotFittedError):
+        unfitted.predict(NEW)
+    fitted.save(tmp_path / "bundle")
+    loaded = pickle.loads(pickle.dumps(load(tmp_path / "bundle")))
+    shutil.rmtree(tmp_path / "bundle")
+    assert np.abs(loaded.predict_proba(NEW) - fitted.predict_proba(NEW)).max() < 1e-6
+
+
+def test_a_grid_searches_any_setting(small_llama: Path) -> None:
+    values = {"learning_rate": [1e-9, 3e-3], "epochs": [3]}
+    grid = GridSearchCV(small(small_llama), values, cv=2, scoring="neg_log_loss", error_score="raise")
+    grid.fit(np.array(TEXTS), LABELS)
+    assert grid.best_params_["learning_rate"] == 3e-3
+    assert grid.best_estimator_.result_["settings"]["learning_rate"] == 3e-3
+    with pytest.raises(TypeError, match="Did you mean 'learning_rate'"):
+        TextClassifier(learning_rat=1)
+    with pytest.raises(ValueError, match="Invalid parameter 'learning_rat'"):
+        TextClassifier().set_params(learning_rat=1)
+
+
+def test_every_setting_is_a_parameter_and_repr_shows_what_was_given() -> None:
+    assert set(Settings.model_fields) <= set(TextClassifier().get_params())
+    assert repr(TextClassifier("m", learning_rate=0.1)) == "TextClassifier(learning_rate=0.1, model='m')"
+    assert "TextClassifier" in TextClassifier(epochs=2)._repr_html_()
+
+
+CHECKS = [
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimator_cloneable",
+    "check_estimator_repr",
+    "check_estimator_tags_renamed",
+    "check_estimators_unfitted",
+    "check_get_params_invariance",
+    "check_mixin_order",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_set_params",
+    "check_valid_tag_types",
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_scikit_learns_own_checks(check: str) -> None:
+    """Those that give no matrix of numbers: texts are what this classifier takes."""
+    from sklearn.utils import estimator_checks
+
+    getattr(estimator_checks, check)("TextClassifier", TextClassifier())
+
+
+def test_tags_say_that_it_takes_texts() -> None:
+    tags = get_tags(TextClassifier())
+    assert tags.estimator_type == "classifier"
+    assert tags.input_tags.string
+    assert not tags.input_tags.two_d_array
+    assert tags.classifier_tags.multi_label
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        iter,
+        lambda v: (text for text in v),
+        lambda v: np.array(v)[:, None],
+        lambda v: pa.table({"text": v}),
+        lambda v: narwhals.from_dict({"text": v}, backend="pyarrow"),
+        lambda v: dict.fromkeys(v).keys(),
+    ],
+    ids=["iterator", "generator", "array of one column", "arrow table", "data frame", "keys"],
+)
+def test_any_sequence_of_texts(fitted: TextClassifier, form: Callable[[list[str]], Any]) -> None:
+    assert np.array_equal(fitted.predict_proba(form(NEW)), fitted.predict_proba(NEW))
+
+
+def test_generators_and_frames_of_one_column_can_be_learned_from(small_llama: Path) -> None:
+    plain = small(small_llama, epochs=1).fit(TEXTS, LABELS)
+    other = small(small_llama, epochs=1).fit(iter(TEXTS), (label for label in LABELS))
+    frames = small(small_llama, epochs=1).fit(pa.table({"a": TEXTS}), np.array(LABELS)[:, None])
+    assert frames.classes_.tolist() == ["ham", "spam"]
+    for one in (other, frames):
+        assert np.array_equal(one.predict_proba(NEW), plain.predict_proba(NEW))
+
+
+def test_in_a_pipeline_and_as_features(fitted: TextClassifier) -> None:
+    features = fitted.transform(NEW)
+    assert features.shape == (3, 32)
+    assert features.dtype == np.float32
+    assert fitted.transform([]).shape == (0, 32)
+    assert fitted.get_feature_names_out()[0] == "textclassifier0"
+    states = make_pipeline(FrozenEstimator(fitted), LogisticRegression()).fit(TEXTS, LABELS)
+    assert states.score(TEXTS, LABELS) == 1
+
+
+def test_logarithms_and_decisions_follow_the_probabilities(fitted: TextClassifier, small_llama: Path) -> None:
+    proba = fitted.predict_proba(NEW)
+    assert fitted.predict_log_proba(NEW) == pytest.approx(np.log(proba))
+    decision = fitted.decision_function(NEW)
+    assert decision.shape == (3,)
+    assert ((decision > 0) == (proba[:, 1] > 0.5)).all()
+    three = small(small_llama, epochs=1).fit(TEXTS, [*LABELS[:40], *["other"] * 20])
+    assert three.decision_function(NEW).argmax(1).tolist() == three.predict_proba(NEW).argmax(1).tolist()
+    several = small(small_llama, epochs=1).fit(TEXTS, [[label, "text"] for label in LABELS])
+    assert ((several.decision_function(NEW) > 0) == (several.predict_proba(NEW) > 0.5)).all()
+
+
+def test_a_withheld_answer_counts_as_not_right(fitted: TextClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = Decisions.answers
+
+    def some(decisions: Decisions, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return every(decisions, probabilities) & (np.arange(len(probabilities)) % 4 > 0)[:, None]
+
+    monkeypatch.setattr(Decisions, "answers", some)
+    answers = fitted.predict(TEXTS)
+    assert [answer is None for answer in answers] == [index % 4 == 0 for index in range(60)]
+    right = [answer == label for answer, label in zip(answers, LABELS, strict=True)]
+    assert fitted.score(TEXTS, LABELS) == pytest.approx(np.mean(right)) == 0.75
+    weights = np.arange(60)
+    assert fitted.score(TEXTS, LABELS, weights) == pytest.approx(np.average(right, weights=weights))
+
+
+def test_score_with_several_labels_asks_for_every_one(small_llama: Path) -> None:
+    sets = [[label, "text"] for label in LABELS]
+    several = small(small_llama, epochs=6).fit(TEXTS, sets)
+    matrix = several.predict(TEXTS)
+    exact = [set(several.classes_[row == 1]) == set(labels) for row, labels in zip(matrix, sets, strict=True)]
+    assert several.score(TEXTS, sets) == pytest.approx(np.mean(exact))
+
+
+def test_fit_and_load_leave_the_callers_random_state_alone(small_llama: Path, tmp_path: Path) -> None:
+    def drawn() -> tuple[float, float, float]:
+        return random.random(), float(np.random.random()), float(torch.rand(1))
+
+    def seeded() -> None:
+        random.seed(1)
+        np.random.seed(1)
+        torch.manual_seed(1)
+
+    seeded()
+    expected = drawn()
+    seeded()
+    small(small_llama, epochs=1).fit(TEXTS, LABELS).save(tmp_path / "bundle")
+    load(tmp_path / "bundle")
+    assert drawn() == expected
+
+
+def test_the_former_name_of_rank_still_works(fitted: TextClassifier) -> None:
+    with pytest.warns(DeprecationWarning, match="is now called rank"):
+        assert fitted.scores(NEW) == fitted.rank(NEW)
+
+
+def test_callables_take_the_place_of_settings(small_llama: Path) -> None:
+    seen: list[int] = []
+    classifier = small(small_llama, test=0.2).set_params(
+        loss=torch.nn.CrossEntropyLoss(label_smoothing=0.1),
+        optimizer=torch.optim.Adagrad,
+        metrics={"rows": lambda truth, probabilities: len(probabilities)},
+        on_epoch=lambda point: seen.append(point["epoch"]),
+    )
+    result = clone(classifier).fit(TEXTS, LABELS).result_
+    assert seen == [1, 2]
+    assert set(result["extensions"]) == {"loss", "optimizer"}
+    assert result["metrics"]["test"] == {"rows": 12}
+    with pytest.raises(SettingsError, match="optimizer = 'sgd': give a callable"):
+        TextClassifier(optimizer="sgd").fit(TEXTS, LABELS)
+    assert small(small_llama, epochs=1).set_params(loss="focal").fit(TEXTS, LABELS).result_["extensions"] == {}
 
 
 def test_the_public_names_are_these() -> None:

@@ -405,6 +405,7 @@ def test_a_url_that_fails_gives_way_to_the_wheel(
         said = "cannot be reached (HTTP Error 404: Not Found)"
     else:
         web, parcel = DATASETS["my-messages"].files
+        assert isinstance(web.source, Url)
         nobody = Url("http://127.0.0.1:9/messages.zip", "", 1, web.source.members)
         files = (DataFile("web", nobody, 2, "\t", False, None, "text", "label"), parcel)
         monkeypatch.setitem(DATASETS, "my-messages", DatasetSource("my-messages", "", "", files))

@@ -1,102 +1,117 @@
-"""`TextClassifier`: scikit-learn's fit, predict and predict_proba over everything else; `load` for saved ones."""
+"""`TextClassifier`: scikit-learn's contract over everything else; `load` for saved ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import inspect
+import random
+import shutil
+import tempfile
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Self
 
+import narwhals
 import numpy as np
 import sklearn.exceptions
+import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from classtune.bundle import check_target
-from classtune.config import resolve
+from classtune.bundle import check_target, new_bundle
+from classtune.config import Settings, resolve
 from classtune.data.reading.tables import table_from_rows
-from classtune.errors import UserError
-from classtune.files import claimed
+from classtune.errors import DataError, SettingsError, UserError, did_you_mean
 from classtune.inference.predictor import Predictor, Ranked, load_predictor
 from classtune.jobs.train import train
+from classtune.model.network import Network
+from classtune.training.extensions import Extensions
+
+_SMALLEST = float(np.finfo(np.float64).tiny)  # probabilities may be 0, and their logarithm must be finite
 
 
 class NotFittedError(UserError, sklearn.exceptions.NotFittedError):  # type: ignore[misc]
     """The classifier was asked before it was fitted; also scikit-learn's error of that name."""
 
 
-class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Fine-tune a language model on texts and labels.
 
-    model, depth, trainable, pooling, epochs, seed, device: the settings used most; None leaves the recipe's value.
-    recipe: a recipe's name or TOML file. settings: any other setting by name (docs/settings.md).
+    Every setting (docs/settings.md) is a parameter, so that grids can search them; None leaves the recipe's value.
+    recipe: a recipe's name or TOML file. settings: settings as a mapping; parameters come before it.
+    loss: a setting's value, or a callable (logits, truth) → loss. optimizer: a callable (parameters, lr=…) →
+    optimizer, such as a class of torch.optim. metrics: name → callable (truth, probabilities) → figure.
+    on_epoch: called with each epoch's figures; True stops training. See `classtune.training.extensions`.
     verbose: lines of progress on standard error.
 
     After `fit`: ``classes_`` (label names, sorted), ``result_`` (the document that ``train --json`` prints).
     Labels may be several a text: lists of them, or a matrix of 0 and 1 [texts, labels].
-    All rows given to `fit` are for training and validation; keep test rows aside, or pass ``settings={"test": 0.2}``.
+    All rows given to `fit` are for training and validation; keep test rows aside, or pass ``test=0.2``.
+
+    Texts (``X``) may be any sequence or iterable of strings, an array, a column of any data frame, or a data frame of
+    one column. scikit-learn's clone, pickle and joblib work; a pickle holds the bundle's files.
     """
 
-    def __init__(
-        self,
-        model: str | None = None,
-        *,
-        recipe: str | None = None,
-        depth: int | str | None = None,
-        trainable: int | str | None = None,
-        pooling: str | None = None,
-        epochs: int | None = None,
-        seed: int | None = None,
-        device: str | None = None,
-        settings: Mapping[str, Any] | None = None,
-        verbose: bool = False,
-    ) -> None:
-        self.model = model
-        self.recipe = recipe
-        self.depth = depth
-        self.trainable = trainable
-        self.pooling = pooling
-        self.epochs = epochs
-        self.seed = seed
-        self.device = device
-        self.settings = settings
-        self.verbose = verbose
+    # What each parameter is stored under; `__init__` takes them by name.
+    model: str | None
+    recipe: str | None
+    loss: Any
+    optimizer: Any
+    metrics: Mapping[str, Any] | None
+    on_epoch: Callable[[dict[str, Any]], object] | None
+    settings: Mapping[str, Any] | None
+    device: str | None
+    verbose: bool
 
-    def fit(self, texts: Any, labels: Any, *, validation: tuple[Any, Any] | None = None) -> Self:
-        """Train. texts, labels: lists, arrays or columns of any data frame, one entry a row. Labels may be
-        numbers: `predict` gives them back as they came; everything else calls them by their text.
+    def __init__(self, model: str | None = None, **parameters: Any) -> None:
+        unknown = [name for name in parameters if name not in _PARAMETERS]
+        if unknown:
+            hint = did_you_mean(unknown[0], _PARAMETERS)
+            raise TypeError(f"TextClassifier has no parameter {unknown[0]!r}. {hint}")
+        for name, default in _PARAMETERS.items():
+            setattr(self, name, parameters.get(name, default))
+        self.model = model
+
+    def fit(self, X: Any, y: Any, *, validation: tuple[Any, Any] | None = None) -> Self:
+        """Train on texts ``X`` and labels ``y``, one entry a row. Labels may be numbers: `predict` gives them back as
+        they came; everything else calls them by their text. The caller's random state stays as it was.
 
         validation: texts and labels in place of a share of the rows. Raises DataError, SettingsError or SourceError.
         """
-        names = ("model", "depth", "trainable", "pooling", "epochs", "seed", "device")
-        told = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        resolved = resolve(self.recipe, {"test": 0.0, **(self.settings or {}), **told})
-        extra = None if validation is None else table_from_rows(*validation, name="validation")
-        table = table_from_rows(texts, labels, name="training rows")
-        self._trained = train(
-            table,
-            resolved,
-            validation=extra,
-            notify=print_note if self.verbose else _silent,
-            progress=_silent,
-        )
-        self._predictor = self._trained.predictor
+        resolved, extensions = self._resolved()
+        if y is None:
+            raise DataError("y: there are no labels. Give one a text.")
+        y = _column(y)
+        table = table_from_rows(_column(X), y, name="training rows")
+        extra = None if validation is None else table_from_rows(*map(_column, validation), name="validation")
+        with _callers_random_state():
+            self._trained: Any = train(
+                table,
+                resolved,
+                validation=extra,
+                extensions=extensions,
+                notify=print_note if self.verbose else _silent,
+                progress=_silent,
+            )
         if table.label_sets is None:
-            given = dict(zip(table.labels or [], np.asarray(labels), strict=True))  # text → label as the caller has it
+            given = dict(zip(table.labels or [], np.asarray(y), strict=True))  # text → label as the caller has it
             classes = [given[label] for label in self._trained.labels]
         else:
             classes = self._trained.labels
         # scikit-learn sorts classes as they are (2 before 10), the bundle by their text.
         self.classes_, self._columns = np.unique(classes, return_index=True)
         self.result_ = self._trained.result
+        self._predictor = self._trained.predictor
         return self
 
-    def predict(self, texts: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> NDArray[Any]:
         """The answer to each text: its label [texts], None where it is withheld; or, where texts have several labels, a
         matrix of 0 and 1 [texts, classes].
         """
-        scores, decisions = self._scores(texts), self._fitted().decisions
-        answers = decisions.answers(scores)[:, self._columns]
-        if decisions.multi:
+        answers = self._answers(X)
+        if self._fitted().decisions.multi:
             return answers.astype(np.int64)
         labels: NDArray[Any] = self.classes_[answers.argmax(1)]
         withheld = ~answers.any(1)
@@ -105,31 +120,173 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labels[withheld] = None
         return labels
 
-    def predict_proba(self, texts: Any) -> NDArray[np.float64]:
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities [texts, classes], columns in the order of ``classes_``."""
-        return self._scores(texts)[:, self._columns]
+        return self._probabilities(X)[:, self._columns]
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Natural logarithms of `predict_proba` [texts, classes], all finite."""
+        logarithms: NDArray[np.float64] = np.log(self.predict_proba(X).clip(min=_SMALLEST))
+        return logarithms
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Scores that order texts as `predict_proba` does, without its ends at 0 and 1.
+
+        Two classes: the log-odds of ``classes_[1]`` [texts]. More: log-probabilities [texts, classes]. Several labels a
+        text: the log-odds of each [texts, classes]. Costs and thresholds are in `predict` alone.
+        """
+        proba = self.predict_proba(X).clip(min=_SMALLEST)
+        if self._fitted().decisions.multi:
+            return np.asarray(np.log(proba) - np.log((1 - proba).clip(min=_SMALLEST)))
+        return np.asarray(np.log(proba[:, 1] / proba[:, 0]) if proba.shape[1] == 2 else np.log(proba))
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """What goes into the head: pooled states [texts, width], as features for another estimator.
+
+        Raises UserError where the classifier is no single network, DataError for texts that are empty or too long.
+        """
+        network = getattr(self._fitted(), "network", None)
+        if not isinstance(network, Network):
+            raise UserError("This classifier is no single network, so it has no states to give as features.")
+        from classtune.explain.attributions import pooled_states
+
+        texts = _texts(X)
+        if not texts:
+            return np.zeros((0, self._n_features_out), dtype=np.float32)
+        return np.asarray(pooled_states(network, network.encoder.encode(texts)), dtype=np.float32)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of texts whose answer is right, 0 … 1: every label of it, where texts have several.
+
+        An answer that is withheld counts as not right. sample_weight [texts]: how much each counts.
+        """
+        table = table_from_rows(_column(X), _column(y))
+        names = np.array(self._fitted().labels, dtype=object)[self._columns]
+        truth = [set(labels) for labels in table.label_sets or [(label,) for label in table.labels or []]]
+        answers = self._answers(table.texts)
+        right = [set(names[answer]) == labels for answer, labels in zip(answers, truth, strict=True)]
+        return float(np.average(np.array(right, dtype=np.float64), weights=sample_weight))
+
+    def rank(self, X: Any) -> list[Ranked]:
+        """Hugging Face's form: for each text its labels with scores, highest first."""
+        return self._fitted().predict(_texts(X))
 
     def scores(self, texts: Sequence[str]) -> list[Ranked]:
-        """Hugging Face's form: for each text its labels with scores, highest first."""
-        return self._fitted().predict(texts)
+        """The former name of `rank`."""
+        warnings.warn("TextClassifier.scores is now called rank.", DeprecationWarning, stacklevel=2)
+        return self.rank(texts)
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the bundle. force: replace a bundle that stands there. Raises BundleError."""
         self._fitted()
         check_target(Path(folder), force=force)
-        with claimed(Path(folder)):
+        if hasattr(self, "_trained"):
             self._trained.save(Path(folder), force=force)
+        else:
+            with new_bundle(Path(folder), force=force) as scratch:
+                shutil.copytree(self._kept, scratch, dirs_exist_ok=True)
 
-    def _scores(self, texts: Any) -> NDArray[np.float64]:
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_predictor")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array = tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Parameters and attributes; of what is fitted, the files of its bundle."""
+        state = super().__getstate__()
+        state = {key: value for key, value in state.items() if key not in ("_trained", "_predictor", "_kept")}
+        if hasattr(self, "_predictor"):
+            with self._bundle() as folder:
+                files = sorted(path for path in folder.rglob("*") if path.is_file())
+                state["_files"] = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Put the files into a folder that goes when this object goes, and load the bundle, checked as any other."""
+        state = dict(state)
+        files = state.pop("_files", None)
+        super().__setstate__(state)
+        if files is None:
+            return
+        self._kept = Path(tempfile.mkdtemp(prefix="classtune-"))
+        weakref.finalize(self, shutil.rmtree, self._kept, ignore_errors=True)
+        for name, content in files.items():
+            path = self._kept / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        with _callers_random_state():
+            self._predictor, _ = load_predictor(self._kept, device=self.device or "auto")
+
+    @property
+    def _n_features_out(self) -> int:
+        """Columns of `transform`, for scikit-learn's names of them."""
+        head: Any = self._fitted().network.head
+        return int(head.in_features)
+
+    @contextlib.contextmanager
+    def _bundle(self) -> Iterator[Path]:
+        """The folder of the fitted classifier's bundle."""
+        if hasattr(self, "_kept"):
+            yield self._kept
+            return
+        with tempfile.TemporaryDirectory(prefix="classtune-") as name:
+            told = self.result_.get("bundle")
+            self._trained.save(Path(name) / "bundle")
+            self.result_["bundle"] = told
+            yield Path(name) / "bundle"
+
+    def _resolved(self) -> tuple[Settings, Extensions]:
+        """Settings and callables in force. Raises SettingsError."""
+        told = {name: getattr(self, name) for name in Settings.model_fields}
+        told = {name: value for name, value in told.items() if value is not None and not callable(value)}
+        own = {"optimizer": self.optimizer, "on_epoch": self.on_epoch, **(self.metrics or {})}
+        wrong = [name for name, value in own.items() if value is not None and not callable(value)]
+        if wrong:
+            raise SettingsError([f"{name} = {own[name]!r}: give a callable." for name in wrong])
+        loss = self.loss if callable(self.loss) else None
+        extensions = Extensions(loss, self.optimizer, dict(self.metrics or {}), self.on_epoch)
+        return resolve(self.recipe, {"test": 0.0, **(self.settings or {}), **told}), extensions
+
+    def _answers(self, X: Any) -> NDArray[np.bool_]:
+        """Whether each label is given [texts, classes], columns in the order of ``classes_``."""
+        return self._fitted().decisions.answers(self._probabilities(X))[:, self._columns]
+
+    def _probabilities(self, X: Any) -> NDArray[np.float64]:
         """Probabilities with columns in the order of the bundle's labels."""
-        return self._fitted().probabilities(table_from_rows(texts).texts if len(texts) else [])
+        return self._fitted().probabilities(_texts(X))
 
     def _fitted(self) -> Predictor:
         if not hasattr(self, "_predictor"):
-            raise NotFittedError(
-                "This TextClassifier is not fitted: call fit(texts, labels) first, or classtune.load(folder)."
-            )
+            raise NotFittedError("This TextClassifier is not fitted: call fit(X, y) first, or classtune.load(folder).")
         return self._predictor
+
+
+# scikit-learn reads the parameters of an estimator from the signature of __init__: get_params, set_params, clone, grids
+# and repr follow it. Here it is made of the settings, so that a new setting is a parameter without another line.
+_OWN = ("recipe", "settings", "optimizer", "metrics", "on_epoch")
+_PARAMETERS: dict[str, Any] = {
+    "model": None,
+    **dict.fromkeys(_OWN),
+    **dict.fromkeys(name for name in Settings.model_fields if name != "model"),
+    "verbose": False,
+}
+_SIGNATURE = inspect.Signature(
+    [
+        inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None),
+        *(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            for name, default in _PARAMETERS.items()
+            if name != "model"
+        ),
+    ]
+)
+TextClassifier.__init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
 
 
 class LoadedClassifier(TextClassifier):
@@ -138,11 +295,13 @@ class LoadedClassifier(TextClassifier):
     def __init__(self, folder: str | Path, *, device: str = "cpu") -> None:
         self.folder = folder
         self.device = device
-        self._predictor, bundle = load_predictor(Path(folder), device=device)
+        self._kept = Path(folder)
+        with _callers_random_state():
+            self._predictor, bundle = load_predictor(self._kept, device=device)
         self.classes_, self._columns = np.array(bundle.labels), np.arange(len(bundle.labels))
         self.result_ = bundle.record
 
-    def fit(self, texts: Any, labels: Any, *, validation: tuple[Any, Any] | None = None) -> Self:
+    def fit(self, X: Any, y: Any, *, validation: tuple[Any, Any] | None = None) -> Self:
         raise UserError("A loaded bundle is not trained any further: fit a new TextClassifier.")
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
@@ -163,3 +322,35 @@ def print_note(line: str) -> None:
 
 def _silent(*_: Any) -> None:
     """Nobody asked."""
+
+
+def _texts(X: Any) -> list[str]:
+    """Texts to predict; none is allowed. Raises DataError for what is not text."""
+    X = _column(X)
+    return table_from_rows(X).texts if not isinstance(X, Sized) or len(X) else []
+
+
+def _column(values: Any) -> Any:
+    """The one column of a data frame or of an array [rows, 1], the list of a generator; else ``values``."""
+    if isinstance(values, Iterator):
+        return list(values)
+    if isinstance(values, np.ndarray):
+        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if hasattr(values, "columns"):
+        frame = narwhals.from_native(values, pass_through=True, eager_only=True)
+        if isinstance(frame, narwhals.DataFrame) and len(frame.columns) == 1:
+            return frame.get_column(frame.columns[0]).to_native()
+    return values
+
+
+@contextlib.contextmanager
+def _callers_random_state() -> Iterator[None]:
+    """Whatever is drawn within, the global generators of Python, NumPy and torch are afterwards what they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    try:
+        with torch.random.fork_rng(devices=list(devices)):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

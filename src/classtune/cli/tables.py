@@ -55,11 +55,11 @@ def audit(
 def models(as_json: AsJson = False) -> None:
     """Models known by name; any Hub id or folder works as well."""
     from classtune import screen
-    from classtune.sources import MODELS
+    from classtune.sources import models
 
     rows = [
         {"name": m.name, "parameters": m.parameters, "licence": m.licence, "description": m.description}
-        for m in MODELS.values()
+        for m in models().values()
     ]
     if as_json:
         return print_json(rows)
@@ -71,9 +71,9 @@ def models(as_json: AsJson = False) -> None:
 def datasets(as_json: AsJson = False) -> None:
     """Data sets known by name; any table works as well."""
     from classtune import screen
-    from classtune.sources import DATASETS
+    from classtune.sources import datasets
 
-    rows = [{"name": d.name, "licence": d.licence, "description": d.description} for d in DATASETS.values()]
+    rows = [{"name": d.name, "licence": d.licence, "description": d.description} for d in datasets().values()]
     if as_json:
         return print_json(rows)
     return screen.show([list(row.values()) for row in rows], list(rows[0]))

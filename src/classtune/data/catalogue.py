@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from classtune.data.reading.tables import Table, TableFormat, read_table
 from classtune.errors import DataError, SettingsError, did_you_mean
-from classtune.sources import DATASETS, fetch_dataset
+from classtune.sources import datasets, fetch_dataset
 from classtune.sources.registry import DataFile
 
 
@@ -26,10 +26,10 @@ def open_data(
 
     Raises DataError for a table that cannot be used, SourceError for a data set that cannot be had.
     """
-    if data in DATASETS and not Path(data).exists():
+    if data in datasets() and not Path(data).exists():
         return load_dataset(data, format, notify=notify)
     if data != "-" and not Path(data).suffix and not Path(data).exists():
-        raise DataError(f"{data}: no such file, and no data set of that name. {did_you_mean(data, DATASETS)}")
+        raise DataError(f"{data}: no such file, and no data set of that name. {did_you_mean(data, datasets())}")
     return read_table(data, format, labelled=labelled, stdin=stdin)
 
 

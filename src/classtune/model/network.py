@@ -170,7 +170,7 @@ class Network:
 
     @property
     def is_hugging_face(self) -> bool:
-        """Whether `transformers.pipeline` would give the same scores (rule 3)."""
+        """Whether `transformers.pipeline` would give the same scores (rule 5)."""
         causal = self.family is None or not self.family.causal or getattr(self.base.config, "is_causal", True)
         rules = self.encoder.rules
         plain = not rules.pool_padding and not rules.windows and not (rules.pad_to and self.encoder.needs_mask)

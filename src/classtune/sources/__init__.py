@@ -14,7 +14,8 @@ import platformdirs
 from classtune.errors import SourceError, did_you_mean
 from classtune.sources.hub import fetch_from_hub
 from classtune.sources.pinned import Notify, fetch_pinned, is_verified, mismatches
-from classtune.sources.registry import DATASETS, MODELS, DataFile, DatasetSource, Hub, ModelSource, Url, Wheel
+from classtune.sources.plugins import datasets, models
+from classtune.sources.registry import DATASETS, MODELS, DataFile, DatasetSource, Hub, Local, ModelSource, Url, Wheel
 
 __all__ = [
     "DATASETS",
@@ -22,13 +23,16 @@ __all__ = [
     "DataFile",
     "DatasetSource",
     "Hub",
+    "Local",
     "ModelSource",
     "Notify",
     "Url",
     "Wheel",
     "cache_home",
+    "datasets",
     "fetch_dataset",
     "fetch_model",
+    "models",
 ]
 
 PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -43,12 +47,12 @@ def fetch_model(name_or_path: str, *, notify: Notify | None = None, offline: boo
     """The local copy of a model, fetched if need be.
 
     It is a Hugging Face folder, a folder with one ``.gguf`` file, or a ``.gguf`` file. Tried in turn: a path that
-    exists, a name of ``MODELS``, a Hub id. ``notify`` is given lines of progress. ``offline``: nothing calls out
+    exists, a name of ``models()``, a Hub id. ``notify`` is given lines of progress. ``offline``: nothing calls out
     (None: as ``HF_HUB_OFFLINE`` and ``CLASSTUNE_OFFLINE`` say).
     Raises SourceError when the model is unknown, cannot be fetched, or is not what was pinned.
     """
     notify, offline = notify or _silent, _is_offline(offline)
-    path, known = Path(name_or_path).expanduser(), MODELS.get(name_or_path)
+    path, known = Path(name_or_path).expanduser(), models().get(name_or_path)
     if name_or_path and path.exists():
         problem = _model_problem(path)
         if not problem:
@@ -56,6 +60,10 @@ def fetch_model(name_or_path: str, *, notify: Notify | None = None, offline: boo
         if not known:  # a folder that merely has a model's name hides nothing
             raise SourceError(problem)
     if known:
+        if isinstance(known.source, Local):
+            if problem := _model_problem(known.source.path):
+                raise SourceError(f"{known.name}: {problem}")
+            return known.source.path
         if isinstance(known.source, Hub):
             return fetch_from_hub(known.source, notify, offline)
         return fetch_pinned(known.source, cache_home() / "models" / known.name, notify, offline)
@@ -65,30 +73,31 @@ def fetch_model(name_or_path: str, *, notify: Notify | None = None, offline: boo
         return fetch_from_hub(Hub(name_or_path), notify, offline)
     except SourceError as error:
         unknown = f"model {name_or_path!r} is unknown: it is neither a name of `classtune models` nor a folder here."
-        hint = "It was taken for a Hub id." if "/" in name_or_path else did_you_mean(name_or_path, MODELS)
+        hint = "It was taken for a Hub id." if "/" in name_or_path else did_you_mean(name_or_path, models())
         raise SourceError([f"{unknown} {hint}", *error.problems]) from None
 
 
 def fetch_dataset(name: str, *, notify: Notify | None = None, offline: bool | None = None) -> tuple[Path, DataFile]:
     """The local copy of a data set's file, fetched if need be, and how to read it.
 
-    Tried in turn: ``$CLASSTUNE_DATA/<name with _ for ->/<file>``, the cache, each place of ``DATASETS[name].files``.
+    Tried in turn: ``$CLASSTUNE_DATA/<name with _ for ->/<file>``, the cache, each place of ``datasets()[name].files``.
     ``notify`` is given lines of progress, among them how the file differs from the data set, where it does.
     Raises SourceError when the set is unknown, or when no place gives it; then with the problem of each.
     """
     notify, offline = notify or _silent, _is_offline(offline)
-    if name not in DATASETS:
-        raise SourceError(f"data set {name!r} is unknown. {did_you_mean(name, DATASETS)}")
+    known = datasets()
+    if name not in known:
+        raise SourceError(f"data set {name!r} is unknown. {did_you_mean(name, known)}")
     cache = cache_home() / "datasets" / name
-    files = DATASETS[name].files
+    files = known[name].files
     found = _own_copy(name, files, notify)
-    cached = (file for file in files if is_verified(cache / file.origin, file.source.files))
+    cached = (file for file in files if is_verified(cache / file.origin, file.source.files))  # of no Local file
     if not found and (file := next(cached, None)):
         found = cache / file.origin / file.filename, file
     problems: list[str] = []
     for file in () if found else files:
         try:
-            found = fetch_pinned(file.source, cache / file.origin, notify, offline) / file.filename, file
+            found = _fetched(file, cache / file.origin, notify, offline), file
             break
         except SourceError as error:
             problems += error.problems
@@ -102,6 +111,15 @@ def fetch_dataset(name: str, *, notify: Notify | None = None, offline: bool | No
     return found
 
 
+def _fetched(file: DataFile, folder: Path, notify: Notify, offline: bool) -> Path:
+    """The file where it lies, or in ``folder`` of the cache. Raises SourceError."""
+    if not isinstance(file.source, Local):
+        return fetch_pinned(file.source, folder, notify, offline) / file.filename
+    if not file.source.path.is_file():
+        raise SourceError(f"{file.source.path}: is missing. Install the package that brings it again.")
+    return file.source.path
+
+
 def _own_folder(name: str) -> Path:
     return Path(os.environ.get("CLASSTUNE_DATA", "")).expanduser() / name.replace("-", "_")
 
@@ -113,7 +131,8 @@ def _own_copy(name: str, files: tuple[DataFile, ...], notify: Notify) -> tuple[P
     folder = _own_folder(name)
     for file in files:
         if (folder / file.filename).exists():
-            if problems := mismatches(folder, file.source.files):
+            pinned = {} if isinstance(file.source, Local) else file.source.files
+            if problems := mismatches(folder, pinned):
                 raise SourceError([f"{problem} Mend it, or unset CLASSTUNE_DATA." for problem in problems])
             return folder / file.filename, file
     notify(f"CLASSTUNE_DATA: {folder / files[0].filename} does not exist; looking elsewhere")

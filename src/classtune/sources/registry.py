@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,18 @@ class Hub:
 
 
 @dataclass(frozen=True)
+class Local:
+    """A model's folder or a data set's file that is on this machine already: a package brings it along."""
+
+    path: Path
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The file's name; whoever installed the package has checked it."""
+        return {self.path.name: ""}
+
+
+@dataclass(frozen=True)
 class ModelSource:
     """A model that classtune knows by name."""
 
@@ -56,7 +68,7 @@ class ModelSource:
     description: str
     licence: str
     parameters: int  # about
-    source: Wheel | Hub
+    source: Wheel | Hub | Local
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,7 @@ class DataFile:
     """One file that holds a data set, where it comes from, and how to read it."""
 
     origin: str  # short name of the place; also its folder in the cache
-    source: Wheel | Url
+    source: Wheel | Url | Local
     rows: int
     delimiter: str
     quoting: bool  # False: a quote is a character like any other
