@@ -28,7 +28,7 @@ from classtune.config import Settings
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, reading, writing
 from classtune.files import check_regular, inside, kept_aside, replacing, sha256
-from classtune.model.backbone import assemble, quiet_transformers
+from classtune.model.backbone import assemble, own_memory, quiet_transformers
 from classtune.model.network import Network
 from classtune.model.tokens import TokenRules
 
@@ -194,8 +194,7 @@ def _read_network(folder: Path, record: dict[str, Any]) -> tuple[Any, Any]:
         missing = [key for key in told["missing_keys"] if record["hugging_face"] or key.startswith(base)]
         if wrong := [*missing, *(str(key) for key in told["mismatched_keys"])]:
             raise ValueError(f"weights are missing or of another shape: {', '.join(wrong[:3])}")
-        for tensor in [*classifier.parameters(), *classifier.buffers()]:
-            tensor.data = tensor.data.clone()  # they are views of the file, which may be overwritten under way
+        own_memory(classifier)
         _check_finite(classifier)
         rows, known = classifier.get_input_embeddings().num_embeddings, 1 + max(tokenizer.get_vocab().values())
         if known > rows:

@@ -55,8 +55,15 @@ def load_backbone(path: Path, labels: list[str], settings: Settings, *, multi: b
             classifier = AutoModelForSequenceClassification.from_pretrained(
                 folder, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, use_safetensors=True
             )
+    own_memory(classifier)
     torch.manual_seed(settings.seed)  # an own head starts the same, whatever was drawn before it
     return assemble(classifier, tokenizer, settings, of=of, source=settings.model)
+
+
+def own_memory(module: torch.nn.Module) -> None:
+    """Weights as copies: as they are read they are views of the file, which may be overwritten or cut under way."""
+    for tensor in [*module.parameters(), *module.buffers()]:
+        tensor.data = tensor.data.clone()
 
 
 def load_tokenizer(path: Path) -> tuple[Any, int]:
