@@ -88,7 +88,11 @@ def test_a_checkpoint_is_safetensors_alone_and_can_be_discarded(train: Callable[
     train(folder, {})
     checkpoint = Checkpoint(folder, IDENTITY)
     checkpoint.remember("depth", {"kept": 3})
-    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.safetensors", "depth.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint.safetensors",
+        "classtune-run.json",
+        "depth.step.json",
+    ]
     checkpoint.discard()
     assert not folder.exists()
     checkpoint.discard()
@@ -96,10 +100,10 @@ def test_a_checkpoint_is_safetensors_alone_and_can_be_discarded(train: Callable[
 
 def test_a_checkpoint_of_another_run_is_refused_by_what_differs(train: Callable[..., Any], tmp_path: Path) -> None:
     train(tmp_path, {})
-    Checkpoint(tmp_path, IDENTITY).check()
+    Checkpoint(tmp_path, IDENTITY).begin(resume=True)
     other = Checkpoint(tmp_path, IDENTITY | {"settings": {"seed": 2}, "data": "abd"})
     with pytest.raises(BundleError, match=r"the interrupted run had other settings, data\. .* leave --resume out"):
-        other.check()
+        other.begin(resume=True)
     assert other.recall("depth") is None
 
 
@@ -109,3 +113,57 @@ def test_steps_are_remembered_for_the_same_run_alone(tmp_path: Path) -> None:
     checkpoint.remember("depth", {"kept": 3})
     assert Checkpoint(tmp_path / "new", IDENTITY).recall("depth") == {"kept": 3}
     assert Checkpoint(tmp_path / "new", IDENTITY | {"data": "abd"}).recall("depth") is None
+
+
+@pytest.mark.parametrize("tear", ["cut", "zeros", "one byte", "nothing"])
+def test_a_torn_file_is_noticed_and_made_again(tear: str, train: Callable[..., Any], tmp_path: Path) -> None:
+    """As a power failure leaves it: cut, of the right length and empty, or with one byte another."""
+    history, weights = train(None, {})
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, {}, stop_at=3 * 16 + 4)
+    told = list[str]()
+    checkpoint = Checkpoint(tmp_path, IDENTITY, told.append)
+    checkpoint.remember("depth", {"kept": 3})
+    for path in tmp_path.iterdir():
+        whole = path.read_bytes()
+        torn = {"cut": whole[: len(whole) // 2], "zeros": bytes(len(whole)), "nothing": b""}
+        path.write_bytes(torn.get(tear, whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]))
+    if tear != "one byte":  # of JSON it may well be a good one
+        checkpoint.begin(resume=True)
+        assert checkpoint.recall("depth") is None
+        assert len(told) == 2
+    resumed_history, resumed = train(tmp_path, {})
+    assert asdict(resumed_history) == asdict(history)
+    assert all(torch.equal(value, resumed[name]) for name, value in weights.items())
+
+
+def test_a_step_whose_file_was_changed_is_not_recalled(tmp_path: Path) -> None:
+    told = list[str]()
+    checkpoint = Checkpoint(tmp_path / "new", IDENTITY, told.append)
+    with checkpoint.replacing("activations.npy") as scratch:
+        scratch.write_bytes(b"numbers")
+    checkpoint.remember("trunk", 3, file="activations.npy")
+    assert checkpoint.recall("trunk", file="activations.npy") == 3
+    (tmp_path / "new" / "activations.npy").write_bytes(b"numbert")
+    assert checkpoint.recall("trunk", file="activations.npy") is None
+    assert told == [f"{tmp_path / 'new' / 'activations.npy'}: is damaged and is made again."]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_that_is_not_a_run_is_left_alone(resume: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "thesis.run"
+    folder.mkdir()
+    (folder / "checkpoint.safetensors").write_bytes(b"mine")
+    with pytest.raises(BundleError, match="holds what this classtune did not write"):
+        Checkpoint(folder, IDENTITY).begin(resume=resume)
+    Checkpoint(folder, IDENTITY).discard()
+    assert (folder / "checkpoint.safetensors").read_bytes() == b"mine"
+
+
+def test_only_what_a_run_wrote_is_removed(train: Callable[..., Any], tmp_path: Path) -> None:
+    folder = tmp_path / "model.run"
+    train(folder, {})
+    (folder / "notes.json").write_text("mine", encoding="utf-8")
+    (folder / "kept").mkdir()
+    Checkpoint(folder, IDENTITY).begin(resume=False)
+    assert sorted(path.name for path in folder.iterdir()) == ["kept", "notes.json"]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import platform
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -18,7 +15,7 @@ from classtune.decisions.thresholds import precision_recall
 from classtune.explain.attributions import attribute, words_of
 from classtune.inference.predictor import Predictor
 from classtune.jobs.rungs import TIMED_TEXTS, Rungs
-from classtune.jobs.steps import Scores, seconds
+from classtune.jobs.steps import Scores, seconds, versions
 from classtune.judging.answers import judge_answers, right_rows
 from classtune.judging.metrics import reliability
 from classtune.judging.paired import verdict
@@ -45,7 +42,6 @@ RECORDED = (
 )
 _SHOWN_MISTAKES = 10
 _EXPLAINED_WORDS = 60  # a text is run once for each of its words
-_PACKAGES = ("classtune", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "peft")
 
 
 def result(
@@ -92,19 +88,10 @@ def result(
         "settings": settings.model_dump(),
         "cut_texts": material.data["cut"],
         "cut_tokens": material.data["cut_tokens"],
-        "versions": _versions(),
+        "versions": versions(),
         "notes": [*material.notes, *network.notes, *record["notes"]],
         "hugging_face": network.is_hugging_face,
     }
-
-
-def _versions() -> dict[str, str]:
-    """Versions of Python and of what the figures depend on, as far as it is installed."""
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
 
 
 def names_of(material: Material, row: int) -> str:

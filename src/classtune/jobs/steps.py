@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
+from classtune.files import sha256
 from classtune.model.activations import ActivationStore, Distinct
 from classtune.model.adapters import add_lora, require_lora
 from classtune.model.backbone import load_backbone
@@ -37,6 +41,9 @@ GOLDEN_TEXTS = (
     "ok",
 )
 _LEAST_PROBED = 50
+_ACTIVATIONS = "activations.npy"
+_PACKAGES = ("classtune", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "peft")
+_MODEL_FILES = {".safetensors", ".json", ".txt", ".model", ".gguf"}
 
 
 class Clock:
@@ -62,10 +69,12 @@ def start_checkpoint(
     settings: Settings,
     resume: bool,
     extensions: Mapping[str, str] | None = None,
+    notify: Notify = lambda line: None,
 ) -> Checkpoint | None:
     """Where a run that is stopped leaves what it has; None where nothing is kept.
 
     extensions: what a caller brought in place of settings, by name.
+    Raises BundleError where the folder is not a run's, or to resume is another run's.
     """
     if folder is None:
         return None
@@ -74,14 +83,35 @@ def start_checkpoint(
         digest.update(f"{truth.tolist()}\t{text}\n".encode())
     for rows in (material.splits.train, material.splits.validation, material.splits.test):
         digest.update(rows.astype(np.int64).tobytes())
-    identity = {"settings": settings.model_dump(mode="json"), "data": digest.hexdigest(), "torch": torch.__version__}
-    identity["extensions"] = dict(extensions or {})
-    checkpoint = Checkpoint(folder, identity)
-    if not resume:
-        checkpoint.discard()
-    elif checkpoint.exists():
-        checkpoint.check()
+    identity = {
+        "settings": settings.model_dump(mode="json"),
+        "data": digest.hexdigest(),
+        "weights": fingerprint(fetch_model(settings.model, notify=notify)),
+        "versions": versions(),
+        "extensions": dict(extensions or {}),
+    }
+    checkpoint = Checkpoint(folder, identity, notify)
+    checkpoint.begin(resume=resume)
     return checkpoint
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what the figures depend on, as far as it is installed."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def fingerprint(model: Path) -> str:
+    """sha256 over the names and contents of a model's files."""
+    files = [model] if model.is_file() else sorted(path for path in model.iterdir() if path.suffix in _MODEL_FILES)
+    found = hashlib.sha256()
+    for path in files:
+        if path.is_file():
+            found.update(f"{path.name} {sha256(path)}\n".encode())
+    return found.hexdigest()
 
 
 def load_network(labels: list[str], settings: Settings, *, multi: bool, notify: Notify) -> Network:
@@ -211,13 +241,15 @@ def fill_store(
     """Run the trunk below block ``start`` once over every distinct piece, or take what a stopped run kept."""
     limit = None if settings.store_limit_mb is None else settings.store_limit_mb * 2**20
     store = ActivationStore(network, Distinct.of(pieces.ids), limit)
-    keep = checkpoint.folder / "activations.npy" if checkpoint else None
-    if checkpoint and keep and keep.exists() and checkpoint.recall("trunk") == start:
+    keep = checkpoint.folder / _ACTIVATIONS if checkpoint else None
+    if checkpoint and keep and checkpoint.recall("trunk", file=_ACTIVATIONS) == start:
         store.restore(keep)
     else:
-        store.fill(Trunk(network, start), progress, keep=keep)
-        if checkpoint:
-            checkpoint.remember("trunk", start)
+        store.fill(Trunk(network, start), progress)
+        if checkpoint and not store.on_disk:
+            with checkpoint.replacing(_ACTIVATIONS) as scratch, scratch.open("wb") as file:
+                np.save(file, store.values, allow_pickle=False)
+            checkpoint.remember("trunk", start, file=_ACTIVATIONS)
     return store
 
 

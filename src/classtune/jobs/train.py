@@ -107,7 +107,7 @@ def train(
     wishes = Wishes(**{wish.name: getattr(settings, wish.name) for wish in fields(Wishes)})
     shares = steps.label_shares(material, settings)
     read_wishes(wishes, material.labels, shares, material.multi, rows=len(material.splits.validation))
-    checkpoint = steps.start_checkpoint(run_folder, material, settings, resume, extensions.names())
+    checkpoint = steps.start_checkpoint(run_folder, material, settings, resume, extensions.names(), notify)
     if resume and not (run_folder and run_folder.exists()):
         notify("There is no stopped run to go on with: starting anew.")
     with clock.time("load"):

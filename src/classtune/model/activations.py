@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from classtune.config import Progress
-from classtune.errors import ClasstuneError, writing
+from classtune.errors import ClasstuneError
 from classtune.model.network import Network, Trunk
 from classtune.model.tokens import Batch, TokenIds, length_sorted_batches, padding_mask
 
@@ -100,11 +100,8 @@ class ActivationStore:
                 ) from None
             return np.memmap(file, np.float32, "r+", shape=(rows, width))
 
-    def fill(self, trunk: Trunk, progress: Progress, *, keep: Path | None = None) -> None:
-        """Run the trunk over every distinct text, in length-sorted batches.
-
-        keep: where the finished activations are put, for a run that is stopped later; a store on disk keeps none.
-        """
+    def fill(self, trunk: Trunk, progress: Progress) -> None:
+        """Run the trunk over every distinct text, in length-sorted batches."""
         started = time.perf_counter()
         done, total = 0, int(self.starts[-1])
         for rows in length_sorted_batches(self.lengths.tolist()):
@@ -115,10 +112,6 @@ class ActivationStore:
             done += int(self.lengths[rows].sum())
             progress("trunk", done, total)
         self.seconds = time.perf_counter() - started
-        if keep and not self.on_disk:
-            with writing(keep):
-                keep.parent.mkdir(parents=True, exist_ok=True)
-                np.save(keep, self.values, allow_pickle=False)
 
     def advance(self, trunk: Trunk) -> None:
         """Run the stored activations through further blocks; they are replaced by what leaves those."""

@@ -1,12 +1,15 @@
-"""Checkpoints: after each epoch everything that a resumed run needs, in safetensors and JSON, replaced in one step."""
+"""Checkpoints: after each epoch everything that a resumed run needs, in safetensors and JSON, replaced in one step.
+
+What is read again is proved first: a file that a power failure tore is made anew, as if it had never been there.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,26 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from classtune.errors import BundleError, writing
+from classtune.files import clear_leftovers, replacing, sha256
+
+MARKER = "classtune-run.json"
+# The only files that are ever removed: what stands beside them in the folder is somebody's.
+_OURS = re.compile(r"classtune-run\.json|(checkpoint|activations)[\w.-]*\.(safetensors|npy)|[\w.-]+\.step\.(json|npy)")
 
 
 class Checkpoint:
     """A run folder beside the bundle that is being made: ``<bundle>.run/``.
 
-    identity: what must be equal for the checkpoint to be this run's (settings, data, versions).
+    identity: what must be equal for the checkpoint to be this run's (settings, data, weights, versions).
+    notify: told of files that are damaged and made again.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, identity: dict[str, Any], notify: Callable[[str], None] = lambda line: None
+    ) -> None:
         self.folder = folder
         self.identity = identity
+        self.notify = notify
 
     @property
     def _file(self) -> Path:
@@ -35,17 +47,25 @@ class Checkpoint:
     def exists(self) -> bool:
         return self._file.exists()
 
-    def check(self) -> dict[str, Any]:
-        """What the checkpoint says of its run. Raises BundleError if it belongs to another one."""
-        with safe_open(str(self._file), "pt") as file:
-            state: dict[str, Any] = json.loads(file.metadata()["state"])
-        differing = [key for key, value in self.identity.items() if state["identity"].get(key) != value]
-        if differing:
+    def begin(self, *, resume: bool) -> None:
+        """Make the folder ready: empty, or (``resume``) as the stopped run of the same identity left it.
+
+        Raises BundleError, and removes nothing, where the folder is not a run's, or to resume is another run's.
+        """
+        if not self.folder.exists():
+            return
+        if not self.folder.is_dir() or (any(self.folder.iterdir()) and not (self.folder / MARKER).exists()):
             raise BundleError(
-                f"{self.folder}: the interrupted run had other {', '.join(differing)}. "
-                "Give the same command again with --resume, or leave --resume out to start anew."
+                f"{self.folder}: is where a stopped run would be kept, and holds what this classtune did not write. "
+                "Move it away, or name another output."
             )
-        return state
+        if resume:
+            kept = self._read_json(self.folder / MARKER)
+            if kept is not None:
+                self._refuse_other(kept)
+            clear_leftovers(self.folder)
+        else:
+            self.discard()
 
     def save(
         self, trained: dict[str, nn.Parameter], best: dict[str, Tensor], optimizer: torch.optim.Optimizer, history: Any
@@ -55,25 +75,36 @@ class Checkpoint:
         tensors |= {f"best/{name}": value for name, value in best.items()}
         for name, parameter in trained.items():
             for key, value in optimizer.state[parameter].items():
-                if isinstance(value, Tensor):  # a moment that is not used is None
-                    tensors[f"optimizer/{key}/{name}"] = value
-        state = json.dumps({"identity": self.identity, "history": history})
-        with self._replacing(self._file) as scratch:
-            save_file({name: t.contiguous() for name, t in tensors.items()}, str(scratch), {"state": state})
+                tensors[f"optimizer/{key}/{name}"] = value
+        tensors = {name: value.contiguous() for name, value in tensors.items()}
+        state = json.dumps({"identity": self.identity, "history": history, "sha256": _digest(tensors)})
+        with self.replacing(self._file.name) as scratch:
+            save_file(tensors, str(scratch), {"state": state})
 
     def load(
         self, trained: dict[str, nn.Parameter], best: dict[str, Tensor], optimizer: torch.optim.Optimizer
     ) -> dict[str, Any] | None:
-        """Put back what `save` kept and return its history; None where there is nothing."""
+        """Put back what `save` kept and return its history; None where there is nothing, or nothing whole.
+
+        Raises BundleError for a checkpoint of another run.
+        """
         if not self.exists():
             return None
-        state = self.check()
+        try:
+            with safe_open(str(self._file), "pt") as file:
+                state: dict[str, Any] = json.loads(file.metadata()["state"])
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no dictionary
+            if _digest(tensors) != state["sha256"]:
+                raise ValueError("its sha256 is another")
+        except Exception:  # whatever reading a torn file raises
+            self.notify(f"{self._file}: is damaged; the training starts with its first epoch again.")
+            return None
+        self._refuse_other(state)
         place = {name: index for index, name in enumerate(trained)}
         moments: dict[int, dict[str, Tensor]] = {}
-        with safe_open(str(self._file), "pt") as file, torch.no_grad():
-            for entry in file.keys():  # noqa: SIM118 - not a dictionary
+        with torch.no_grad():
+            for entry, value in tensors.items():
                 kind, _, name = entry.partition("/")
-                value = file.get_tensor(entry)
                 if kind == "now":
                     trained[name].copy_(value)
                 elif kind == "best":
@@ -86,30 +117,76 @@ class Checkpoint:
         history: dict[str, Any] = state["history"]
         return history
 
-    def remember(self, name: str, value: Any) -> None:
-        """Keep the result of a step for a resumed run."""
-        with self._replacing(self.folder / f"{name}.json") as scratch:
-            scratch.write_text(json.dumps({"identity": self.identity, "value": value}), encoding="utf-8")
+    def remember(self, name: str, value: Any, *, file: str | None = None) -> None:
+        """Keep the result of a step for a resumed run. file: of the run folder, that belongs to it."""
+        digest = sha256(self.folder / file) if file and (self.folder / file).exists() else None
+        with self.replacing(f"{name}.step.json") as scratch:
+            document = {"identity": self.identity, "value": value, "file": digest}
+            scratch.write_text(json.dumps(document), encoding="utf-8")
 
-    def recall(self, name: str) -> Any:
-        """What `remember` kept of the same run, or None."""
-        path = self.folder / f"{name}.json"
-        if not path.exists():
+    def recall(self, name: str, *, file: str | None = None) -> Any:
+        """What `remember` kept of the same run, or None; also where its file is missing or not as it was."""
+        kept = self._read_json(self.folder / f"{name}.step.json")
+        if kept is None or kept.get("identity") != self.identity:
             return None
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return kept["value"] if kept["identity"] == self.identity else None
+        if file is not None:
+            path = self.folder / file
+            if kept.get("file") is None or not path.is_file():
+                return None
+            if sha256(path) != kept["file"]:
+                self.notify(f"{path}: is damaged and is made again.")
+                return None
+        return kept.get("value")
 
     @contextlib.contextmanager
-    def _replacing(self, file: Path) -> Iterator[Path]:
-        """A place to write to that takes the file's place once it is whole. Raises BundleError."""
-        scratch = file.with_suffix(".part")
-        try:
-            with writing(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
+    def replacing(self, name: str) -> Iterator[Path]:
+        """A place to write to that takes a file's place once it is whole and on the disk. Raises BundleError."""
+        if not _OURS.fullmatch(name):
+            raise ValueError(f"{name!r} would not be removed with the run: see _OURS")
+        with writing(self.folder):
+            if not (self.folder / MARKER).exists():
+                with replacing(self.folder / MARKER) as scratch:
+                    scratch.write_text(json.dumps({"identity": self.identity}), encoding="utf-8")
+            with replacing(self.folder / name) as scratch:
                 yield scratch
-                os.replace(scratch, file)
-        finally:
-            scratch.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove what runs wrote here, and the folder if nothing else is in it."""
+        if not (self.folder / MARKER).exists():
+            return
+        clear_leftovers(self.folder)
+        for path in sorted(self.folder.iterdir(), key=lambda path: path.name == MARKER):  # it goes last
+            if _OURS.fullmatch(path.name) and path.is_file():
+                path.unlink()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def _refuse_other(self, kept: Mapping[str, Any]) -> None:
+        was = kept.get("identity") or {}
+        differing = [key for key, value in self.identity.items() if was.get(key) != value]
+        if differing:
+            raise BundleError(
+                f"{self.folder}: the interrupted run had other {', '.join(differing)}. "
+                "Give the same command again with --resume, or leave --resume out to start anew."
+            )
+
+    def _read_json(self, path: Path) -> dict[str, Any] | None:
+        """None where there is no such file, or it is torn."""
+        if not path.exists():
+            return None
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            kept = None
+        if not isinstance(kept, dict):
+            self.notify(f"{path}: is damaged and is made again.")
+            return None
+        return kept
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(f"{name}\n".encode())
+        found.update(tensors[name].detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
