@@ -182,6 +182,17 @@ def show_ladder(ladder: dict[str, Any]) -> None:
     say(f"{ladder['timing']['total']:.0f} s in all")
 
 
+def show_tutorial(document: dict[str, Any]) -> None:
+    """The tutorial's rows beside its published figures."""
+    from classtune.report.tutorial import HEADER, sentences, table
+
+    show(table(document), HEADER)
+    say()
+    for sentence in sentences(document):
+        say(sentence)
+    say(f"{document['seconds']:.0f} s in all   table and curves: {document['folder']}/tutorial.html")
+
+
 def show_explanation(explanation: dict[str, Any]) -> None:
     """The words tinted by what they add, and the nearest training texts."""
     from classtune.explain.explanations import as_text

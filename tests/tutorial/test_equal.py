@@ -134,6 +134,30 @@ def test_a_row_has_the_numbers_of_the_plain_procedure(row: int, gpt2: Callable[[
     assert_equal(run_ours(table, settings), plain)
 
 
+def test_the_last_weights_are_kept_and_no_epoch_is_left_out(gpt2: Callable[[str], Path]) -> None:
+    """Validation texts are worded as those of the other class: the better a model learns, the worse it does there."""
+    settings = resolve(
+        "llms-from-scratch",
+        {**RHYTHM, "model": str(gpt2("gpt2")), "pooling": "first", "learning_rate": 5e-4, "epochs": 5},
+    )
+    texts, labels = map(list, zip(*rows(60), strict=True))
+    splits = tutorial_split(texts, labels, seed=settings.seed)  # by the labels alone
+    for row in splits.validation:
+        texts[row] = next(text for text, label in rows(60) if label != labels[row])
+    table = table_from_rows(texts, labels, name="messages")
+    with one_thread(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plain.RATE", settings.learning_rate)
+        plain = run_plain(gpt2("gpt2"), table, splits, settings, position="first")
+    validation = [loss for _, loss in plain.epochs]
+    assert validation[0] == min(validation) < validation[-1] - 0.1
+    with one_thread():
+        ours = train(table, settings, notify=lambda _: None, progress=lambda *_: None)
+    assert_equal(ours.result, plain)
+    logits, truth = ours.validation
+    kept = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(truth))
+    assert float(kept) == pytest.approx(validation[-1], abs=1e-4)
+
+
 def test_row_18_is_row_1() -> None:
     assert ROWS[18].same_as == 1
     assert ROWS[18].settings == ROWS[1].settings == {}

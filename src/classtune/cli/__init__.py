@@ -10,6 +10,7 @@ import typer
 from classtune.cli.deliver import export, push, serve
 from classtune.cli.learn import compare, demo, train
 from classtune.cli.tables import audit, datasets, models
+from classtune.cli.tutorial import tutorial
 from classtune.cli.use import evaluate, explain, info, predict
 from classtune.errors import ClasstuneError
 
@@ -22,7 +23,7 @@ app = typer.Typer(
 )
 for command in (
     *(demo, audit, train, compare, evaluate, predict, explain, info),
-    *(serve, export, push, models, datasets),
+    *(serve, export, push, models, datasets, tutorial),
 ):
     app.command()(command)
 

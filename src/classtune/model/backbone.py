@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,23 @@ def load_tokenizer(path: Path) -> tuple[Any, int]:
     """The tokenizer of a model, and the longest text that the model takes in tokens. Raises SourceError."""
     _, config, tokenizer = _read_folder(path)
     return tokenizer, text_limit(config, tokenizer, family_of(config))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model's configuration says: its architecture's name, blocks, and longest text in tokens."""
+
+    architecture: str
+    family: Family | None
+    blocks: int
+    limit: int
+
+
+def load_facts(path: Path) -> Facts:
+    """What is known of a model without its weights. Raises SourceError."""
+    _, config, tokenizer = _read_folder(path)
+    family = family_of(config)
+    return Facts(config.model_type, family, int(config.num_hidden_layers), text_limit(config, tokenizer, family))
 
 
 def assemble(
