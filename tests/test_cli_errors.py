@@ -102,7 +102,7 @@ TABLES: dict[str, tuple[bytes, str]] = {
     "two.csv": (b"text,review,label\na,b,x\nc,d,y\n", "two.csv: more than one column could hold the text:"),
     "labels.csv": (
         b"text,label\na,\nb,x\nc, \n",
-        "labels.csv line 4: the label is empty. Fill it in, or pass --drop-u",
+        "labels.csv lines 2, 4: the label is empty. Fill it in, or pass --drop-u",
     ),
     "texts.csv": (b"text,label\n,x\nb,y\n", "texts.csv line 2: the text is empty. Fill it in, or pass --drop-empty."),
     "alike.csv": (b"text,label\na,Spam\nb,spam\nc,ham\n", "labels that differ only by case or spaces: 'Spam' (1: 2)"),
@@ -127,7 +127,7 @@ def test_every_class_that_is_too_small_and_every_empty_cell_is_told(
     (tmp_path / "small.csv").write_bytes(TABLES["small.csv"][0])
     assert "label 'z': 1 group" in refused("train", "small.csv", "--model", small_llama)
     (tmp_path / "labels.csv").write_bytes(TABLES["labels.csv"][0])
-    assert "labels.csv line 2: the label is empty." in refused("train", "labels.csv", "--model", small_llama)
+    assert "labels.csv lines 2, 4: the label is empty." in refused("train", "labels.csv", "--model", small_llama)
 
 
 def test_missing_files_are_told(tmp_path: Path, small_bundle: Path, refused: Callable[..., str]) -> None:

@@ -408,3 +408,26 @@ def test_callables_take_the_place_of_settings(small_llama: Path) -> None:
 def test_the_public_names_are_these() -> None:
     assert classtune.TextClassifier is TextClassifier
     assert classtune.load is load
+
+
+@pytest.mark.parametrize("kind", [int, float, bool])
+def test_labels_that_are_numbers_are_numbers_after_save_and_load_too(
+    kind: type, small_llama: Path, tmp_path: Path
+) -> None:
+    labels = [kind(label == "spam") for label in LABELS]
+    with one_thread():
+        classifier = small(small_llama, epochs=6).fit(TEXTS, labels)
+        classifier.save(tmp_path / "bundle")
+        loaded = load(tmp_path / "bundle")
+        assert loaded.classes_.tolist() == classifier.classes_.tolist() == [kind(0), kind(1)]
+        assert (loaded.predict(TEXTS) == np.array(labels)).all()
+        assert loaded.score(TEXTS, labels) == 1
+
+
+def test_a_blank_text_has_no_answer_and_the_others_have_theirs(fitted: TextClassifier) -> None:
+    texts: list[Any] = [NEW[0], " ", NEW[1], None]
+    assert fitted.predict(texts).tolist() == ["spam", None, "ham", None]
+    proba = fitted.predict_proba(texts)
+    assert np.isnan(proba[[1, 3]]).all()
+    assert proba[[0, 2]] == pytest.approx(fitted.predict_proba(NEW[:2]))
+    assert [len(ranked) for ranked in fitted.rank(texts)] == [2, 0, 2, 0]

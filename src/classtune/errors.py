@@ -80,6 +80,16 @@ def missing_extra(what: str, extra: str, *modules: str) -> str:
     return f'{what}: {", ".join(missing)} {verb} not installed. pip install "classtune[{extra}]"' if missing else ""
 
 
+# Each control character as its picture; line ends and tabs stay. Those above ASCII have none.
+_PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)}
+_PICTURES |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), 0xFFFD)}
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: nothing in it moves the cursor, changes colours or titles, or answers a query."""
+    return text.translate(_PICTURES)
+
+
 @contextlib.contextmanager
 def writing(place: Path) -> Iterator[None]:
     """Errors of the file system, and of what writes through other languages, as a BundleError that names ``place``."""

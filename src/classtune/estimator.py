@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeatures
 
 from classtune.bundle import check_target, new_bundle
 from classtune.config import Settings, resolve
+from classtune.data.reading.labels import typed_labels
 from classtune.data.reading.tables import table_from_rows
 from classtune.errors import DataError, SettingsError, UserError, did_you_mean
 from classtune.inference.predictor import Predictor, Ranked, load_predictor
@@ -107,8 +108,8 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The answer to each text: its label [texts], None where it is withheld; or, where texts have several labels, a
-        matrix of 0 and 1 [texts, classes].
+        """The answer to each text: its label [texts], None where it is withheld or the text is blank; or, where texts
+        have several labels, a matrix of 0 and 1 [texts, classes].
         """
         answers = self._answers(X)
         if self._fitted().decisions.multi:
@@ -121,7 +122,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         return labels
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Probabilities [texts, classes], columns in the order of ``classes_``."""
+        """Probabilities [texts, classes], columns in the order of ``classes_``; NaN for a blank text."""
         return self._probabilities(X)[:, self._columns]
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
@@ -168,8 +169,12 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         return float(np.average(np.array(right, dtype=np.float64), weights=sample_weight))
 
     def rank(self, X: Any) -> list[Ranked]:
-        """Hugging Face's form: for each text its labels with scores, highest first."""
-        return self._fitted().predict(_texts(X))
+        """Hugging Face's form: for each text its labels with scores, highest first; none for a blank text."""
+        scores = self._probabilities(X)
+        ranked: list[Ranked] = [[] for _ in scores]
+        for row, found in zip(_scored(scores), self._fitted().ranked(scores[_scored(scores)]), strict=True):
+            ranked[row] = found
+        return ranked
 
     def scores(self, texts: Sequence[str]) -> list[Ranked]:
         """The former name of `rank`."""
@@ -254,11 +259,19 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
     def _answers(self, X: Any) -> NDArray[np.bool_]:
         """Whether each label is given [texts, classes], columns in the order of ``classes_``."""
-        return self._fitted().decisions.answers(self._probabilities(X))[:, self._columns]
+        scores = self._probabilities(X)
+        answers, scored = np.zeros(scores.shape, dtype=np.bool_), _scored(scores)
+        answers[scored] = self._fitted().decisions.answers(scores[scored])
+        return answers[:, self._columns]
 
     def _probabilities(self, X: Any) -> NDArray[np.float64]:
-        """Probabilities with columns in the order of the bundle's labels."""
-        return self._fitted().probabilities(_texts(X))
+        """Probabilities with columns in the order of the bundle's labels; NaN for texts that are blank."""
+        predictor, texts = self._fitted(), _texts(X, blanks=True)
+        rows = [row for row, text in enumerate(texts) if text.strip()]
+        scores = np.full((len(texts), len(predictor.labels)), np.nan)
+        places = [f"texts row {row + 1}" for row in rows]
+        scores[rows] = predictor.probabilities([texts[row] for row in rows], places=places)
+        return scores
 
     def _fitted(self) -> Predictor:
         if not hasattr(self, "_predictor"):
@@ -298,7 +311,9 @@ class LoadedClassifier(TextClassifier):
         self._kept = Path(folder)
         with _callers_random_state():
             self._predictor, bundle = load_predictor(self._kept, device=device)
-        self.classes_, self._columns = np.array(bundle.labels), np.arange(len(bundle.labels))
+        # Labels that were numbers come back as numbers: a bundle knows them by their text.
+        kind = bundle.record.get("data", {}).get("label_kind", "text")
+        self.classes_, self._columns = np.unique(typed_labels(bundle.labels, kind), return_index=True)
         self.result_ = bundle.record
 
     def fit(self, X: Any, y: Any, *, validation: tuple[Any, Any] | None = None) -> Self:
@@ -324,10 +339,15 @@ def _silent(*_: Any) -> None:
     """Nobody asked."""
 
 
-def _texts(X: Any) -> list[str]:
+def _scored(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The rows of texts that were not blank."""
+    return np.flatnonzero(~np.isnan(scores[:, 0]))
+
+
+def _texts(X: Any, *, blanks: bool = False) -> list[str]:
     """Texts to predict; none is allowed. Raises DataError for what is not text."""
     X = _column(X)
-    return table_from_rows(X).texts if not isinstance(X, Sized) or len(X) else []
+    return table_from_rows(X, blanks=blanks).texts if not isinstance(X, Sized) or len(X) else []
 
 
 def _column(values: Any) -> Any:

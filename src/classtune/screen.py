@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from classtune.errors import printable
 
 STAGES = {
     "depth": ("choosing the depth", "blocks"),
@@ -32,11 +35,19 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
 
 
+class _Console(Console):
+    """A terminal that runs nothing of what it shows: control characters in labels, texts and names are pictures."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 class Screen:
     """Progress of one command. Used as a context manager; ``quiet`` shows nothing but errors."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self.console = _Console(stderr=True, quiet=quiet, highlight=False)
         self._progress = Progress(
             TextColumn("{task.description:<18}"),
             BarColumn(),
@@ -61,6 +72,11 @@ class Screen:
         """A line of progress."""
         self.console.print(line, markup=False, soft_wrap=True)
 
+    def notes(self, lines: Iterable[str]) -> None:
+        """Lines of progress."""
+        for line in lines:
+            self.note(line)
+
     def progress(self, stage: str, done: int, total: int) -> None:
         """How far a stage is; where there is no terminal, a line when it starts."""
         name, unit = STAGES[stage]
@@ -83,7 +99,7 @@ def show(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
 
 def console() -> Console:
     """Standard output, as wide as its lines where it is no terminal."""
-    return Console(
+    return _Console(
         file=sys.stdout, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200, markup=False
     )
 

@@ -12,7 +12,7 @@ from classtune.cli.learn import compare, demo, train
 from classtune.cli.tables import audit, datasets, models
 from classtune.cli.tutorial import tutorial
 from classtune.cli.use import evaluate, explain, info, predict
-from classtune.errors import ClasstuneError
+from classtune.errors import ClasstuneError, printable
 
 app = typer.Typer(
     help="Turn a pretrained language model into a text classifier you can trust.",
@@ -34,7 +34,7 @@ def main() -> None:
     try:
         app()
     except ClasstuneError as error:
-        print(f"classtune: {error}", file=sys.stderr)
+        print(printable(f"classtune: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == 130:  # typer's code for Ctrl-C

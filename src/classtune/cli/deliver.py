@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from classtune.cli import options
-from classtune.cli.inputs import open_table, print_json
+from classtune.cli.inputs import print_json
 from classtune.cli.options import AsJson, BundleFolder, Quiet, takes
 from classtune.data.reading.columns import TableFormat
 
@@ -45,10 +45,11 @@ def export(
 ) -> None:
     """Write a bundle for another runtime, and prove that it answers alike."""
     from classtune import screen
+    from classtune.data.catalogue import open_data
     from classtune.export.write import export_bundle
 
     with screen.Screen(quiet=quiet) as view:
-        table = None if data is None else open_table(data, format, view, labelled=False)
+        table = None if data is None else open_data(data, format, labelled=False, notify=view.note)
         result = export_bundle(folder, to, output, int8=int8, data=table, force=force, notify=view.note)
     return print_json(result) if as_json else screen.show_export(result)
 

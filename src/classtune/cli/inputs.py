@@ -1,35 +1,77 @@
-"""What commands read and print."""
+"""What the words after a command mean, and how its result is printed as JSON."""
 
 from __future__ import annotations
 
+import glob
 import json
-import sys
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from classtune.data.reading.columns import TableFormat
-    from classtune.data.reading.tables import Table
-    from classtune.screen import Screen
+from classtune.errors import SettingsError
 
-
-def open_table(data: str, format: TableFormat, view: Screen, *, labelled: bool = True) -> Table:
-    """The table that DATA names."""
-    from classtune.data.catalogue import open_data
-
-    return open_data(data, format, labelled=labelled, stdin=sys.stdin.buffer, notify=view.note)
+LARGE_BYTES = 1 << 28  # a Parquet file beyond this is not read at once
+_ANSWER_FILES = (".csv", ".xlsx", ".jsonl")
 
 
-def is_table(text: str) -> bool:
-    """Whether `predict` is given no text but a table: standard input, a file, or the name of one that is missing."""
-    from classtune.data.reading.formats import KINDS
+def what_is_given(words: Sequence[str], output: str | None) -> Literal["texts", "table", "shards"]:
+    """What `predict` is given: texts; one table; or what is answered in shards (folders, patterns, several tables, one
+    that is large, or anything where ``output`` is a folder).
 
+    A word names a table where it is ``-``, a file, a folder written with a separator (or any, where answers go to a
+    folder), a pattern that tables fit, or has no space and ends as tables do: a missing file is no text.
+    Raises SettingsError for tables and texts together, and for several tables into one file.
+    """
+    to_folder = output is not None and Path(output).suffix not in _ANSWER_FILES
+    tables = [word for word in words if _names_table(word, to_folder=to_folder)]
+    texts = [word for word in words if word not in tables]
+    if tables and texts:
+        raise SettingsError(
+            f"{tables[0]!r} is a table and {texts[0][:60]!r} is a text: give tables or texts, not both. "
+            "A text that is called like a file can come through standard input: -."
+        )
+    if output is not None and (output.endswith(("/", os.sep)) or Path(output).is_dir()):
+        return "shards"
+    if not tables:
+        return "texts"
+    if len(tables) == 1 and not _is_bulky(tables[0]):
+        return "table"
+    if not to_folder and output is not None:
+        raise SettingsError(f"-o {output}: several tables are answered into a folder. Name one, such as -o answers/.")
+    return "shards"
+
+
+def _names_table(word: str, *, to_folder: bool) -> bool:
+    from classtune.data.reading.formats import is_table_name
+
+    path = Path(word)
     try:
-        return text == "-" or Path(text).is_file() or (Path(text).suffix in KINDS and len(text.split()) == 1)
-    except OSError:  # too long for a path: it is a text
+        if word == "-" or path.is_file():
+            return True
+        if path.is_dir():
+            return os.sep in word or "/" in word or (to_folder and word != "")
+        if is_table_name(word) and len(word.split()) == 1:
+            return True
+        return glob.has_magic(word) and any(map(_is_table_file, glob.iglob(word, recursive=True)))
+    except (OSError, ValueError):  # too long for a path: it is a text
         return False
 
 
+def _is_table_file(path: str) -> bool:
+    from classtune.data.reading.formats import is_table_name
+
+    return is_table_name(path) and os.path.isfile(path)
+
+
+def _is_bulky(table: str) -> bool:
+    path = Path(table)
+    if path.is_file():
+        return path.suffix.lower() == ".parquet" and path.stat().st_size > LARGE_BYTES
+    return path.is_dir() or glob.has_magic(table)
+
+
 def print_json(document: Any) -> None:
-    """The result, as one JSON document."""
-    print(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    """The result, as one JSON document. Control characters are written as escapes: a terminal would run them."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    print(text.translate({code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from classtune.cli import options
-from classtune.cli.inputs import open_table, print_json
+from classtune.cli.inputs import print_json
 from classtune.cli.options import AsJson, Data, Quiet, Told, takes
 from classtune.data.reading.columns import TableFormat
 from classtune.errors import BundleError
@@ -129,6 +129,7 @@ class _Rows:
         test: str | None = None,
     ) -> None:
         from classtune.config import resolve
+        from classtune.data.catalogue import open_data
 
         values = dict(told.values)
         if format.quoting is not None:
@@ -136,9 +137,9 @@ class _Rows:
         self.settings: Settings = resolve(told.recipe, values)
         group = self.settings.split_by if self.settings.split_by not in ("exact", "near") else None
         format = replace(format, quoting=self.settings.quoting, group=group)
-        self.table: Table = open_table(data, format, view)
-        self.validation = open_table(validation, format, view) if validation else None
-        self.test = open_table(test, format, view) if test else None
+        self.table: Table = open_data(data, format, notify=view.note)
+        self.validation = open_data(validation, format, notify=view.note) if validation else None
+        self.test = open_data(test, format, notify=view.note) if test else None
 
 
 def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool) -> Trained:

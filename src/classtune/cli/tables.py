@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from classtune.cli import options
-from classtune.cli.inputs import open_table, print_json
+from classtune.cli.inputs import print_json
 from classtune.cli.options import AsJson, Data, Quiet, takes
 from classtune.data.reading.columns import TableFormat
 
@@ -34,16 +34,18 @@ def audit(
     from dataclasses import replace
 
     from classtune import screen
+    from classtune.data.catalogue import open_data
     from classtune.jobs.audit import audit_table, write_fixed
 
     format = replace(format, lenient=True)
     with screen.Screen(quiet=quiet) as view:
-        table = open_table(data, format, view)
+        table = open_data(data, format, notify=view.note)
         parts = {
-            name: open_table(given, format, view)
+            name: open_data(given, format, notify=view.note)
             for name, given in (("validation", validation), ("test", test))
             if given is not None
         }
+        view.notes([note for read in (table, *parts.values()) for note in read.notes])
         document = audit_table(
             table, parts, model=model, label_errors=label_errors, notify=view.note, progress=view.progress
         )

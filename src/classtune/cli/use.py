@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from classtune.cli import options
-from classtune.cli.inputs import is_table, open_table, print_json
+from classtune.cli.inputs import print_json, what_is_given
 from classtune.cli.options import AsJson, BundleFolder, Data, Quiet, Run, takes
 from classtune.data.reading.columns import TableFormat
 
@@ -26,10 +26,12 @@ def evaluate(
 ) -> None:
     """Judge a bundle on labelled rows."""
     from classtune import screen
-    from classtune.inference.tables import evaluate_bundle
+    from classtune.data.catalogue import open_data
+    from classtune.inference.tables import as_trained, evaluate_bundle
 
     with screen.Screen(quiet=quiet) as view:
-        table = open_table(data, format, view)
+        table = open_data(data, as_trained(format, folder), notify=view.note)
+        view.notes(table.notes)
         result = evaluate_bundle(
             folder, table, wishes, runtime=run.runtime, device=run.device, notify=view.note, progress=view.progress
         )
@@ -58,6 +60,10 @@ def predict(
     strict: Annotated[
         bool, typer.Option("--strict", help="Into a folder: a text that cannot be answered is an error.")
     ] = False,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option("--escape-formulas", help="In .csv: ' before cells that a spreadsheet would run as a formula."),
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     format: TableFormat,
@@ -66,12 +72,16 @@ def predict(
 ) -> None:
     """Give each text its label and score."""
     from classtune import screen
+    from classtune.data.catalogue import open_data
     from classtune.data.reading.tables import table_from_rows
-    from classtune.inference.bulk.job import predict_bulk, wants_shards
-    from classtune.inference.tables import predict_table
+    from classtune.inference.bulk.job import predict_bulk
+    from classtune.inference.tables import as_trained, predict_table
 
+    given = what_is_given(texts, output)
     with screen.Screen(quiet=quiet) as view:
-        if wants_shards(texts, output):
+        if given != "texts":
+            format = as_trained(format, folder)
+        if given == "shards":
             written = predict_bulk(
                 folder,
                 texts,
@@ -81,6 +91,7 @@ def predict(
                 resume=resume,
                 force=force,
                 strict=strict,
+                escape_formulas=escape_formulas,
                 engine=engine,
                 runtime=run.runtime,
                 device=run.device,
@@ -88,8 +99,9 @@ def predict(
                 progress=view.progress,
             )
             return print_json(written) if as_json else screen.show_bulk(written)
-        if len(texts) == 1 and is_table(texts[0]):
-            table = open_table(texts[0], format, view, labelled=False)
+        if given == "table":
+            table = open_data(texts[0], format, labelled=False, notify=view.note)
+            view.notes(table.notes)
         else:
             table = table_from_rows(texts, name="the command's texts,")
         target = None if output is None else Path(output)
@@ -98,6 +110,7 @@ def predict(
             table,
             wishes,
             target,
+            escape_formulas=escape_formulas,
             runtime=run.runtime,
             device=run.device,
             notify=view.note,

@@ -14,6 +14,7 @@ from classtune.config import Progress, Settings
 from classtune.data.audit.audit import Audit, audit_rows
 from classtune.data.near import near_groups
 from classtune.data.reading.cells import LabelSet
+from classtune.data.reading.faults import Faults
 from classtune.data.reading.tables import Table
 from classtune.data.splits import (
     Rows,
@@ -66,9 +67,10 @@ def prepare(
     SettingsError for settings that do not fit the table.
     """
     assert table.labels is not None
-    given = {name: extra for name, extra in (("validation", validation), ("test", test)) if extra is not None}
-    tables = [table, *given.values()]
     labels = sorted(set(table.labels if table.label_sets is None else chain.from_iterable(table.label_sets)))
+    parts_given = (("validation", validation), ("test", test))
+    given = {name: extra.with_known(labels) for name, extra in parts_given if extra is not None}
+    tables = [table, *given.values()]
     _check_settings(tables, settings)
     _check_labels(table, list(given.values()), labels)
     notes = list(table.notes)
@@ -102,7 +104,7 @@ def prepare(
         splits=Splits(**parts),
         audit=audit,
         notes=notes,
-        data={"name": table.name, **audit.document(), "left_out": dict(table.dropped)},
+        data={"name": table.name, **audit.document(), "left_out": dict(table.dropped), **columns_of(table)},
     )
     _check_parts(material, table.name)
     return material
@@ -136,22 +138,23 @@ def _check_labels(table: Table, given: Sequence[Table], labels: list[str]) -> No
     """Raise DataError for given rows with labels that the table does not have."""
     unknown = {label for extra in given for labels_of in _label_sets(extra) for label in labels_of} - set(labels)
     advice = {label: did_you_mean(label, labels) for label in unknown}
-    problems = [
-        f"{place}: the label {label!r} is not in {table.name}. {advice[label]}"
-        for extra in given
-        for place, labels_of in zip(extra.places, _label_sets(extra), strict=True)
-        for label in labels_of
-        if label in unknown
-    ]
-    if table.label_sets is None:
-        problems += [
-            f"{place}: {len(labels_of)} labels, and rows of {table.name} have one. Give one."
-            for extra in given
-            for place, labels_of in zip(extra.places, _label_sets(extra), strict=True)
-            if len(labels_of) != 1
-        ]
+    problems = []
+    for extra in given:
+        faults = Faults(extra.name, extra.unit)
+        for line, labels_of in zip(extra.lines, _label_sets(extra), strict=True):
+            for label in labels_of:
+                if label in unknown:
+                    faults.add(line, f"the label {label!r} is not in {table.name}. {advice[label]}")
+            if table.label_sets is None and len(labels_of) != 1:
+                faults.add(line, f"{len(labels_of)} labels, and rows of {table.name} have one. Give one.")
+        problems += faults.problems()
     if problems:
         raise DataError(problems)
+
+
+def columns_of(table: Table) -> dict[str, Any]:
+    """Where texts and labels were read, and what kind of cells the labels had: a bundle remembers it."""
+    return {"columns": {"text": table.text_column, "label": table.label_column}, "label_kind": table.label_kind}
 
 
 def _label_sets(table: Table) -> list[LabelSet]:

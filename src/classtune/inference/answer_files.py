@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from classtune.data.reading.cells import Number, as_text
+from classtune.data.reading.cells import Number, as_text, without_formula
 from classtune.data.reading.tables import Table
 from classtune.errors import BundleError, SettingsError, require
 from classtune.inference.predictor import Ranked, answer_columns, label_and_score
@@ -55,11 +55,16 @@ def too_much_for_excel(table: Table) -> str:
     return f"a cell of Excel holds {EXCEL_CELL:,} characters, and longer ones are in {listed}" if long else ""
 
 
-def write_predictions(path: Path, table: Table, predictions: Sequence[Ranked], labels: Sequence[str]) -> None:
-    """A row a text. Raises BundleError where it cannot be written; what stood there stays."""
+def write_predictions(
+    path: Path, table: Table, predictions: Sequence[Ranked], labels: Sequence[str], *, escape_formulas: bool = False
+) -> None:
+    """A row a text. Raises BundleError where it cannot be written; what stood there stays.
+
+    escape_formulas: in a .csv, a ' before cells that a spreadsheet would run as a formula.
+    """
     scratch = path.with_name(f".{path.name}.part")
     try:
-        _WRITERS[path.suffix](scratch, _Answers(_columns(table, labels), predictions, labels))
+        _WRITERS[path.suffix](scratch, _Answers(_columns(table, labels), predictions, labels, escape_formulas))
         os.replace(scratch, path)
     except OSError as error:
         raise BundleError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
@@ -71,14 +76,20 @@ def _columns(table: Table, labels: Sequence[str]) -> Mapping[str, Sequence[Any]]
     """What stays of the table, by the names it gets. The texts of a table without a header are called so."""
     if not table.columns:
         return {"text": table.texts}
+    names = kept_columns(list(table.columns), table.text_column, labels)
+    return dict(zip(names, table.columns.values(), strict=True))
+
+
+def kept_columns(names: Sequence[str], text: str, labels: Sequence[str]) -> list[str]:
+    """What a table's own columns are called beside the answers. text: the column of the texts."""
     taken = {"scores", *answer_columns(labels)}
-    found: dict[str, Sequence[Any]] = {}
-    for own, cells in table.columns.items():
-        name = "text" if own == table.text_column and own.isdecimal() else own
+    found = []
+    for own in names:
+        name = "text" if own == text and own.isdecimal() else own
         while name in taken:
             name = f"given:{name}"
-        taken.add(name)
-        found[name] = cells
+        taken |= {name} - {""}
+        found.append(name)
     return found
 
 
@@ -87,6 +98,7 @@ class _Answers:
     columns: Mapping[str, Sequence[Any]]
     predictions: Sequence[Ranked]
     labels: Sequence[str]
+    escape_formulas: bool
 
     def __iter__(self) -> Iterator[tuple[list[Any], str, float, dict[str, float]]]:
         """The table's cells of a row, its label, score, and scores."""
@@ -102,9 +114,10 @@ class _Answers:
 def _csv(path: Path, answers: _Answers) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(answers.heading)
+        safe = without_formula if answers.escape_formulas else str
+        writer.writerow(map(safe, answers.heading))
         for cells, label, score, scores in answers:
-            writer.writerow([*map(_shown, cells), label, score, *scores.values()])
+            writer.writerow([*(safe(_shown(cell)) for cell in cells), safe(label), score, *scores.values()])
 
 
 def _json_lines(path: Path, answers: _Answers) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.bundle import Bundle, read_validation
+from classtune.bundle import Bundle, read_record, read_validation
 from classtune.config import Progress
+from classtune.data.reading.cells import LabelSet
+from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.faults import Faults
 from classtune.data.reading.tables import Table
 from classtune.decisions.decide import Decisions, Wishes, decide
 from classtune.decisions.prior import estimate_prior
@@ -22,6 +25,15 @@ from classtune.inference.runtimes import load_exported
 from classtune.judging.answers import judge_answers
 
 Notify = Callable[[str], None]
+
+
+def as_trained(format: TableFormat, folder: Path) -> TableFormat:
+    """The format with the columns that the bundle was trained on, for tables that have them; what is named stays.
+
+    Raises BundleError where there is no bundle.
+    """
+    columns = read_record(folder).get("data", {}).get("columns") or {}
+    return replace(format, preferred_text=columns.get("text"), preferred_label=columns.get("label"))
 
 
 def evaluate_bundle(
@@ -57,6 +69,7 @@ def predict_table(
     wishes: Mapping[str, Any],
     output: Path | None = None,
     *,
+    escape_formulas: bool = False,
     runtime: str = "torch",
     device: str = "auto",
     notify: Notify,
@@ -64,7 +77,7 @@ def predict_table(
 ) -> list[Ranked]:
     """Label and score of each text, highest first; written to ``output`` too, where there is one (`answer_files`).
 
-    wishes: see `adjusted`; runtime, device: see `load_exported`.
+    escape_formulas: see `write_predictions`; wishes: see `adjusted`; runtime, device: see `load_exported`.
     Raises BundleError for the bundle or a file that cannot be written, DataError for texts that it cannot take.
     """
     if output is not None:
@@ -74,7 +87,7 @@ def predict_table(
     predictor.decisions = adjusted(bundle, wishes, logits, notify)
     predictions = predictor.ranked(predictor.decisions.probabilities(logits))
     if output is not None:
-        write_predictions(output, table, predictions, bundle.labels)
+        write_predictions(output, table, predictions, bundle.labels, escape_formulas=escape_formulas)
     return predictions
 
 
@@ -132,17 +145,25 @@ def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float
 
 def truth_of(table: Table, labels: Sequence[str], *, multi: bool) -> NDArray[Any]:
     """Class numbers [rows], or with ``multi`` a matrix [rows, labels]. Raises DataError for unknown labels."""
-    sets = table.label_sets if multi else [(label,) for label in table.labels or []]
-    if sets is None:
-        raise DataError(f"{table.name}: one label a text, and the bundle gives several. Pass --label-separator.")
-    problems = [
-        f"{place}: the label {label!r} is not one of the bundle's. {did_you_mean(label, labels)}"
-        for place, row in zip(table.places, sets, strict=True)
-        for label in row
-        if label not in labels
-    ]
+    table = table.with_known(labels)
+    sets: list[LabelSet] = [(label,) for label in table.labels or []]
+    if table.label_sets is not None:
+        sets = table.label_sets
+        if not multi:
+            raise DataError(f"{table.name}: rows have several labels, and the bundle gives one.")
+    index = {label: number for number, label in enumerate(labels)}
+    faults = Faults(table.name, table.unit)
+    advice: dict[str, str] = {}
+    for line, row in zip(table.lines, sets, strict=True):
+        for label in row:
+            if label not in index:
+                hint = advice.setdefault(label, did_you_mean(label, labels))
+                faults.add(line, f"the label {label!r} is not one of the bundle's. {hint}")
+    problems = faults.problems()
+    if problems and multi and table.label_sets is None:
+        problems.append(f"{table.name}: has one label a text, and the bundle gives several. Pass --label-separator.")
     if problems:
         raise DataError(problems)
     if multi:
         return np.array([[label in row for label in labels] for row in sets], dtype=bool)
-    return np.array([labels.index(row[0]) for row in sets], dtype=np.int64)
+    return np.array([index[row[0]] for row in sets], dtype=np.int64)

@@ -165,7 +165,7 @@ def test_every_way_to_hand_over_several_labels_is_the_same(rows: list[frozenset[
         (np.array([[1, 0]]), "texts: 2 texts and 1 labels"),
         (np.zeros((2, 0)), "labels of texts: no column. Give one for each label."),
         (np.zeros((2, 2, 2)), "labels of texts: an array of 3 dimensions"),
-        ([["x"], [b"y"]], "texts row 2: the label is of type bytes"),
+        ([["x"], [{}]], "texts row 2: the label is of type dict"),
         ([["x"]], "texts: 2 texts and 1 labels"),
     ],
 )

@@ -374,7 +374,8 @@ def test_columns_that_cannot_be_told(write: Write, header: str, options: dict[st
         ("t.xlsx", b"text,label\n", "t.xlsx: cannot be read as Excel"),
         ("t.xlsx", xlsx(S={}), "t.xlsx: the sheet is empty."),
         ("t.parquet", b"text,label\n", "t.parquet: cannot be read as Parquet"),
-        ("t.json", b'[\n{"text": "a"}]', "t.json: is one JSON list. Write one object a line instead (.jsonl)."),
+        ("t.json", b'[\n{"text": "a"]', "t.json: not valid JSON ("),
+        ("t.json", b"[1, 2]", "t.json: is a list of other things than objects."),
         ("t.jsonl", b'{"text": ["a"], "label": "x"}', "t.jsonl line 1: the text is of type list. Give text."),
     ],
 )
@@ -392,8 +393,7 @@ def test_every_bad_json_line_is_listed(write: Write) -> None:
     path = write("t.jsonl", good + '\n{"text": null}\n{"text": "b", "label": NaN}')
     assert [problem.partition(". ")[0] for problem in problems(path)] == [
         "t.jsonl line 2: the text is empty",
-        "t.jsonl line 2: the label is empty",
-        "t.jsonl line 3: the label is empty",
+        "t.jsonl lines 2, 3: the label is empty",
     ]
 
 
@@ -444,7 +444,7 @@ def test_rows_of_python_and_of_data_frames() -> None:
         (["a", None], None, "texts row 2: the text is empty"),
         (pa.chunked_array([["a", None]]), None, "texts row 2: the text is empty"),
         (["a", "b"], ["x", float("nan")], "texts row 2: the label is empty"),
-        (["a", b"b"], None, "texts row 2: the text is of type bytes"),
+        (["a", b"\xff"], None, "texts row 2: the text is bytes that are no UTF-8"),
         ("one text", None, "texts: a single str"),
         (np.array([["a"]]), None, "texts: an array of 2 dimensions"),
         (pa.table({"text": ["a"]}), None, "texts: a Table"),

@@ -23,9 +23,10 @@ import pytest
 from small import LIMIT, rows
 
 from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.streams import with_keys
 from classtune.errors import BundleError, DataError, Interrupted, SettingsError
 from classtune.inference.bulk import job as bulk
-from classtune.inference.bulk.job import predict_bulk, wants_shards
+from classtune.inference.bulk.job import predict_bulk
 from classtune.inference.bulk.scorer import Scorer, cores
 from classtune.inference.bulk.shards import ShardFolder
 from classtune.inference.predictor import load_predictor
@@ -296,11 +297,7 @@ def test_inputs_that_cannot_be_used_are_all_named_before_any_work(run: Bulk, tmp
     ]
     with pytest.raises(DataError, match=r"none\.csv: there are no rows"):
         run(tmp_path / "none.csv", tmp_path / "out")
-    named = write_table(tmp_path / "named.csv", {"text": TEXTS, "label": TEXTS, "score:spam": TEXTS})
-    with pytest.raises(DataError) as wrong:
-        run(named, tmp_path / "out")
-    assert len(wrong.value.problems) == 2
-    assert "has a column 'label' already" in wrong.value.problems[0]
+    named = write_table(tmp_path / "named.csv", {"text": TEXTS})
     with pytest.raises(DataError, match="one of the inputs"):
         run(tmp_path, tmp_path)
     with pytest.raises(SettingsError, match="'local'"):
@@ -368,17 +365,19 @@ def test_cores_change_no_score(small_bundle: Path, monkeypatch: pytest.MonkeyPat
     assert one.faults == many.faults == {23: f"the text has 999 tokens, and the model takes {LIMIT}"}
 
 
-def test_what_asks_for_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    table = write_table(tmp_path / "a.parquet", {"text": TEXTS})
-    assert wants_shards(["a.parquet"], "out/")
-    assert wants_shards([str(tmp_path)], None)
-    assert wants_shards(["*.parquet"], None)
-    assert wants_shards(["a.parquet"], str(tmp_path))
-    assert not wants_shards([str(table)], "out.csv")
-    (tmp_path / "folder").mkdir()
-    assert not wants_shards(["folder", ""], None)  # words, and one of them is the name of a folder here
-    assert wants_shards(["folder"], "out")
-    assert not wants_shards(["really?", "why [not]", "x" * 5000, "a\0b"], None)
-    monkeypatch.setattr(bulk, "LARGE_BYTES", 10)
-    assert wants_shards(["a.parquet"], None)
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_columns_of_the_table_that_answers_need_are_called_otherwise(
+    kind: str, run: Bulk, small_bundle: Path, tmp_path: Path
+) -> None:
+    columns = {"text": TEXTS[:3], "label": ["a", "b", "c"], "score:spam": ["1", "2", "3"]}
+    result = run(write_table(tmp_path / f"t.{kind}", columns), tmp_path / "out")
+    found = all_rows(tmp_path / "out", result)
+    assert [row["given:label"] for row in found] == ["a", "b", "c"]
+    assert list(found[0]) == ["text", "given:label", "given:score:spam", "label", "score", "score:ham", "score:spam"]
+
+
+def test_keys_are_called_otherwise_and_nothing_else_changes() -> None:
+    text = ' {"n": 1.50, "la\\u0062el" : {"label": [1e3, "}"]}, "text":"label", "label2": ' + "9" * 5000 + "}"
+    renamed = with_keys(text, {"label": "given:label"})
+    assert renamed == text.replace('"la\\u0062el" :', '"given:label" :')
+    assert with_keys("{}", {"label": "x"}) == "{}"

@@ -19,10 +19,23 @@ class Number(str):
     """A number of JSON lines, to the digit as it is written there; text like any other cell."""
 
 
+class Broken(str):
+    """A cell that shows something and has no value. reason: what is wrong with it."""
+
+    reason: str
+
+    def __new__(cls, shown: str, reason: str) -> Broken:
+        found = super().__new__(cls, shown)
+        found.reason = reason
+        return found
+
+
 def as_text(cell: object) -> str:
     """A cell as a file would show it, "" for a missing one. Raises ValueError that says what is wrong."""
     if isinstance(cell, np.generic):
         cell = cell.item()
+    if isinstance(cell, Broken):
+        raise ValueError(cell.reason)
     if isinstance(cell, str):
         try:
             cell.encode()
@@ -36,9 +49,25 @@ def as_text(cell: object) -> str:
         return ""
     if isinstance(cell, bool):
         return str(cell).lower()
+    if isinstance(cell, bytes):  # of Parquet files that were written without saying that they are text
+        try:
+            return cell.decode()
+        except UnicodeDecodeError:
+            raise ValueError("is bytes that are no UTF-8. Give text") from None
     if isinstance(cell, int | float | decimal.Decimal | datetime.date | datetime.time):
         return str(cell)
     raise ValueError(f"is of type {type(cell).__name__}. Give text")
+
+
+def without_formula(cell: str) -> str:
+    """A cell that no spreadsheet runs: a ' stands before what begins as a formula does and is no number."""
+    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def holds_several(cell: object) -> TypeGuard[Any]:

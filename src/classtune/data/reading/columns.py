@@ -6,7 +6,7 @@ A choice is made only where a single reading is possible; otherwise the error li
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,12 @@ TEXT_NAMES = frozenset([
 ])
 LABEL_NAMES = frozenset([
     "label", "labels", "class", "category", "target", "intent", "sentiment", "tag", "y", "topic", "emotion",
+    "annotation", "choice",
 ])
 # fmt: on
 SHOWN_NAME = 40  # characters
+SHOWN_NAMES = 12
+_TITLE_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class TableFormat:
     label_separator: str | None = None  # between the labels of a cell that holds several
     label_columns: tuple[str, ...] = ()  # names of columns of 1 and 0, one a label
     group: str | None = None  # name of a column whose equal cells mark rows that belong together
+    preferred_text: str | None = None  # taken where the table has it and ``text`` is unset: a bundle's own column
+    preferred_label: str | None = None
     lenient: bool = False  # keep what an audit reports: empty texts, empty labels, labels that are nearly the same
 
     def __post_init__(self) -> None:
@@ -59,6 +64,11 @@ class TableFormat:
         one = [("--text", self.text), ("--label", self.label), ("--split-by", self.group)]
         several = [("--label-columns", name) for name in self.label_columns]
         return [(flag, name) for flag, name in one if name is not None] + several
+
+    @property
+    def preferred(self) -> list[str]:
+        """Names of columns that are taken where the table has them; numbers are the names of no header."""
+        return [name for name in (self.preferred_text, self.preferred_label) if name and not name.isdecimal()]
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,8 @@ class Grid:
     guessed: Columns | None = None  # told by their cells alone
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    class_names: Mapping[int, Sequence[str]] = field(default_factory=dict)  # column → what the numbers in it mean
+    of_python: bool = False  # rows of a caller's own, who knows no flags
 
 
 def is_known(name: str, names: frozenset[str] = TEXT_NAMES | LABEL_NAMES) -> bool:
@@ -111,6 +123,19 @@ def has_header(rows: Sequence[Sequence[str]], asked: Sequence[str], *, labelled:
     return label is None or all(row[label] != first[label] for row in rows[1:])
 
 
+def title_rows(rows: Sequence[Sequence[str]], table: TableFormat) -> int:
+    """How many rows stand above the header: of one filled cell, above one with a name that is known or asked for."""
+    names = {name for _, name in table.named} | set(table.preferred)
+    for above, row in enumerate(rows[:_TITLE_ROWS]):
+        filled = [cell for cell in row if cell.strip()]
+        known = any(is_known(cell) or cell.strip() in names for cell in filled)
+        if len(filled) > 1:
+            return above if known else 0
+        if known:
+            return 0
+    return 0
+
+
 def label_of_two(rows: Sequence[Sequence[str]]) -> int | None:
     """Which of two columns (0 or 1) is the label: the one of few, repeated values. None when it is not plain."""
     if len(rows[0]) != 2:
@@ -123,7 +148,9 @@ def label_of_two(rows: Sequence[Sequence[str]]) -> int | None:
 def with_names(rows: list[list[str]], starts: list[int], table: TableFormat, *, labelled: bool) -> Grid:
     """The grid of rows of equal width, with their header taken off or, without one, columns called 1, 2, …"""
     asked = [name for _, name in table.named]
-    header = table.header if table.header is not None else has_header(rows, asked, labelled=labelled)
+    header = (
+        table.header if table.header is not None else has_header(rows, [*asked, *table.preferred], labelled=labelled)
+    )
     if header:
         names, rows, starts = [name.strip() for name in rows[0]], rows[1:], starts[1:]
         return Grid(names, lambda column: [row[column] for row in rows], starts)
@@ -142,12 +169,8 @@ def with_names(rows: list[list[str]], starts: list[int], table: TableFormat, *, 
 def choose_columns(where: str, names: Sequence[str], table: TableFormat, *, labelled: bool) -> Columns:
     """Which columns are read: the text's alone, or with ``labelled`` the labels' too, and those asked for by name.
 
-    Raises DataError for names that stand twice, that do not exist, or that leave more or less than one reading.
+    Raises DataError for names that do not exist, that leave more or less than one reading, or that are two columns'.
     """
-    twice = [name for name, count in Counter(names).items() if count > 1 and name]
-    if twice:
-        listed = ", ".join(map(repr, twice))
-        raise DataError(f"{where}: columns of the same name: {listed}. Give each column its own name.")
     asked = [(flag, name) for flag, name in table.named if labelled or flag == "--text"]
     problems = [
         f"{where}: no column is called {name!r} ({flag}). {did_you_mean(name, filter(None, names))}"
@@ -161,6 +184,10 @@ def choose_columns(where: str, names: Sequence[str], table: TableFormat, *, labe
         raise DataError(f"{where}: --text and {clash[0]} both name {table.text!r}. Name two columns.")
 
     text, label = table.text, table.label
+    if text is None and table.preferred_text in names and table.preferred_text != label:
+        text = table.preferred_text
+    if label is None and table.preferred_label in names and table.preferred_label != text:
+        label = table.preferred_label
     aside = [names.index(name) for flag, name in asked if flag in ("--label-columns", "--split-by")]
     columns = [column for column, name in enumerate(names) if name and column not in aside]
     texts = [names.index(text)] if text is not None else [c for c in columns if is_known(names[c], TEXT_NAMES)]
@@ -179,6 +206,11 @@ def choose_columns(where: str, names: Sequence[str], table: TableFormat, *, labe
         labels = [column for column in columns if column not in texts]
 
     wanted = [("text", texts), ("label", labels)] if one_label else [("text", texts)]
+    used = {names[column] for _, found in wanted for column in found} | {name for _, name in asked}
+    twice = [name for name, count in Counter(names).items() if count > 1 and name in used]
+    if twice:
+        listed = ", ".join(map(repr, twice))
+        raise DataError(f"{where}: columns of the same name: {listed}. Give each column its own name.")
     problems = [_ambiguous(where, role, names, found) for role, found in wanted if len(found) != 1]
     if problems:
         raise DataError(problems)
@@ -190,11 +222,19 @@ def choose_columns(where: str, names: Sequence[str], table: TableFormat, *, labe
     )
 
 
+def _listed(names: Sequence[str]) -> str:
+    named = [name for name in names if name]
+    shown = ", ".join(
+        repr(name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…") for name in named[:SHOWN_NAMES]
+    )
+    return shown + (f" and {len(named) - SHOWN_NAMES:,} more" if len(named) > SHOWN_NAMES else "")
+
+
 def _ambiguous(where: str, role: str, names: Sequence[str], found: list[int]) -> str:
     if found:
-        listed = ", ".join(repr(names[column]) for column in found)
+        listed = _listed([names[column] for column in found])
         return f"{where}: more than one column could hold the {role}: {listed}. Choose with --{role} NAME."
-    listed = ", ".join(repr(name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…") for name in names if name)
+    listed = _listed(names)
     return (
         f"{where}: no column looks like the {role} among {listed}. "
         f"Name it with --{role} NAME or, if these are no names, --no-header --{role} NUMBER."

@@ -6,14 +6,18 @@ Line numbers are those of an editor, also after cells that span lines.
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Sequence
 from itertools import chain
 from typing import Literal
 
-from classtune.data.reading.columns import Grid, TableFormat, is_known, with_names
+from classtune.data.reading.columns import Grid, TableFormat, is_known, title_rows, with_names
+from classtune.data.reading.faults import Faults
 from classtune.errors import DataError, SettingsError
 
 DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 SNIFFED_LINES = 500
+_SEP = re.compile(r'"?sep=(.)"?[,;\t]*', re.IGNORECASE)
 _END = "end of table\n"  # a line of our own after the last: whatever swallows it has left a quote open
 
 
@@ -31,6 +35,22 @@ def without_end(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
+def sep_line(line: str) -> str | None:
+    """The delimiter that a first line ``sep=;`` names, as Excel reads and writes it."""
+    found = _SEP.fullmatch(without_end(line))
+    return found[1] if found else None
+
+
+def fitted(row: list[str], header: Sequence[str]) -> list[str]:
+    """The row with as many cells as the header, where what is too much or missing is empty in both."""
+    width = len(header)
+    if len(row) > width and not any(cell.strip() for cell in row[width:]):
+        return row[:width]
+    if len(row) < width and not any(name.strip() for name in header[len(row) :]):
+        return [*row, *header[len(row) :]]
+    return row
+
+
 def read_delimited(
     name: str, lines: list[str], encoding: str, table: TableFormat, *, suffix: str, labelled: bool
 ) -> Grid:
@@ -40,7 +60,10 @@ def read_delimited(
     that cannot be one.
     """
     csv.field_size_limit(max(csv.field_size_limit(), sum(map(len, lines))))  # a process-wide setting: only ever raised
-    delimiter = given_delimiter(table.delimiter) or sniff(lines, suffix, table.quoting)[0]
+    told = sep_line(lines[0])
+    if told is not None:
+        lines = [lines[0][len(without_end(lines[0])) :], *lines[1:]]  # an empty line: the others keep their numbers
+    delimiter = given_delimiter(table.delimiter) or told or sniff(lines, suffix, table.quoting)[0]
     if delimiter is None and labelled:
         first = lines[0].strip()[:60]
         raise DataError(f"{name} line 1: no comma, tab, semicolon or bar makes columns of {first!r}. Pass --delimiter.")
@@ -48,17 +71,22 @@ def read_delimited(
     rows, starts, notes = _parse(name, lines, separator, table.quoting)
     if not rows:
         raise DataError(f"{name}: the file is empty.")
+    if top := title_rows(rows, table):
+        title = next((cell for cell in rows[0] if cell.strip()), "")
+        notes = [*notes, f"what stands above the header is no part of the table: {title[:60]!r}."]
+        rows, starts = rows[top:], starts[top:]
+    rows = [fitted(row, rows[0]) for row in rows]
     width = len(rows[0])
     called = DELIMITERS.get(separator, repr(separator))
     if width == 1 and labelled:
         first = rows[0][0][:60]
         raise DataError(f"{name} line {starts[0]}: no {called} makes columns of {first!r}. Pass another --delimiter.")
-    problems = [
-        f"{name} line {start}: {len(row)} field{'s' * (len(row) != 1)}, the first line has {width}. "
-        f"Quote cells that hold a {called}, or pass --delimiter."
-        for row, start in zip(rows, starts, strict=True)
-        if len(row) != width
-    ]
+    faults = Faults(name, "line")
+    for row, start in zip(rows, starts, strict=True):
+        if len(row) != width:
+            many = f"{len(row)} field{'s' * (len(row) != 1)}, the first line has {width}"
+            faults.add(start, f"{many}. Quote cells that hold a {called}, or pass --delimiter.")
+    problems = faults.problems()
     if problems:
         kept = [position for position, row in enumerate(rows) if len(row) == width]
         rows, starts = [rows[position] for position in kept], [starts[position] for position in kept]
@@ -87,6 +115,8 @@ def sniff(lines: list[str], suffix: str, quoting: bool | None = None) -> tuple[s
     for delimiter in sorted(DELIMITERS, key=lambda delimiter: (delimiter == "\t") != (suffix == ".tsv")):
         rows = [row for row in csv.reader(sample, delimiter=delimiter, quoting=quotes) if row]
         rows = rows[:-1] if len(lines) > len(sample) else rows  # the last may be cut
+        rows = rows[title_rows(rows, TableFormat()) :]
+        rows = [fitted(row, rows[0]) for row in rows]
         if rows and len(rows[0]) > 1:
             agreeing = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
             ranked.append((agreeing, sum(map(is_known, rows[0])), delimiter))
@@ -97,7 +127,7 @@ def sniff(lines: list[str], suffix: str, quoting: bool | None = None) -> tuple[s
 def clearly_delimited(lines: list[str]) -> bool:
     """Whether a file that may hold bare texts is a table: known names in line 1, or tabs, and rows of one width."""
     delimiter, agreeing = sniff(lines, "")
-    first = lines[0].strip()
+    first = next(line for line in lines if line.strip()).strip()
     if delimiter is None:
         return is_known(first)
     return agreeing and (delimiter == "\t" or any(map(is_known, first.split(delimiter))))

@@ -7,17 +7,19 @@ a number or a missing value. Line numbers are those of an editor, also after cel
 from __future__ import annotations
 
 import codecs
-import io
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from classtune.data.reading.cells import Number
-from classtune.data.reading.columns import Grid, TableFormat, with_names
+from classtune.data.reading.columns import Grid, TableFormat
 from classtune.data.reading.delimited import clearly_delimited, read_delimited, split_lines, without_end
-from classtune.errors import DataError, SettingsError, require
+from classtune.data.reading.excel import read_excel
+from classtune.data.reading.json_tables import read_json
+from classtune.data.reading.labelling import fast_text
+from classtune.errors import DataError, SettingsError
 
 READABLE = ".csv, .tsv, .jsonl, .parquet, .xlsx, or text with a delimiter (.txt: one text a line, to predict)"
 KINDS = {
@@ -76,6 +78,11 @@ def read_bytes(path: str | Path, stdin: BinaryIO | None) -> bytes:
     return data
 
 
+def is_table_name(name: str) -> bool:
+    """Whether a file of this name is a table, by the end of its name."""
+    return Path(name).suffix.lower() in {*KINDS, ".txt"}
+
+
 def display_name(path: str | Path) -> str:
     """How messages call the file."""
     return "standard input" if str(path) == "-" else str(path)
@@ -93,11 +100,13 @@ def read_grid(path: str | Path, data: bytes, table: TableFormat, *, labelled: bo
     if kind == "parquet":
         return _parquet(name, data)
     if kind == "excel":
-        return _excel(name, data, table, labelled=labelled)
+        return read_excel(name, data, table, labelled=labelled)
     text, encoding = decode(name, data, table.encoding)
     lines = split_lines(text)
     if kind == "jsonl":
-        return _json_lines(name, lines, encoding)
+        return read_json(name, lines, encoding, labelled=labelled)
+    if kind == "text" and (grid := fast_text(lines, encoding)) is not None:
+        return grid
     unstructured = not labelled and kind == "text" and not (table.delimiter or table.text or table.header)
     if unstructured and (suffix == ".txt" or not clearly_delimited(lines)):
         texts = [without_end(line) for line in lines]
@@ -155,52 +164,8 @@ def kind_of(data: bytes) -> str:
         return "parquet"
     if data.startswith(b"PK\x03\x04"):
         return "excel"
-    return "jsonl" if data.removeprefix(codecs.BOM_UTF8).lstrip()[:2] in (b'{"', b"{}") else "text"
-
-
-def _json_lines(name: str, lines: list[str], encoding: str) -> Grid:
-    if lines[0].lstrip().startswith("["):
-        raise DataError(f"{name}: is one JSON list. Write one object a line instead (.jsonl).")
-    problems: list[str] = []
-    rows: list[dict[str, Any]] = []
-    starts: list[int] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(json_object(line))
-            starts.append(number)
-        except ValueError as fault:
-            problems.append(f"{name} line {number}: {fault}.")
-    if problems:
-        raise DataError(problems)
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    return Grid(names, lambda column: [row.get(names[column]) for row in rows], starts, encoding=encoding)
-
-
-def json_object(line: str) -> dict[str, Any]:
-    """A line of JSON lines, numbers as they are written. Raises ValueError that says what is wrong."""
-    try:
-        row = json.loads(
-            line, object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=_constant
-        )
-    except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else error
-        raise ValueError(f"not valid JSON ({reason}). Write one object a line") from None
-    if not isinstance(row, dict):
-        raise ValueError('not an object. Write one object a line: {"text": …, "label": …}')
-    return row
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _constant(written: str) -> str | None:
-    return None if written == "NaN" else written
+    start = data.removeprefix(codecs.BOM_UTF8).lstrip()[:64]
+    return "jsonl" if re.match(rb'\{\s*["}]|\[\s*[{"]', start) else "text"
 
 
 def _parquet(name: str, data: bytes) -> Grid:
@@ -215,52 +180,33 @@ def _parquet(name: str, data: bytes) -> Grid:
 
     def column(position: int) -> Sequence[Any]:
         try:
-            cells: list[Any] = file.read(columns=[names[position]]).column(names[position]).to_pylist()
+            found = file.read(columns=[names[position]])  # every column of that name
+            cells: list[Any] = found.column(names[:position].count(names[position])).to_pylist()
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
             raise DataError(
                 f"{name}: column {names[position]!r} cannot be read ({str(error).splitlines()[0]})."
             ) from None
         return cells
 
-    return Grid(names, column, range(1, file.metadata.num_rows + 1), unit="row")
-
-
-def _excel(name: str, data: bytes, table: TableFormat, *, labelled: bool) -> Grid:
-    require(name, "excel", "python_calamine")
-    from python_calamine import CalamineError, PasswordError, load_workbook
-
-    try:
-        workbook = load_workbook(io.BytesIO(data))
-        sheets = {sheet: workbook.get_sheet_by_name(sheet) for sheet in workbook.sheet_names}
-    except PasswordError:
-        raise DataError(f"{name}: is protected by a password. Save it without one.") from None
-    except CalamineError as error:
-        raise DataError(f"{name}: cannot be read as Excel ({error}).") from None
-    listed = ", ".join(map(repr, sheets))
-    if table.sheet is not None and table.sheet not in sheets:
-        raise DataError(f"{name}: no sheet is called {table.sheet!r}. It has: {listed}.")
-    filled = [table.sheet] if table.sheet is not None else [sheet for sheet, cells in sheets.items() if cells.height]
-    if len(filled) > 1:
-        raise DataError(f"{name}: has {len(filled)} sheets: {', '.join(map(repr, filled))}. Choose with --sheet NAME.")
-    cells = (
-        [[_excel_text(cell) for cell in row] for row in sheets[filled[0]].to_python(skip_empty_area=False)]
-        if filled
-        else []
-    )
-    numbered = [(row, number) for number, row in enumerate(cells, 1) if any(row)]
-    if not numbered:
-        raise DataError(f"{name}: the sheet is empty.")
-    used = [column for column in range(len(cells[0])) if any(row[column] for row, _ in numbered)]
-    rows = [[row[column] for column in used] for row, _ in numbered]
-    if len(used) == 1 and labelled:
-        raise DataError(f"{name}: the sheet has one column only: {rows[0][0][:60]!r}.")
-    grid = with_names(rows, [number for _, number in numbered], table, labelled=labelled)
-    grid.unit = "row"
+    grid = Grid(names, column, range(1, file.metadata.num_rows + 1), unit="row")
+    grid.class_names = class_names(file.schema_arrow)
     return grid
 
 
-def _excel_text(cell: Any) -> str:
-    """A cell as it shows: Excel keeps every number as a float, so 1 and 1.0 are one cell."""
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell).lower() if isinstance(cell, bool) else str(cell)
+def class_names(schema: Any) -> dict[int, Sequence[str]]:
+    """What the numbers of a column mean, by its position, where Hugging Face wrote that into the file."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        found = {name: _class_names(feature) for name, feature in features.items()}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+    return {position: found[name] for position, name in enumerate(schema.names) if found.get(name)}
+
+
+def _class_names(feature: Any) -> Sequence[str]:
+    """Of a ClassLabel, or of a list of them; else none."""
+    if isinstance(feature, list):
+        return _class_names(feature[0]) if len(feature) == 1 else ()
+    if feature.get("_type") in ("Sequence", "List", "LargeList"):
+        return _class_names(feature.get("feature"))
+    return [str(name) for name in feature.get("names") or ()] if feature.get("_type") == "ClassLabel" else ()

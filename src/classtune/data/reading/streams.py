@@ -7,6 +7,7 @@ is walked through once before anything is made of it, so that a quote left open 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import itertools
 import json
@@ -16,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from classtune.data.reading.columns import TableFormat, choose_columns, with_names
-from classtune.data.reading.delimited import clearly_delimited, given_delimiter, sniff, without_end
-from classtune.data.reading.formats import KINDS, READABLE, UNREADABLE, encoding_of, json_object, kind_of
+from classtune.data.reading.cells import without_formula
+from classtune.data.reading.columns import TableFormat, choose_columns, title_rows, with_names
+from classtune.data.reading.delimited import clearly_delimited, fitted, given_delimiter, sep_line, sniff, without_end
+from classtune.data.reading.formats import KINDS, READABLE, UNREADABLE, encoding_of, kind_of
+from classtune.data.reading.json_tables import json_object
 from classtune.errors import DataError, SettingsError
 
 SUFFIXES = frozenset(suffix for suffix, kind in KINDS.items() if kind != "excel") | {".txt"}
@@ -26,6 +29,9 @@ _SAMPLE_LINES = 2000
 _LONGEST_CELL = 1 << 24  # characters; beyond, a quote was left open
 _READ_BYTES = 1 << 20
 _END = "end of table\n"  # a line of our own after the last: whatever swallows it has left a quote open
+
+
+Added = Mapping[str, Sequence[str | float | None]]
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,8 @@ class Piece:
 class Stream(ABC):
     """A table on disk. Making one walks through the file once.
 
-    name: what messages call it. names: its columns. suffix: of the files that `write` writes. unit: what ``lines``
-    counts. sizes: rows of each piece. notes: what was found out rather than told.
+    name: what messages call it. names: its columns. text_column: that of the texts. suffix: of the files that `write`
+    writes. unit: what ``lines`` counts. sizes: rows of each piece. notes: what was found out rather than told.
     """
 
     unit = "line"
@@ -54,17 +60,22 @@ class Stream(ABC):
     def __init__(self, path: Path, name: str, size: int) -> None:
         self.path, self.name, self.size = path, name, size
         self.names: list[str] = []
+        self.text_column = "text"
         self.sizes: list[int] = []
         self.notes: list[str] = []
         self.suffix = path.suffix
+        self.escape_formulas = False  # in delimited files; see `without_formula`
 
     @abstractmethod
     def pieces(self) -> Iterator[Piece]:
         """The table in pieces of ``size`` rows. Raises DataError where the file cannot be read on."""
 
     @abstractmethod
-    def write(self, path: Path, piece: Piece, added: Mapping[str, Sequence[str | float | None]]) -> None:
-        """The piece with more columns, ``label`` one of text and the others of numbers. Raises OSError."""
+    def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
+        """The piece, its columns under these names, with more columns: ``label`` one of text, the others of numbers.
+
+        Raises OSError.
+        """
 
     @abstractmethod
     def rows_in(self, path: Path) -> int:
@@ -113,7 +124,7 @@ class _Lines:
                 for number, line in enumerate(file, 1):
                     if "\0" in line:
                         raise DataError(f"{self.name} line {number}: a NUL byte, so this is binary, not text.")
-                    yield line.removeprefix("\ufeff") if number == 1 else line
+                    yield _first(line) if number == 1 else line
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{self.name} soon after line {number}: byte 0x{error.object[error.start]:02X} is not "
@@ -132,15 +143,19 @@ class _Delimited(Stream):
         super().__init__(lines.path, lines.name, size)
         self._lines = lines
         self._delimiter: str | None = None
-        self._header = False
+        self._header, self._above = False, 0  # rows above the header: a title
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))  # a process-wide setting: only ever raised
         sample = list(itertools.islice(lines, _SAMPLE_LINES))
         suffix = self.path.suffix.lower()
-        told = format.delimiter or format.text or format.header
+        with self.path.open("rb") as file:
+            told_by_file = sep_line(file.readline(20).removeprefix(codecs.BOM_UTF8).decode("ascii", "replace"))
+        told = told_by_file or format.delimiter or format.text or format.header
         if kind == "text" and not told and (suffix == ".txt" or not clearly_delimited(sample)):
             self.names, self._text = ["text"], 0
         else:
-            self._delimiter = given_delimiter(format.delimiter) or sniff(sample, suffix, format.quoting)[0]
+            self._delimiter = (
+                given_delimiter(format.delimiter) or told_by_file or sniff(sample, suffix, format.quoting)[0]
+            )
             self._delimiter = self._delimiter or ("\t" if suffix == ".tsv" else ",")
             self._quoting = self._quoting_found() if format.quoting is None else format.quoting
             self._find_columns(format)
@@ -149,17 +164,16 @@ class _Delimited(Stream):
         self.sizes = [len(piece.lines) for piece in self.pieces()]
 
     def pieces(self) -> Iterator[Piece]:
-        rows = itertools.islice(self._rows(), int(self._header), None)
+        rows = itertools.islice(self._rows(), self._above + int(self._header), None)
         for lines, cells, broken in _cut(((line, self._checked(row)) for line, row in rows), self.size):
             yield Piece(cells, [row[self._text] for row in cells], lines, broken)
 
-    def write(self, path: Path, piece: Piece, added: Mapping[str, Sequence[str | float | None]]) -> None:
+    def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, delimiter=self._delimiter or ",")
-            writer.writerow([*self.names, *added])
-            writer.writerows(
-                [*row, *more] for row, more in zip(piece.rows, zip(*added.values(), strict=True), strict=True)
-            )
+            rows = ([*row, *more] for row, more in zip(piece.rows, zip(*added.values(), strict=True), strict=True))
+            for row in itertools.chain([[*names, *added]], rows):
+                writer.writerow(map(_safe, row) if self.escape_formulas else row)
 
     def rows_in(self, path: Path) -> int:
         with path.open(encoding="utf-8", newline="") as file:
@@ -175,6 +189,7 @@ class _Delimited(Stream):
         return self._unquoted() if self._quoting is False else self._quoted(strict=self._quoting is None)
 
     def _checked(self, row: list[str]) -> list[str] | str:
+        row = fitted(row, self.names) if self._header else row
         if len(row) == len(self.names):
             return row
         return f"{len(row)} fields, the first line has {len(self.names)}"
@@ -234,11 +249,15 @@ class _Delimited(Stream):
         first = list(itertools.islice(self._rows(), _SAMPLE_LINES))
         if not first:
             raise DataError(f"{self.name}: the file is empty.")
-        sample = [(line, row) for line, row in first if len(row) == len(first[0][1])]
+        self._above = title_rows([row for _, row in first], format)
+        first = first[self._above :]
+        fit = [(line, fitted(row, first[0][1])) for line, row in first]
+        sample = [(line, row) for line, row in fit if len(row) == len(first[0][1])]
         grid = with_names([row for _, row in sample], [line for line, _ in sample], format, labelled=False)
         self._header = len(grid.lines) < len(sample)
         self.names = grid.names
         self._text = (grid.guessed or choose_columns(self.name, grid.names, format, labelled=False)).text
+        self.text_column = self.names[self._text]
         self.notes += grid.notes
 
 
@@ -262,16 +281,17 @@ class _JsonLines(Stream):
             line, fault = broken[0] if broken else (1, "an object without a key")
             raise DataError(f"{self.name} line {line}: {fault}.")
         self.names = list(names)
-        self._text = self.names[choose_columns(self.name, self.names, format, labelled=False).text]
+        self.text_column = self.names[choose_columns(self.name, self.names, format, labelled=False).text]
 
     def pieces(self) -> Iterator[Piece]:
         for lines, rows, broken in _cut(self._rows(), self.size):
-            yield Piece([text for text, _ in rows], [row.get(self._text) for _, row in rows], lines, broken)
+            yield Piece([text for text, _ in rows], [row.get(self.text_column) for _, row in rows], lines, broken)
 
-    def write(self, path: Path, piece: Piece, added: Mapping[str, Sequence[str | float | None]]) -> None:
+    def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
+        renamed = {old: new for old, new in zip(self.names, names, strict=True) if old != new}
         with path.open("w", encoding="utf-8", newline="") as file:
             for text, more in zip(piece.rows, zip(*added.values(), strict=True), strict=True):
-                inside = text.strip()[1:-1].strip()
+                inside = with_keys(text, renamed).strip()[1:-1].strip()
                 keys = json.dumps(dict(zip(added, more, strict=True)), ensure_ascii=False)
                 file.write(f"{{{inside}{', ' if inside else ''}{keys[1:]}\n")
 
@@ -297,7 +317,7 @@ class _Parquet(Stream):
         super().__init__(path, name, size)
         file = self._open()
         self.names = list(file.schema_arrow.names)
-        self._text = self.names[choose_columns(name, self.names, format, labelled=False).text]
+        self.text_column = self.names[choose_columns(name, self.names, format, labelled=False).text]
         rows = file.metadata.num_rows
         self.sizes = [min(size, rows - start) for start in range(0, rows, size)]
         if self.suffix.lower() != ".parquet":
@@ -309,18 +329,18 @@ class _Parquet(Stream):
         first = 1
         try:
             for rows in self._tables():
-                yield Piece(rows, rows.column(self._text).to_pylist(), range(first, first + len(rows)))
+                yield Piece(rows, rows.column(self.text_column).to_pylist(), range(first, first + len(rows)))
                 first += len(rows)
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{self.name} after row {first - 1:,}: cannot be read ({str(error).splitlines()[0]})."
             ) from None
 
-    def write(self, path: Path, piece: Piece, added: Mapping[str, Sequence[str | float | None]]) -> None:
+    def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
         import pyarrow
         import pyarrow.parquet
 
-        table = piece.rows
+        table = piece.rows.rename_columns(list(names))
         for name, values in added.items():
             kind = pyarrow.string() if name == "label" else pyarrow.float64()
             table = table.append_column(name, pyarrow.array(values, kind))
@@ -352,6 +372,34 @@ class _Parquet(Stream):
                     waiting = waiting.slice(self.size)
             if len(waiting):
                 yield waiting
+
+
+def with_keys(text: str, renamed: Mapping[str, str]) -> str:
+    """A JSON object's text with some of its own keys called otherwise; everything else stays to the byte."""
+    if not renamed:
+        return text
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str)
+    start = text.index("{") + 1
+    parts, done, place = [], 0, start
+    while (quote := text.find('"', place)) >= 0:
+        key, end = decoder.raw_decode(text, quote)
+        if key in renamed:
+            parts += [text[done:quote], json.dumps(renamed[key], ensure_ascii=False)]
+            done = end
+        value = text.index(":", end) + 1
+        value += len(text[value:]) - len(text[value:].lstrip())
+        _, place = decoder.raw_decode(text, value)
+    return "".join(parts) + text[done:]
+
+
+def _first(line: str) -> str:
+    """The first line without a mark; an empty one, so that the others keep their numbers, where it says ``sep=;``."""
+    line = line.removeprefix("\ufeff")
+    return line[len(without_end(line)) :] if sep_line(line) else line
+
+
+def _safe(cell: Any) -> Any:
+    return without_formula(cell) if isinstance(cell, str) else cell
 
 
 def _cut(rows: Iterable[tuple[int, Any]], size: int) -> Iterator[tuple[list[int], list[Any], list[tuple[int, str]]]]:

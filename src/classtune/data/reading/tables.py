@@ -6,9 +6,9 @@ Knows nothing of models; which bytes make a cell is in formats.py, which column 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -17,12 +17,22 @@ import numpy as np
 
 from classtune.data.reading.cells import LabelSet, as_flag, as_labels, as_text, holds_several, is_matrix
 from classtune.data.reading.columns import Columns, Grid, TableFormat, choose_columns
+from classtune.data.reading.faults import Faults
 from classtune.data.reading.formats import display_name, read_bytes, read_grid
+from classtune.data.reading.labelling import listed_labels
+from classtune.data.reading.labels import (
+    WHOLE_CELLS,
+    as_label,
+    joined_by,
+    label_kind,
+    label_names,
+    merge_numbers,
+    same_numbers,
+)
 from classtune.errors import DataError
 
 __all__ = ["Table", "TableFormat", "read_table", "table_from_rows"]
 
-SHOWN_LINES = 5
 _FOUND_OUT = TableFormat()
 _Value = TypeVar("_Value")
 
@@ -45,11 +55,19 @@ class Table:
     unit: str = "line"  # what ``lines`` count: a file's lines, or rows
     groups: list[str] | None = None  # cells of the column TableFormat.group; "": the row belongs with no other
     columns: dict[str, list[Any]] = field(default_factory=dict)  # read for prediction: all of the file, cells as there
+    label_kind: str = "text"  # what the labels' cells were: "int", "float", "bool", "text"
 
     @property
     def places(self) -> list[str]:
         """What error messages call each row."""
         return [f"{self.name} {self.unit} {line}" for line in self.lines]
+
+    def with_known(self, labels: Collection[str]) -> Table:
+        """The table with these labels, where it writes one of them as another number does: 1.0 for 1."""
+        same = same_numbers(set(self.labels or []), labels)
+        if not same or self.labels is None or self.label_sets is not None:
+            return self
+        return replace(self, labels=[same.get(label, label) for label in self.labels])
 
 
 def read_table(
@@ -75,12 +93,13 @@ def read_table(
     return _table(name, grid, columns if labelled else Columns(columns.text), format, keep=not labelled)
 
 
-def table_from_rows(texts: Any, labels: Any = None, *, name: str = "texts") -> Table:
+def table_from_rows(texts: Any, labels: Any = None, *, name: str = "texts", blanks: bool = False) -> Table:
     """A table of Python's own rows: lists, tuples, other iterables, numpy arrays, or pandas, polars or Arrow columns.
 
     Cells that are not text are written as text, as in a file: 1 → "1", True → "true". Lines count from 1.
     ``labels``: one a row; or several a row, as lists, tuples or sets of labels, as a data frame of a column of 1 and 0
     for each label, or as such an array [rows, labels], whose labels are then called "0", "1", ….
+    ``blanks``: keep texts that are empty.
     Raises DataError as ``read_table`` does, and when texts and labels are not equally many.
     """
     cells = [_values(texts, name)]
@@ -91,25 +110,34 @@ def table_from_rows(texts: Any, labels: Any = None, *, name: str = "texts") -> T
     if not cells[0]:
         raise DataError(f"{name}: there are no rows.")
     cells += label_cells
-    grid = Grid(["text", *(names or ["label"])], lambda column: cells[column], range(1, len(cells[0]) + 1), unit="row")
+    grid = Grid(
+        ["text", *(names or ["label"])],
+        lambda column: cells[column],
+        range(1, len(cells[0]) + 1),
+        unit="row",
+        of_python=True,
+    )
     flags = tuple(range(1, len(cells))) if names else ()
-    return _table(name, grid, Columns(0, label=None if names or labels is None else 1, flags=flags), _FOUND_OUT)
+    columns = Columns(0, label=None if names or labels is None else 1, flags=flags)
+    return _table(name, grid, columns, TableFormat(lenient=blanks))
 
 
 def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep: bool = False) -> Table:
     """The chosen columns as checked text; ``keep`` all others beside them."""
     where = f"{name} {grid.unit}"
-    problems, notes = list(grid.problems), list(grid.notes)
-    texts = _read(grid.column(columns.text), grid.lines, as_text, "text", "-", where, problems)
-    labels, label_sets, label_column = _labels(grid, columns, format, where, problems)
+    faults, notes = Faults(name, grid.unit), list(grid.notes)
+    texts = _read(grid.column(columns.text), grid.lines, as_text, "text", "-", faults)
+    labels = _labels(grid, columns, format, where, faults)
+    notes += labels.notes
     groups = None
     if columns.group is not None:
         called = f"cell of {grid.names[columns.group]!r}"
-        groups = _read(grid.column(columns.group), grid.lines, as_text, called, "-", where, problems)
+        groups = _read(grid.column(columns.group), grid.lines, as_text, called, "-", faults)
     dropped: Counter[str] = Counter()
     kept: list[int] = []
+    leave_out = {True: "or leave the row out", False: "or pass --drop-{}"}[grid.of_python]
     for row, line in enumerate(grid.lines):
-        no_text, no_label = not texts[row].strip(), labels is not None and not labels[row].strip()
+        no_text, no_label = not texts[row].strip(), labels.shown is not None and not labels.shown[row].strip()
         if no_label and format.drop_unlabelled:
             dropped["unlabelled"] += 1
         elif no_text and format.drop_empty:
@@ -117,9 +145,10 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
         else:
             kept.append(row)
             if no_text and not format.lenient:
-                problems.append(f"{where} {line}: the text is empty. Fill it in, or pass --drop-empty.")
-            if no_label and label_sets is None and not format.lenient:
-                problems.append(f"{where} {line}: the label is empty. Fill it in, or pass --drop-unlabelled.")
+                faults.add(line, f"the text is empty. Fill it in, {leave_out.format('empty')}.")
+            if no_label and labels.sets is None and not format.lenient:
+                faults.add(line, f"the label is empty. Fill it in, {leave_out.format('unlabelled')}.")
+    problems = grid.problems + labels.problems + faults.problems()
     if not kept and not problems:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
         problems = [f"{name}: no row is left: {reasons} rows were dropped."]
@@ -128,27 +157,28 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
         return list(values) if len(kept) == len(values) else [values[row] for row in kept]
 
     lines = of_kept(grid.lines)
-    if labels is not None:
-        labels = of_kept(labels)
-        label_sets = None if label_sets is None else of_kept(label_sets)
-        alike, more = _label_names(where, [(label,) for label in labels] if label_sets is None else label_sets, lines)
+    shown = None if labels.shown is None else of_kept(labels.shown)
+    sets = None if labels.sets is None else of_kept(labels.sets)
+    if shown is not None:
+        alike, more = label_names(where, [(label,) for label in shown] if sets is None else sets, lines)
         problems += [] if format.lenient else alike
         notes += more
     if problems:
         raise DataError(problems)
     return Table(
         texts=of_kept(texts),
-        labels=labels,
+        labels=shown,
         lines=lines,
         name=name,
         text_column=grid.names[columns.text],
-        label_column=label_column,
+        label_column=labels.column,
         encoding=grid.encoding,
         delimiter=grid.delimiter,
         unit=grid.unit,
         dropped=dict(dropped),
         notes=notes,
-        label_sets=label_sets,
+        label_sets=sets,
+        label_kind=labels.kind,
         groups=None if groups is None else of_kept(groups),
         columns={name: of_kept(grid.column(column)) for column, name in enumerate(_distinct(grid.names))}
         if keep
@@ -157,38 +187,94 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Names of columns, of which only those without a name can be alike."""
-    return [name if name or "" not in names[:column] else f"column {column + 1}" for column, name in enumerate(names)]
+    """Names of columns, no two alike; a column without one is called by its number."""
+    found: dict[str, None] = {}
+    for column, name in enumerate(names, 1):
+        free = name or (f"column {column}" if "" in found else "")
+        while free in found:
+            free = f"{free} ({column})"
+        found[free] = None
+    return list(found)
 
 
-def _labels(
-    grid: Grid, columns: Columns, format: TableFormat, where: str, problems: list[str]
-) -> tuple[list[str] | None, list[LabelSet] | None, str | None]:
+@dataclass
+class _Labels:
     """Labels to be shown, label sets where a row may have several, and what their column or columns are called."""
+
+    shown: list[str] | None = None
+    sets: list[LabelSet] | None = None
+    column: str | None = None
+    kind: str = "text"
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def _labels(grid: Grid, columns: Columns, format: TableFormat, where: str, faults: Faults) -> _Labels:
     if columns.flags:
         names = [grid.names[column] for column in columns.flags]
         flags = [
-            _read(grid.column(column), grid.lines, as_flag, f"cell of {name!r}", False, where, problems)
+            _read(grid.column(column), grid.lines, as_flag, f"cell of {name!r}", False, faults)
             for column, name in zip(columns.flags, names, strict=True)
         ]
         order = sorted(range(len(names)), key=names.__getitem__)
         sets = [tuple(names[index] for index in order if row[index]) for row in zip(*flags, strict=True)]
-        return [", ".join(labels) for labels in sets], sets, ", ".join(names)
+        return _Labels([", ".join(labels) for labels in sets], sets, ", ".join(names))
     if columns.label is None:
-        return None, None, None
-    cells, name = grid.column(columns.label), grid.names[columns.label]
-    if format.label_separator is None and not any(map(holds_several, cells)):
-        return _read(cells, grid.lines, as_text, "label", "-", where, problems), None, name
+        return _Labels()
+    cells, name = _named(grid, columns.label), grid.names[columns.label]
+    separator = None if format.label_separator == WHOLE_CELLS else format.label_separator
+    found = _Labels(column=name)
+    if separator is None:
+        if (lists := listed_labels(cells)) is not None:
+            found.notes.append(f"lists written as text in {name!r} are read as lists of labels.")
+            cells = lists
+        alone = [cell[0] if holds_several(cell) and len(cell) == 1 else cell for cell in map(_as_list, cells)]
+        if not grid.of_python and any(map(holds_several, cells)) and not any(map(holds_several, alone)):
+            found.notes.append(f"every list in {name!r} holds one label: read as one label a row.")
+            cells = alone
+        if not any(map(holds_several, cells)):
+            found.kind = label_kind(cells)
+            found.shown, merged = merge_numbers(_read(cells, grid.lines, as_label, "label", "-", faults))
+            found.notes += merged
+            joined = None if format.label_separator or grid.of_python else joined_by(found.shown)
+            if joined is not None:
+                told = found.notes if format.lenient else found.problems
+                told.append(
+                    f"{where}s: the cells of {name!r} look like several labels, joined by {joined!r}. Pass "
+                    f"--label-separator {joined!r} (an empty cell is then none of them), "
+                    f"or --label-separator {WHOLE_CELLS} if each cell is one label."
+                )
+            return found
     if is_matrix(cells):
-        problems.append(
+        found.problems.append(
             f"{where}s: the labels are lists of 0 and 1, equally long: names of labels, or a matrix? "
             "Write names, or give each label a column of its own."
         )
-    cut = partial(as_labels, separator=format.label_separator)
-    sets = _read(cells, grid.lines, cut, "label", (), where, problems)
+    sets = _read(cells, grid.lines, partial(as_labels, separator=separator), "label", (), faults)
     shared: dict[LabelSet, LabelSet] = {}  # millions of rows have few different sets
-    sets = [shared.setdefault(labels, labels) for labels in sets]
-    return [", ".join(labels) for labels in sets], sets, name
+    found.sets = [shared.setdefault(labels, labels) for labels in sets]
+    found.shown = [", ".join(labels) for labels in found.sets]
+    return found
+
+
+def _as_list(cell: Any) -> Any:
+    return list(cell) if isinstance(cell, set | frozenset | np.ndarray) else cell
+
+
+def _named(grid: Grid, column: int) -> Sequence[Any]:
+    """The cells of a label column, classes by their names where the file says what their numbers mean."""
+    cells, names = grid.column(column), grid.class_names.get(column)
+    if names is None:
+        return cells
+
+    def name(cell: Any) -> Any:
+        if isinstance(cell, list):
+            return [name(item) for item in cell]
+        if not isinstance(cell, int):
+            return cell
+        return names[cell] if 0 <= cell < len(names) else None  # -1: not labelled
+
+    return [name(cell) for cell in cells]
 
 
 def _read(
@@ -197,43 +283,17 @@ def _read(
     what: Callable[[object], _Value],
     role: str,
     instead: _Value,
-    where: str,
-    problems: list[str],
+    faults: Faults,
 ) -> list[_Value]:
-    """The cells of a column as ``what`` reads them; those that it cannot are reported in ``problems``."""
+    """The cells of a column as ``what`` reads them; those that it cannot are among the ``faults``."""
     values = []
     for cell, line in zip(cells, lines, strict=True):
         try:
             values.append(what(cell))
         except ValueError as fault:
-            problems.append(f"{where} {line}: the {role} {fault}.")
+            faults.add(line, f"the {role} {fault}.")
             values.append(instead)
     return values
-
-
-def _label_names(where: str, rows: Iterable[LabelSet], lines: Sequence[int]) -> tuple[list[str], list[str]]:
-    """(problems, notes): labels that differ only by case or spaces around them, and labels with such spaces."""
-    lines_of: dict[str, list[int]] = defaultdict(list)
-    for labels, line in zip(rows, lines, strict=True):
-        for label in labels:
-            lines_of[label].append(line)
-    alike: dict[str, list[str]] = defaultdict(list)
-    for label in lines_of:
-        alike[label.strip().casefold()].append(label)
-
-    def described(label: str) -> str:
-        lines = lines_of[label]
-        shown = ", ".join(map(str, lines[:SHOWN_LINES])) + (", …" if len(lines) > SHOWN_LINES else "")
-        return f"{label!r} ({len(lines):,}: {shown})"
-
-    problems = [
-        f"{where}s: labels that differ only by case or spaces: {', '.join(map(described, labels))}. Write them alike."
-        for key, labels in alike.items()
-        if key and len(labels) > 1
-    ]
-    spaced = [label for label in lines_of if label.strip() and label != label.strip()]
-    notes = [f"labels with spaces around them are kept so: {', '.join(map(repr, spaced))}."] if spaced else []
-    return problems, notes
 
 
 def _label_columns(labels: Any, name: str) -> tuple[list[str], list[list[Any]]]:

@@ -8,8 +8,6 @@ are the same; and a run that was killed goes on where its last shard stands.
 
 from __future__ import annotations
 
-import glob
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -23,9 +21,10 @@ from classtune.bundle import RECORD
 from classtune.config import Progress
 from classtune.data.reading.cells import as_text
 from classtune.data.reading.columns import TableFormat
-from classtune.data.reading.streams import SUFFIXES, Piece, Stream, open_stream
+from classtune.data.reading.streams import Piece, Stream, open_stream
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, DataError, Interrupted, SettingsError, did_you_mean
+from classtune.inference.answer_files import kept_columns
 from classtune.inference.bulk.engines import Engine, Job
 from classtune.inference.bulk.scorer import Scored, Scorer, cores
 from classtune.inference.bulk.shards import Shard, ShardFolder, find_inputs, fingerprint, shards_of
@@ -35,31 +34,7 @@ from classtune.inference.tables import Notify, adjusted
 
 SHARD_ROWS = 10_000
 ENGINES = ("local", "ray")
-LARGE_BYTES = 1 << 28  # a Parquet file beyond this is not read at once
 _GO_ON = "What is finished is kept: go on with --resume."
-
-
-def wants_shards(inputs: Sequence[str], output: str | None) -> bool:
-    """Whether ``classtune predict`` is asked for a folder of shards rather than for one file, or for texts."""
-    if output is not None and (output.endswith(("/", os.sep)) or Path(output).is_dir()):
-        return True
-    return any(_is_bulky(given, written=output is not None) for given in inputs)
-
-
-def _is_bulky(given: str, *, written: bool) -> bool:
-    """Whether it names a folder, several files by a pattern, or a large Parquet file.
-
-    A word that a folder here happens to have as its name is a text, unless the answers are ``written`` somewhere.
-    """
-    path = Path(given)
-    try:
-        if path.is_file():
-            return path.suffix.lower() == ".parquet" and path.stat().st_size > LARGE_BYTES
-        if path.is_dir():
-            return os.sep in given or (written and given != "")
-        return glob.has_magic(given) and (path.suffix in SUFFIXES or any(glob.iglob(given)))
-    except (OSError, ValueError):  # too long for a path: it is a text
-        return False
 
 
 def predict_bulk(
@@ -75,6 +50,7 @@ def predict_bulk(
     force: bool = False,
     strict: bool = False,
     engine: str = "local",
+    escape_formulas: bool = False,
     shard_rows: int = SHARD_ROWS,
     notify: Notify,
     progress: Progress,
@@ -83,8 +59,9 @@ def predict_bulk(
 
     Each table's columns are kept, and ``label``, ``score`` and one ``score:NAME`` a label come after them. Rows whose
     text is empty or too long get none and are listed in problems.jsonl, as are rows that cannot be read, which are left
-    out; with ``strict`` either is an error. wishes: see `classtune.inference.tables.adjusted`; runtime,
-    device: see `classtune.inference.runtimes.load_exported`; engine: one of ENGINES.
+    out; with ``strict`` either is an error. escape_formulas: in delimited files, a ' before cells that a spreadsheet
+    would run as a formula. wishes: see `classtune.inference.tables.adjusted`; runtime, device: see
+    `classtune.inference.runtimes.load_exported`; engine: one of ENGINES.
     Returns counts, seconds, texts a second and the files. Raises DataError for inputs, SettingsError for wishes,
     BundleError for the bundle or an output that cannot be written, Interrupted on Ctrl-C; then ``resume`` goes on.
     """
@@ -97,10 +74,12 @@ def predict_bulk(
     start = time.perf_counter()
     files = find_inputs(inputs, output, notify)
     streams = _open_streams(files, format, shard_rows, notify)
+    for stream in streams.values():
+        stream.escape_formulas = escape_formulas
     with cores() as threads:
         predictor, bundle = load_exported(folder, runtime, device if engine == "local" else "cpu")
     predictor.decisions = adjusted(bundle, wishes, np.empty((0, len(bundle.labels))), notify)
-    _check_columns(streams, predictor.labels)
+    columns = {name: _names(stream, predictor.labels, notify) for name, stream in streams.items()}
     shards = shards_of(streams)
     paths = {name: path for path, name in files}
     target = ShardFolder(
@@ -109,7 +88,8 @@ def predict_bulk(
         {
             "bundle": fingerprint(folder / RECORD)["sha256"],
             "wishes": dict(wishes),
-            "format": {key: value for key, value in asdict(format).items() if value != getattr(TableFormat(), key)},
+            "format": {key: value for key, value in asdict(format).items() if value != getattr(TableFormat(), key)}
+            | ({"escape_formulas": True} if escape_formulas else {}),
             "inputs": [{"file": name, **fingerprint(paths[name])} for name in streams],
         },
     )
@@ -131,7 +111,7 @@ def predict_bulk(
         running = local if engine == "local" else _ray(folder, runtime)
         try:
             for job, scored in running(_jobs(shards, finished)):
-                _finish(target, job, scored, predictor, strict=strict)
+                _finish(target, job, scored, predictor, columns[job.shard.stream.name], strict=strict)
                 done += job.shard.rows
                 progress("predict", done, total)
         except KeyboardInterrupt:
@@ -177,17 +157,13 @@ def _open_streams(
     return streams
 
 
-def _check_columns(streams: Mapping[str, Stream], labels: Sequence[str]) -> None:
-    """Raise DataError for columns of the input that the answers would stand in."""
-    wanted = answer_columns(labels)
-    problems = [
-        f"{name}: has a column {column!r} already, where an answer is to stand. Rename it, or leave it out."
-        for name, stream in streams.items()
-        for column in wanted
-        if column in stream.names
-    ]
-    if problems:
-        raise DataError(problems)
+def _names(stream: Stream, labels: Sequence[str], notify: Notify) -> list[str]:
+    """What a table's own columns are called beside the answers."""
+    names = kept_columns(stream.names, stream.text_column, labels)
+    renamed = [f"{old!r} {new!r}" for old, new in zip(stream.names, names, strict=True) if new == f"given:{old}"]
+    if renamed:
+        notify(f"{stream.name}: columns that the answers need keep another name: {', '.join(renamed)}")
+    return names
 
 
 def _jobs(shards: Sequence[Shard], finished: set[str]) -> Iterator[Job]:
@@ -221,7 +197,9 @@ def _ray(folder: Path, runtime: str) -> Engine:
     return ray_engine(folder, runtime)
 
 
-def _finish(target: ShardFolder, job: Job, scored: Scored, predictor: Predictor, *, strict: bool) -> None:
+def _finish(
+    target: ShardFolder, job: Job, scored: Scored, predictor: Predictor, names: Sequence[str], *, strict: bool
+) -> None:
     """Decide, and write the shard."""
     stream, lines = job.shard.stream, job.piece.lines
     faults = job.faults | {job.rows[number]: fault for number, fault in scored.faults.items()}
@@ -234,7 +212,7 @@ def _finish(target: ShardFolder, job: Job, scored: Scored, predictor: Predictor,
         for line, fault, left_out in listed
     ]
     added = _answers(predictor, job, scored)
-    target.put(job.shard, lambda path: stream.write(path, job.piece, added), problems)
+    target.put(job.shard, lambda path: stream.write(path, job.piece, names, added), problems)
 
 
 def _answers(predictor: Predictor, job: Job, scored: Scored) -> dict[str, list[Any]]:

@@ -1,0 +1,213 @@
+"""A sheet of Excel as a grid: its size is known before it is read, and cells without a value say why.
+
+The reader lays out every cell between the first and the last one, so one cell far away would take all memory: the
+sheets' XML is passed over first.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from classtune.data.reading.cells import Broken
+from classtune.data.reading.columns import Grid, TableFormat, title_rows, with_names
+from classtune.errors import DataError, require
+
+MOST_UNZIPPED = 1 << 29  # bytes of a workbook, unzipped
+MOST_CELLS = 20_000_000  # of the rectangle that a sheet's cells span
+_REFERENCE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
+_CHUNK = 1 << 18
+_NO_RESULT = (
+    "holds a formula whose result was never saved. Open the file in a spreadsheet program and save it, "
+    "or save it as .csv"
+)
+
+
+@dataclass
+class Sheet:
+    """What a sheet's XML says before it is read. rows, columns: of its last cells, from 1."""
+
+    rows: int = 0
+    columns: int = 0
+    cells: int = 0
+    last: str = ""  # the cell farthest out
+    broken: dict[tuple[int, int], Broken] = field(default_factory=dict)  # (row, column) from 0
+
+
+def read_excel(name: str, data: bytes, table: TableFormat, *, labelled: bool) -> Grid:
+    """The cells of the one sheet, or of the one that is named. Merged cells hold their value in each row.
+
+    Raises DataError for workbooks that cannot be read, or are larger than the limits above.
+    """
+    require(name, "excel", "python_calamine")
+    from python_calamine import CalamineError, PasswordError, load_workbook
+
+    looked_at = look_at(name, data)
+    try:
+        workbook = load_workbook(io.BytesIO(data))
+        sheets = {sheet: workbook.get_sheet_by_name(sheet) for sheet in workbook.sheet_names}
+    except PasswordError:
+        raise DataError(f"{name}: is protected by a password. Save it without one.") from None
+    except CalamineError as error:
+        raise DataError(f"{name}: cannot be read as Excel ({error}).") from None
+    listed = ", ".join(map(repr, sheets))
+    if table.sheet is not None and table.sheet not in sheets:
+        raise DataError(f"{name}: no sheet is called {table.sheet!r}. It has: {listed}.")
+    filled = [table.sheet] if table.sheet is not None else [sheet for sheet, cells in sheets.items() if cells.height]
+    if len(filled) > 1:
+        raise DataError(f"{name}: has {len(filled)} sheets: {', '.join(map(repr, filled))}. Choose with --sheet NAME.")
+    if not filled:
+        raise DataError(f"{name}: the sheet is empty.")
+    sheet = sheets[filled[0]]
+    cells = [[_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
+    for (row, column), broken in looked_at.get(filled[0], Sheet()).broken.items():
+        if row < len(cells) and column < len(cells[row]):
+            cells[row][column] = broken
+    notes = _fill_merged(cells, sheet.merged_cell_ranges or [])
+    numbered = [(row, number) for number, row in enumerate(cells, 1) if any(row)]
+    if not numbered:
+        raise DataError(f"{name}: the sheet is empty.")
+    top = title_rows([row for row, _ in numbered], table)
+    if top:
+        title = next(cell for cell in numbered[0][0] if cell)
+        notes.append(f"what stands above the header is no part of the table: {title[:60]!r}.")
+        numbered = numbered[top:]
+    used = [column for column in range(len(cells[0])) if any(row[column] for row, _ in numbered)]
+    rows = [[row[column] for column in used] for row, _ in numbered]
+    if len(used) == 1 and labelled:
+        raise DataError(f"{name}: the sheet has one column only: {rows[0][0][:60]!r}.")
+    grid = with_names(rows, [number for _, number in numbered], table, labelled=labelled)
+    grid.unit, grid.notes = "row", notes + grid.notes
+    return grid
+
+
+def _text(cell: Any) -> str:
+    """A cell as it shows: Excel keeps every number as a float, so 1 and 1.0 are one cell."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)
+
+
+def _fill_merged(cells: list[list[str]], ranges: Any) -> list[str]:
+    """The value of cells that are merged over several rows, written into each of them."""
+    over_rows = [(first, last) for first, last in ranges if last[0] > first[0]]
+    for (top, column), (bottom, _) in over_rows:
+        for row in range(top + 1, min(bottom, len(cells) - 1) + 1):
+            if top < len(cells) and column < len(cells[row]) and not cells[row][column]:
+                cells[row][column] = cells[top][column]
+    return [f"{len(over_rows):,} merged cells: each of their rows is read with their value."] if over_rows else []
+
+
+def look_at(name: str, data: bytes) -> Mapping[str, Sheet]:
+    """The sheets by name, passed over without laying them out. Raises DataError where one is beyond the limits."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MOST_UNZIPPED:
+                raise _too_large(name)
+            found = {}
+            for sheet, path in _sheets(archive).items():
+                with archive.open(path) as file:
+                    found[sheet] = _pass_over(name, file)
+    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, expat.ExpatError, NotImplementedError):
+        return {}  # whatever is wrong with it, the reader says better
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+        raise DataError(f"{name}: cannot be read as Excel ({error}).") from None
+    for sheet, size in found.items():
+        if size.rows * size.columns > MOST_CELLS:
+            raise DataError(
+                f"{name}: the sheet {sheet!r} reaches to cell {size.last} and has {size.cells:,} cells; at most "
+                f"{MOST_CELLS:,} are read, empty ones among them. Delete what stands far out, or save it as .csv."
+            )
+    return found
+
+
+def _too_large(name: str) -> DataError:
+    return DataError(f"{name}: is larger than {MOST_UNZIPPED >> 20:,} MB when it is unzipped. Save it as .csv.")
+
+
+def _sheets(archive: zipfile.ZipFile) -> dict[str, str]:
+    """Path in the archive of each sheet, by its name."""
+    links = {
+        link.get("Id"): posixpath.normpath(posixpath.join("xl", link.get("Target", ""))).removeprefix("/")
+        if not link.get("Target", "").startswith("/")
+        else link.get("Target", "")[1:]
+        for link in _small(archive, "xl/_rels/workbook.xml.rels")
+    }
+    found = {}
+    for element in _small(archive, "xl/workbook.xml").iter():
+        if element.tag.endswith("}sheet"):
+            link = next((value for key, value in element.attrib.items() if key.endswith("}id")), None)
+            if links.get(link) in archive.namelist():
+                found[element.get("name", "")] = links[link]
+    return found
+
+
+def _small(archive: zipfile.ZipFile, path: str) -> ElementTree.Element:
+    with archive.open(path) as file:
+        return ElementTree.fromstring(file.read(1 << 24))
+
+
+def _pass_over(name: str, file: IO[bytes]) -> Sheet:
+    """Counts cells, and finds the last one, formulas without a result and cells that hold an error."""
+    sheet = Sheet()
+    row = column = 0
+    kind, inside, formula, value = "", False, False, ""
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal row, column, kind, inside, formula, value
+        if tag == "row":
+            row, column = int(attributes.get("r", row + 1)), 0
+        elif tag == "c":
+            column += 1
+            match = _REFERENCE.fullmatch(attributes.get("r", ""))
+            if match:
+                row, column = int(match[2]), _number(match[1])
+            kind, formula, value = attributes.get("t", ""), False, ""
+            sheet.cells += 1
+            if row > sheet.rows or column > sheet.columns:
+                sheet.last = attributes.get("r", f"row {row}")
+            sheet.rows, sheet.columns = max(sheet.rows, row), max(sheet.columns, column)
+        elif tag == "f":
+            formula = True
+        elif tag == "v":
+            inside = True
+
+    def text(data: str) -> None:
+        nonlocal value
+        if inside and len(value) < 40:
+            value += data
+
+    def end(tag: str) -> None:
+        nonlocal inside
+        if tag == "v":
+            inside = False
+        elif tag == "c" and (kind == "e" or (formula and not value)) and sheet.rows * sheet.columns <= MOST_CELLS:
+            reason = f"holds the error {value}. Mend it" if kind == "e" and value else _NO_RESULT
+            sheet.broken[row - 1, column - 1] = Broken(value or "=", reason)
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
+    read = 0
+    while chunk := file.read(_CHUNK):
+        read += len(chunk)
+        if read > MOST_UNZIPPED:  # its own account of its size was wrong
+            raise _too_large(name)
+        parser.Parse(chunk)
+    parser.Parse(b"", True)
+    return sheet
+
+
+def _number(letters: str) -> int:
+    """A → 1, Z → 26, AA → 27."""
+    found = 0
+    for letter in letters:
+        found = 26 * found + ord(letter) - 64
+    return found

@@ -1,0 +1,34 @@
+"""What is wrong with the rows of a table: the same fault is one line, which says how many rows have it and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+SHOWN_LINES = 5
+
+
+class Faults:
+    """Collects faults of rows. name: of the table; unit: what its lines count."""
+
+    def __init__(self, name: str, unit: str) -> None:
+        self.name, self.unit = name, unit
+        self._lines: dict[str, list[int]] = {}
+
+    def add(self, line: int, fault: str) -> None:
+        """A sentence, or more, that begins in the middle: ``the text is empty. Fill it in.``"""
+        self._lines.setdefault(fault, []).append(line)
+
+    def problems(self) -> list[str]:
+        """One a fault: ``a.csv line 2: …``, or ``a.csv lines 2, 5, 9, 11, 14, … (57): …``."""
+        return [
+            f"{self.name} {self.unit} {lines[0]}: {fault}"
+            if len(lines) == 1
+            else f"{self.name} {self.unit}s {listed(lines)}: {fault}"
+            for fault, lines in self._lines.items()
+        ]
+
+
+def listed(lines: Sequence[int]) -> str:
+    """``2, 5, 9``; of many the first, and how many they are."""
+    shown = ", ".join(map(str, lines[:SHOWN_LINES]))
+    return f"{shown}, … ({len(lines):,})" if len(lines) > SHOWN_LINES else shown

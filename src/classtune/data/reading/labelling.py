@@ -1,0 +1,199 @@
+"""What labelling tools write (Label Studio, Argilla, Prodigy, spaCy, fastText), as plain rows of text and label.
+
+An answer is what a person gave: suggestions and predictions are none, and what was rejected is never a positive.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from classtune.data.reading.columns import LABEL_NAMES, Grid, is_known
+
+_FAST_TEXT = re.compile(r"(?:__label__\S+\s+)+")
+Row = dict[str, Any]
+
+
+@dataclass
+class Plain:
+    """(place, row) of the rows that are left, places from 0."""
+
+    rows: list[tuple[int, Row]]
+    notes: list[str] = field(default_factory=list)
+
+
+def plain_rows(rows: Sequence[Row], *, labelled: bool) -> Plain:
+    """Rows whose labels stand in a cell; rows that no tool wrote come back as they are."""
+    sample = rows[:100]
+    if all(isinstance(row.get("data"), dict) and ("annotations" in row or "completions" in row) for row in sample):
+        return Plain([(place, _label_studio(row)) for place, row in enumerate(rows)], ["read as Label Studio's JSON."])
+    if all(isinstance(row.get("fields"), dict) and ("responses" in row or "suggestions" in row) for row in sample):
+        return Plain([(place, _argilla(row)) for place, row in enumerate(rows)], ["read as Argilla's records."])
+    if any(key.endswith(".responses") for key in rows[0]):
+        return Plain([(place, _argilla_flat(row)) for place, row in enumerate(rows)], ["read as Argilla's records."])
+    if all(row.get("answer") in ("accept", "reject", "ignore") for row in sample):
+        return _prodigy(rows) if labelled else Plain(list(enumerate(rows)))
+    if all(isinstance(row.get("cats"), dict) for row in sample):
+        return Plain([(place, _spacy(row)) for place, row in enumerate(rows)], ["read as spaCy's cats."])
+    if not any(is_known(key) for row in sample for key in row) and any(
+        isinstance(cell, dict) for row in sample for cell in row.values()
+    ):
+        return Plain([(place, _flat(row)) for place, row in enumerate(rows)])
+    return Plain([(place, {key: _choices(cell) for key, cell in row.items()}) for place, row in enumerate(rows)])
+
+
+def fast_text(lines: Sequence[str], encoding: str) -> Grid | None:
+    """The grid of ``__label__NAME text`` lines; None where a line is none."""
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    found = [(number, _FAST_TEXT.match(line), line) for number, line in filled]
+    if not found or not all(match for _, match, _ in found):
+        return None
+    texts = [line[match.end() :].rstrip("\r\n") for _, match, line in found if match]
+    labels = [[word.removeprefix("__label__") for word in match[0].split()] for _, match, _ in found if match]
+    columns: list[list[Any]] = [texts, labels]
+    grid = Grid(["text", "label"], columns.__getitem__, [number for number, _, _ in found], encoding=encoding)
+    grid.notes = ["read as fastText's lines: __label__NAME and the text."]
+    return grid
+
+
+def listed_labels(cells: Sequence[Any]) -> list[Any] | None:
+    """Cells that are lists written as text, as lists: Label Studio's ``{"choices": [...]}``, or ``['a', 'b']``.
+
+    None where a cell is none of them.
+    """
+    found, any_written = [], False
+    for cell in cells:
+        if not isinstance(cell, str) or not cell.strip():
+            found.append(cell)
+            continue
+        parsed = _written_list(cell)
+        if parsed is None and cell.lstrip().startswith(("[", "{")):
+            return None
+        any_written = any_written or parsed is not None
+        found.append(cell if parsed is None else parsed)
+    return found if any_written else None
+
+
+def _written_list(cell: str) -> list[Any] | None:
+    text = cell.strip()
+    if not text.startswith(("[", '{"choices"')) or len(text) > 10_000:
+        return None
+    try:
+        parsed = _choices(json.loads(text))
+    except (ValueError, RecursionError):
+        try:
+            parsed = ast.literal_eval(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return None
+    return parsed if isinstance(parsed, list) else None
+
+
+def _choices(cell: Any) -> Any:
+    return cell["choices"] if isinstance(cell, dict) and isinstance(cell.get("choices"), list) else cell
+
+
+def _named(answers: dict[str, Any]) -> Row:
+    """Answers by their question; of one question with a name that says nothing, the label."""
+    if len(answers) == 1 and not is_known(next(iter(answers)), LABEL_NAMES):
+        return {"label": next(iter(answers.values()))}
+    return answers
+
+
+def _label_studio(row: Row) -> Row:
+    """The choices of the first annotation that was not cancelled."""
+    given = row.get("annotations") or row.get("completions") or []
+    answers: dict[str, list[str]] = {}
+    for annotation in [one for one in given if isinstance(one, dict) and not one.get("was_cancelled")][:1]:
+        for part in annotation.get("result") or []:
+            if part.get("type") == "choices":
+                answers.setdefault(str(part.get("from_name")), []).extend(part.get("value", {}).get("choices", []))
+    return {**row["data"], **_named(answers)}
+
+
+def _argilla(row: Row) -> Row:
+    """What was submitted first, of each question."""
+    given = {name: _submitted(found) for name, found in (row.get("responses") or {}).items()}
+    return {**row["fields"], **_named(given)}
+
+
+def _submitted(responses: Any) -> Any:
+    for one in responses if isinstance(responses, list) else [responses]:
+        if isinstance(one, dict) and one.get("status", "submitted") == "submitted":
+            return one.get("value")
+    return None
+
+
+def _argilla_flat(row: Row) -> Row:
+    kept: Row = {key: cell for key, cell in row.items() if "." not in key}
+    answers: Row = {}
+    for key in [key for key in row if key.endswith(".responses")]:
+        values, states = row[key] or [], row.get(f"{key}.status") or []
+        submitted = [value for place, value in enumerate(values) if states[place : place + 1] in ([], ["submitted"])]
+        answers[key.removesuffix(".responses")] = submitted[0] if submitted else None
+    return kept | _named(answers)
+
+
+def _prodigy(rows: Sequence[Row]) -> Plain:
+    """Accepted rows. With one label in all of the file, a rejected row is one that it does not hold for."""
+    accepted = [(place, row) for place, row in enumerate(rows) if row["answer"] == "accept"]
+    rejected = [(place, row) for place, row in enumerate(rows) if row["answer"] == "reject"]
+    ignored = len(rows) - len(accepted) - len(rejected)
+    notes = []
+    if ignored:
+        notes.append(f"{ignored:,} rows that Prodigy's user ignored are left out.")
+    if any(isinstance(row.get("accept"), list) for row in rows):
+        kept = [(place, {**row, "label": row.get("accept") or []}) for place, row in accepted]
+        dropped = len(rejected)
+    else:
+        names = {str(row.get("label")) for row in rows}
+        only = names.pop() if len(names) == 1 else None
+        kept = accepted
+        dropped = len(rejected) if only is None else 0
+        if rejected and only is not None:
+            kept = sorted(
+                [*accepted, *((place, {**row, "label": f"not {only}"}) for place, row in rejected)], key=_place
+            )
+            notes.append(f"{len(rejected):,} rows for which {only!r} was rejected are labelled {f'not {only}'!r}.")
+    if dropped:
+        notes.append(f"{dropped:,} rows whose label was rejected are left out: what it is instead, they do not say.")
+    aside = ("accept", "answer", "options")
+    return Plain([(place, {key: cell for key, cell in row.items() if key not in aside}) for place, row in kept], notes)
+
+
+def _place(entry: tuple[int, Row]) -> int:
+    return entry[0]
+
+
+def _spacy(row: Row) -> Row:
+    """The categories that hold: 1 or true, as spaCy writes them; of scores, those above one half."""
+    holds = [
+        name
+        for name, value in row["cats"].items()
+        if value is True or (value not in (False, None) and float(value) > 0.5)
+    ]
+    return {key: cell for key, cell in row.items() if key != "cats"} | {"label": holds}
+
+
+def _score(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _flat(row: Row) -> Row:
+    """Objects within a row, their keys by their own name where that is free."""
+    found: Row = {}
+    for key, cell in row.items():
+        if isinstance(cell, dict):
+            found |= {
+                inner if inner not in found and inner not in row else f"{key}.{inner}": value
+                for inner, value in cell.items()
+            }
+        else:
+            found[key] = cell
+    return found

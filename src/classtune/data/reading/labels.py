@@ -1,0 +1,121 @@
+"""The labels of a column: numbers and names that are one label, several labels a row, and what is odd about them.
+
+A label is text, whatever type its cells have; the kind of a column says what they were, so that Python gets them back.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from classtune.data.reading.cells import LabelSet, Number, as_text
+from classtune.data.reading.faults import listed
+
+WHOLE_CELLS = "none"  # as a label separator: what stands in a cell is one label, whatever it looks like
+_SEPARATORS = (";", "|", ",", "/")
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")
+
+
+def as_label(cell: object) -> str:
+    """A cell as a label: `as_text`, but for a number that is whole. 1 and 1.0 are one number, and one label: "1"."""
+    text = as_text(cell)
+    whole = _WHOLE.fullmatch(text) if isinstance(cell, float | np.floating | Number) else None
+    return whole[1] if whole else text
+
+
+def label_kind(cells: Iterable[object]) -> str:
+    """What the cells of a column are: "int", "float" or "bool" where all of them are, else "text"; "" for a missing."""
+    kinds = {_kind(cell) for cell in cells} - {""}
+    if kinds == {"int", "float"}:
+        return "float"
+    return kinds.pop() if len(kinds) == 1 else "text"
+
+
+def _kind(cell: object) -> str:
+    if isinstance(cell, np.generic):
+        cell = cell.item()
+    if isinstance(cell, Number):
+        return "int" if cell.removeprefix("-").isdecimal() else "float"
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    return {bool: "bool", int: "int", float: "float"}.get(type(cell), "text")
+
+
+def typed_labels(labels: Sequence[str], kind: str) -> list[Any]:
+    """Labels as they came, by the kind of their column; as text where they are no such numbers after all."""
+    try:
+        if kind == "bool":
+            return [{"true": True, "false": False}[label] for label in labels]
+        return [{"int": int, "float": float}[kind](label) for label in labels]
+    except (KeyError, ValueError):
+        return list(labels)
+
+
+def same_numbers(labels: Iterable[str], known: Collection[str]) -> dict[str, str]:
+    """Labels that are not known, but as a number are: {"1.0": "1"} where 1 is known, or the other way round."""
+    numbers = {_number(label): label for label in known}
+    unknown = (label for label in labels if label not in known)
+    return {label: numbers[_number(label)] for label in unknown if _number(label) in numbers}
+
+
+def _number(label: str) -> str:
+    whole = _WHOLE.fullmatch(label)
+    return whole[1] if whole else label
+
+
+def merge_numbers(labels: list[str]) -> tuple[list[str], list[str]]:
+    """(labels, notes): a column in which 1 and 1.0 both stand has one label of them, "1"."""
+    distinct = set(labels)
+    same = {label: _number(label) for label in distinct if _number(label) != label and _number(label) in distinct}
+    if not same:
+        return labels, []
+    shown = ", ".join(f"{label!r} as {number!r}" for label, number in sorted(same.items()))
+    return [same.get(label, label) for label in labels], [f"labels that are one number are one label: {shown}."]
+
+
+def joined_by(labels: Iterable[str]) -> str | None:
+    """The separator that joins labels of this column in one cell (``a;b``), where it holds plain labels joined.
+
+    Cells look joined where two or more different ones have parts that stand alone in other cells, or in several joins.
+    """
+    count = Counter(labels)
+    for separator in _SEPARATORS:
+        parts_of = {label: [part.strip() for part in label.split(separator)] for label in count if separator in label}
+        joins = {label: parts for label, parts in parts_of.items() if len(parts) > 1 and all(parts)}
+        if len(joins) < 2 or len(joins) < len(parts_of):
+            continue
+        seen = Counter(part for parts in joins.values() for part in parts)
+        known = {part for part in seen if seen[part] > 1 or part in count}
+        plain = [label for label, parts in joins.items() if set(parts) <= known]
+        names = known | (set(count) - set(joins))
+        if len(plain) >= 0.9 * len(joins) and len(names) < len(count):
+            return separator
+    return None
+
+
+def label_names(where: str, rows: Iterable[LabelSet], lines: Sequence[int]) -> tuple[list[str], list[str]]:
+    """(problems, notes): labels that differ only by case or spaces around them, and labels with such spaces."""
+    lines_of: dict[str, list[int]] = defaultdict(list)
+    for labels, line in zip(rows, lines, strict=True):
+        for label in labels:
+            lines_of[label].append(line)
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in lines_of:
+        alike[label.strip().casefold()].append(label)
+
+    def described(label: str) -> str:
+        return f"{label!r} ({len(lines_of[label]):,}: {listed(lines_of[label]).partition(' (')[0]})"
+
+    problems = [
+        f"{where}s: labels that differ only by case or spaces: {', '.join(map(described, labels))}. Write them alike."
+        for key, labels in alike.items()
+        if key and len(labels) > 1
+    ]
+    spaced = [label for label in lines_of if label.strip() and label != label.strip()]
+    notes = [f"labels with spaces around them are kept so: {', '.join(map(repr, spaced))}."] if spaced else []
+    return problems, notes
