@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from classtune.candidates import lexical
 from classtune.candidates.lexical import fit_tfidf
 from classtune.errors import DataError
 from classtune.judging.metrics import judge
@@ -92,6 +93,31 @@ def test_balanced_weights_favour_a_rare_label() -> None:
         for weight in (None, "balanced")
     )
     assert balanced > plain
+
+
+def test_thousands_of_classes_are_their_centroids() -> None:
+    """Each class has a word of its own among words that all share; the first class has more rows than the others."""
+    classes, rng = 1500, np.random.default_rng(0)
+    truth = np.concatenate([np.repeat(np.arange(classes), 3), np.zeros(300, dtype=int)])
+    shared = rng.integers(0, 50, (len(truth), 4))
+    words = [" ".join(f"word{word}" for word in row) for row in shared]
+    texts = [f"topic{label} {rest}" for label, rest in zip(truth, words, strict=True)]
+    baseline = fit_tfidf(texts, truth, classes=classes + 1, seed=0)
+    assert baseline.name == "TF-IDF + nearest centroid"
+    assert baseline.regression.coef_.size <= 50_000_000
+    probabilities = baseline.probabilities([f"topic{label} word1" for label in range(classes)])
+    assert probabilities.shape == (classes, classes + 1)
+    assert (probabilities.argmax(axis=1) == np.arange(classes)).mean() > 0.9
+    assert not probabilities[:, classes].any()  # no row had it
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_hundreds_of_classes_keep_their_regression(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lexical, "MOST_SCORES", 0)
+    monkeypatch.setattr(lexical, "MOST_COEFFICIENTS", 20_000)  # so that it takes no time
+    texts = [f"topic{label} word{row}" for label in range(499) for row in range(2)]
+    baseline = fit_tfidf(texts, np.repeat(np.arange(499), 2), classes=499, seed=0)
+    assert baseline.name == "TF-IDF + logistic regression"
 
 
 def test_rows_without_any_label_are_an_error() -> None:

@@ -2,13 +2,16 @@
 
 Strong on purpose. Single characters and punctuation count as words (they tell spam, and they tell one kind of question
 from another), and the regularisation is the weak one that suits TF-IDF's unit rows.
+
+A regression of thousands of classes takes minutes and gigabytes: there each class is its centroid, which is as good
+where a class has a few rows (banking77 with 3 rows a class: 54.7 % against 54.3 %, with 10: 71.0 against 74.3).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,16 +24,21 @@ INVERSE_REGULARISATION = 20.0
 INVERSE_REGULARISATION_OF_A_LABEL = 5.0
 # L-BFGS keeps about 20 float64 copies of the coefficients: 800 MB at this many.
 MOST_COEFFICIENTS = 5_000_000
+# From this many classes on, a regression over more rows x classes than these is too slow: L-BFGS makes them, in
+# float64, some hundred times.
+MANY_CLASSES, MOST_SCORES = 500, 5_000_000
+# Centroids are made once, in float32: 200 MB at this many.
+MOST_IN_CENTROIDS = 50_000_000
 
 
 @dataclass(frozen=True)
 class TfidfBaseline:
     """A fitted baseline; made by ``fit_tfidf``."""
 
-    name: ClassVar[str] = "TF-IDF + logistic regression"
     features: Any
     regression: Any
     classes: int
+    name: str = "TF-IDF + logistic regression"
 
     def probabilities(self, texts: Sequence[str]) -> FloatArray:
         """Probabilities (n, k) of the classes, rows summing to 1, or of the labels, each its own.
@@ -72,6 +80,69 @@ class _OneVsRest:
         return np.column_stack([one.predict_proba(features)[:, 1] if one else certain for one in self.fitted])
 
 
+class _Centroids:
+    """Softmax of the cosine between a text and the mean of each class's rows (Rocchio; Manning, Raghavan and Schütze,
+    Introduction to Information Retrieval, 14.2), in the form of a linear model: ``coef_`` and ``intercept_``.
+
+    How sharp the softmax is, and whether frequent classes are favoured, has the least log loss where each row is left
+    out of its own centroid.
+    """
+
+    def __init__(self, *, balanced: bool, seed: int) -> None:
+        self.balanced = balanced
+        self.seed = seed
+
+    def fit(self, features: Any, truth: IntArray) -> None:
+        from scipy.optimize import minimize_scalar
+        from scipy.sparse import csr_array
+
+        self.classes_, own, counts = np.unique(truth, return_inverse=True, return_counts=True)
+        one_hot = csr_array((np.ones(len(own), np.float32), (own, np.arange(len(own)))))
+        self.coef_ = (one_hot @ features.astype(np.float32)).toarray()
+        norms = np.maximum(np.linalg.norm(self.coef_, axis=1), 1e-6)
+        self.coef_ /= norms[:, None]
+        rows = np.random.default_rng(self.seed).permutation(len(own))
+        rows = rows[: max(200, MOST_SCORES // len(counts))]
+        cosines = self._without_themselves(features[rows].astype(np.float32), own[rows], norms)
+        self.intercept_ = np.zeros(len(counts), np.float32)
+        best = np.inf
+        priors = [self.intercept_] if self.balanced else [self.intercept_, np.log(counts / len(own))]
+        for prior in priors:
+            found = minimize_scalar(
+                lambda power, prior=prior: -_log_likelihoods(np.exp(power) * cosines + prior, own[rows]).mean(),
+                bounds=(0, np.log(200)),
+                method="bounded",
+                options={"xatol": 1e-2},
+            )
+            if found.fun < best:
+                best, sharpness, self.intercept_ = found.fun, np.float32(np.exp(found.x)), prior.astype(np.float32)
+        self.coef_ *= sharpness
+
+    def _without_themselves(self, features: Any, own: IntArray, norms: FloatArray) -> FloatArray:
+        """Cosines [rows, classes]; of its own class with what is left of it, 0 where nothing is."""
+        cosines: FloatArray = features @ self.coef_.T
+        squares = np.asarray(features.multiply(features).sum(axis=1)).ravel()
+        places = np.arange(len(own)), own
+        shared = cosines[places] * norms[own]  # with the sum of the class's rows
+        left = np.sqrt(np.maximum(norms[own] ** 2 - 2 * shared + squares, 0))
+        cosines[places] = np.where(left > 1e-3, (shared - squares) / np.maximum(left, 1e-3), 0)
+        return cosines
+
+    def predict_proba(self, features: Any) -> FloatArray:
+        """Probabilities (n, classes met) in the order of ``classes_``."""
+        scores = features.astype(np.float32) @ self.coef_.T + self.intercept_
+        scores -= scores.max(axis=1, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=1, keepdims=True)
+        return np.asarray(scores)
+
+
+def _log_likelihoods(scores: FloatArray, truth: IntArray) -> FloatArray:
+    """Log-softmax of each row of scores (n, k) at its class."""
+    scores = scores - scores.max(axis=1, keepdims=True)
+    return np.asarray(scores[np.arange(len(truth)), truth] - np.log(np.exp(scores).sum(axis=1)))
+
+
 def fit_tfidf(
     texts: Sequence[str],
     truth: IntArray | BoolArray,
@@ -83,7 +154,8 @@ def fit_tfidf(
     """Fit the baseline on n texts and their truth. Same input, same probabilities.
 
     ``truth``: class numbers (n,) in 0 … classes-1 or, where a text may have several labels, a matrix (n, classes) of
-    True and False; each label then has a logistic regression of its own.
+    True and False; each label then has a logistic regression of its own. From MANY_CLASSES on, where rows times classes
+    are more than MOST_SCORES, the classifier is one of centroids, and its name says so.
     Raises DataError where the rows hold fewer than two classes, or no label at all.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -95,7 +167,9 @@ def fit_tfidf(
         raise DataError(f"training rows: no label among {len(texts):,} rows. Give rows that have labels.")
     if not several and (found := len(np.unique(truth))) < 2:
         raise DataError(f"training rows: {found} class among {len(texts):,} rows. Give rows of at least two classes.")
-    shared = {"sublinear_tf": True, "max_features": MOST_COEFFICIENTS // (2 * classes)}
+    centroids = not several and classes >= MANY_CLASSES and len(texts) * classes > MOST_SCORES
+    most = MOST_IN_CENTROIDS if centroids else MOST_COEFFICIENTS
+    shared = {"sublinear_tf": True, "max_features": most // (2 * classes)}
     features = FeatureUnion(
         [
             ("words", TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKEN, **shared)),
@@ -103,7 +177,9 @@ def fit_tfidf(
         ]
     )
     regression: Any
-    if several:  # two classes, sparse features: liblinear's dual descent is the fastest, and exact where L-BFGS is not
+    if centroids:
+        regression = _Centroids(balanced=class_weight == "balanced", seed=seed)
+    elif several:  # two classes, sparse features: liblinear's dual descent is fastest, and exact where L-BFGS is not
         regression = _OneVsRest(
             LogisticRegression(
                 C=INVERSE_REGULARISATION_OF_A_LABEL,
@@ -120,4 +196,6 @@ def fit_tfidf(
             C=INVERSE_REGULARISATION, tol=1e-3, max_iter=1000, class_weight=class_weight, random_state=seed
         )
     regression.fit(features.fit_transform(texts), truth)
+    if centroids:
+        return TfidfBaseline(features, regression, classes, name="TF-IDF + nearest centroid")
     return TfidfBaseline(features, regression, classes)
