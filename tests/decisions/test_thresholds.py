@@ -83,6 +83,21 @@ def test_every_problem_of_a_cost_is_said_at_once() -> None:
         by_cost("a>b=2", THREE, EVEN, multi=True)
 
 
+def test_costs_of_even_labels_must_name_theirs() -> None:
+    """One row of a split must not decide which mistake is the dear one."""
+    for prior in (np.array([28, 27]) / 55, EVEN[:2] * 1.5, np.array([0.42, 0.58])):
+        with pytest.raises(SettingsError, match="2 labels, neither of which is clearly rarer"):
+            by_cost("fn=10,fp=1", HAM_SPAM, prior)
+    named = by_cost("positive=spam,fn=10,fp=1", HAM_SPAM, EVEN[:2])
+    assert named.costs == by_cost("spam:fn=10,fp=1", HAM_SPAM, EVEN[:2]).costs == ((0, 1), (10, 0))
+    assert by_cost("positive = a, b , fp=2", ["a", "a, b"], EVEN[:2]).costs == ((0, 2), (1, 0))
+    assert by_cost("positive=0,fn=10", ["0", "1"], NATURAL).costs == ((0, 10), (1, 0))
+    with pytest.raises(SettingsError, match=r"no such label 'spma'\. Did you mean 'spam'"):
+        by_cost("positive=spma,fn=10", HAM_SPAM, NATURAL)
+    with pytest.raises(SettingsError, match="says nothing of costs"):
+        by_cost("positive=spam", HAM_SPAM, NATURAL)
+
+
 def test_labels_may_hold_signs() -> None:
     found = by_cost("a: b, c:fn=2,x=y:fp=3", ["a: b, c", "x=y"], EVEN[:2])
     assert found.costs == ((0, 3), (1, 0))

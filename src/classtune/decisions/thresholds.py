@@ -24,6 +24,8 @@ Truth = npt.NDArray[Any]
 # An own F1 threshold of a label counts as much as the shared one where the label has this many positive rows.
 POSITIVES_FOR_OWN_THRESHOLD = 25
 CURVE_POINTS = 60
+# fn and fp alone are those of the rarer of two labels only where it has at most this share of the training rows.
+CLEARLY_RARER = 0.4
 _GRAMMAR = "Write fn=10,fp=1, or spam:fn=10,fp=1, or spam>ham=10,ham>spam=1 (true label > given label)."
 
 
@@ -80,16 +82,17 @@ def by_cost(cost: str, labels: Sequence[str], prior: FloatArray, *, multi: bool 
     """Thresholds of least expected cost. ``prior`` (k,): shares of the labels in training.
 
     The text is a list of: ``fn=N`` and ``fp=N``, the cost of missing a label and of giving it wrongly, of the label
-    named before (``spam:fn=10,fp=1``), of the rarer one of two, or of every label of a multi-label task; and
-    ``TRUE>GIVEN=N``, the cost of one mistake (``*``: any label). A mistake that is not named costs 1, a right answer
-    0; what comes later wins. Raises SettingsError with every problem of the text.
+    named before (``spam:fn=10,fp=1`` or ``positive=spam,fn=10,fp=1``), of the one of two labels that is clearly rarer,
+    or of every label of a multi-label task; and ``TRUE>GIVEN=N``, the cost of one mistake (``*``: any label). A mistake
+    that is not named costs 1, a right answer 0; what comes later wins. Raises SettingsError with every problem of the
+    text.
     """
     problems: list[str] = []
     notes: list[str] = []
     missed, claimed = np.ones(len(labels)), np.ones(len(labels))
     matrix = 1 - np.eye(len(labels))
-    about: str | None = None
-    for item in re.split(r"(?<=[\d.])\s*,\s*", cost.strip()):
+    about, rest = _positive(cost.strip(), labels)
+    for item in re.split(r"(?<=[\d.])\s*,\s*", rest):
         name, equals, number = (part.strip() for part in item.rpartition("="))
         value = _cost(number) if equals else None
         if value is None:
@@ -112,11 +115,15 @@ def by_cost(cost: str, labels: Sequence[str], prior: FloatArray, *, multi: bool 
             problems.append(f"--cost {item!r}: no such label {label!r}. {did_you_mean(label, labels)}")
         else:
             about = label or about
-            if about is None and len(labels) == 2 and not multi:
+            if about is None and len(labels) == 2 and not multi and prior.min() <= CLEARLY_RARER:
                 about = labels[int(np.argmin(prior))]
                 notes.append(f"--cost: fn and fp are those of {about!r}, the rarer label in training.")
             if about is None and not multi:
-                problems.append(f"--cost {item!r}: of which of the {len(labels)} labels? Write LABEL:fn=N,fp=N.")
+                alike = ", neither of which is clearly rarer" if len(labels) == 2 else ""
+                problems.append(
+                    f"--cost {item!r}: of which of the {len(labels)} labels{alike}? Write LABEL:fn=N,fp=N, or put "
+                    "positive=LABEL before."
+                )
                 continue
             places = _places(about or "*", labels)
             (missed if kind == "fn" else claimed)[places] = value
@@ -321,6 +328,20 @@ def _cost(number: str) -> float | None:
     except ValueError:
         return None
     return value if 0 <= value < math.inf else None
+
+
+def _positive(cost: str, labels: Sequence[str]) -> tuple[str | None, str]:
+    """The label that ``positive=LABEL,`` at the beginning names, and the rest. Raises SettingsError."""
+    if not (key := re.match(r"positive\s*=\s*", cost)):
+        return None, cost
+    rest = cost[key.end() :]
+    for label in sorted(labels, key=len, reverse=True):  # a label may begin with another, and hold commas
+        if found := re.match(re.escape(label) + r"\s*,\s*", rest):
+            return label, rest[found.end() :]
+    name = rest.partition(",")[0].strip()
+    if name in labels:
+        raise SettingsError(f"--cost {cost!r}: says nothing of costs. {_GRAMMAR}")
+    raise SettingsError(f"--cost {cost!r}: no such label {name!r}. {did_you_mean(name, labels)}")
 
 
 def _places(label: str, labels: Sequence[str]) -> npt.NDArray[np.int64]:
