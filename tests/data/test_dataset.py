@@ -52,6 +52,18 @@ def test_one_label_a_row() -> None:
     }  # fmt: skip
 
 
+def test_classes_that_a_given_part_lacks_are_said() -> None:
+    rows = table(["a", "b", "c"] * 20)
+    told_of = prepare(rows, told(), validation=table(["a"] * 8, first=500), test=table(["a", "c"] * 4, first=600)).notes
+    validation, test = (next(note for note in told_of if word in note) for word in ("validation row:", "test row"))
+    assert validation.startswith("labels without a validation row: 'b', 'c'. Nothing is fitted to them: epoch, cal")
+    assert test == "labels without a test row, trained but not judged: 'b'."
+    whole = prepare(rows, told(), validation=table(["a", "b", "c"], first=500), test=table(["c", "b", "a"], first=600))
+    assert not [note for note in whole.notes if "labels without" in note]
+    several = prepare(table(SETS), told(), validation=table([("joy",), ()], first=500))
+    assert any(note.startswith("labels without a validation row: 'anger'.") for note in several.notes)
+
+
 def test_several_labels_a_row() -> None:
     test = table([("joy",), ()], name="given", first=500)
     material = prepare(table(SETS), told(), test=test)
@@ -68,7 +80,9 @@ def test_several_labels_a_row() -> None:
 def test_labels_too_rare_for_a_part_train_and_are_told() -> None:
     material = prepare(table([*SETS, ("grief", "joy"), ("once",)]), told())
     assert {60, 61} <= set(material.splits.train.tolist())
-    assert material.notes == ["labels without a test row, trained but not judged: 'grief', 'once'."]
+    unheard, unjudged = material.notes
+    assert unheard.startswith("labels without a validation row: 'grief', 'once'. ")
+    assert unjudged == "labels without a test row, trained but not judged: 'grief', 'once'."
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,8 @@ def _truth(tables: Sequence[Table], labels: list[str]) -> NDArray[Any]:
 
 
 def _check_parts(material: Material, name: str) -> None:
-    """Raise DataError for labels that no training row has; of several labels a row, note them and the unjudged."""
+    """Raise DataError for labels that no training row has (of several labels a row, note them); note labels that
+    validation or test lack, and what that leaves undone."""
 
     def rows_of(part: Rows) -> NDArray[np.int64]:
         truth = material.truth[part]
@@ -239,6 +240,12 @@ def _check_parts(material: Material, name: str) -> None:
         )
     if unseen.any():
         material.notes.append(f"labels without a training row, never to be answered: {listed(unseen)}.")
+    unheard = (rows_of(material.splits.validation) == 0) & ~unseen
+    if unheard.any() and len(material.splits.validation):
+        material.notes.append(
+            f"labels without a validation row: {listed(unheard)}. Nothing is fitted to them: epoch, calibration and "
+            "thresholds are chosen by the other labels' rows, and may not suit these. Add validation rows of them."
+        )
     unjudged = (rows_of(material.splits.test) == 0) & ~unseen
-    if unjudged.any() and material.multi and len(material.splits.test):
+    if unjudged.any() and len(material.splits.test):
         material.notes.append(f"labels without a test row, trained but not judged: {listed(unjudged)}.")
