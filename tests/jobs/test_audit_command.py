@@ -6,9 +6,12 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small import LIMIT, Run, rows, write_csv
+
+from classtune.training import probes
 
 pytest_plugins = ["bundle_fixtures"]
 
@@ -101,6 +104,30 @@ def test_wrong_labels_are_found(tmp_path: Path, small_bert: Path, command: Run) 
     document = command("audit", data, "--model", small_bert, "--label-errors", "--json").document
     (finding,) = (finding for finding in document["findings"] if finding["kind"] == "label-errors")
     assert {example["line"] for example in finding["examples"]} >= {row + 2 for row in wrong}
+
+
+def test_no_probe_judges_a_row_whose_like_it_saw(
+    tmp_path: Path, small_bert: Path, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe that saw copies of a row believes their label: none with a wrong one would be noticed."""
+    pytest.importorskip("cleanlab", reason="label errors need the extra: pip install classtune[audit]")
+    begin = " ".join(["market"] * 300)  # more tokens than are read
+    lines = [*rows(40), (f"{begin} garden violin {'winter ' * 90}", "ham"), (f"{begin} {'planet ' * 99}", "spam")]
+    copies = [(text.upper(), label) for text, label in lines[:10]] + [(f"{text}!", label) for text, label in lines[:10]]
+    data = write_csv(tmp_path / "rows.csv", [*lines, *copies])
+    given: list[Any] = []
+    real = probes.out_of_sample
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        given.append(options["groups"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(probes, "out_of_sample", spy)
+    command("audit", data, "--model", small_bert, "--label-errors", "--json")
+    (groups,) = given
+    assert groups[:10].tolist() == groups[42:52].tolist() == groups[52:].tolist()
+    assert groups[40] == groups[41]
+    assert len(set(groups.tolist())) > 20
 
 
 def test_without_the_model_at_hand_lengths_are_not_checked_and_it_says_so(

@@ -111,14 +111,20 @@ def joined_groups(texts: Sequence[str], groups: Sequence[Any] | npt.NDArray[Any]
         return folded
     if len(groups) != len(texts):
         raise DataError(f"{len(texts):,} texts and {len(groups):,} groups: give one group a text.")
+    return linked(folded, numbered(groups))
+
+
+def linked(one: Rows, other: Rows) -> Rows:
+    """Rows that share a number of ``one``, a number of ``other``, or a chain of such rows: [rows], from 0 in the order
+    of first rows."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    # A graph between texts and groups: each row is a line from its text to its group.
-    other = numbered(groups) + len(texts)
-    size = 2 * len(texts)
-    lines = coo_array((np.ones(len(texts), dtype=np.int8), (folded, other)), shape=(size, size))
-    return numbered(connected_components(lines, directed=False)[1][folded].tolist())
+    # A graph between the numbers of both: each row is a line.
+    size = int(one.max(initial=-1)) + 1 + int(other.max(initial=-1)) + 1
+    ends = (one, other + int(one.max(initial=-1)) + 1)
+    lines = coo_array((np.ones(len(one), dtype=np.int8), ends), shape=(size, size))
+    return numbered(connected_components(lines, directed=False)[1][one].tolist())
 
 
 def tutorial_split(texts: Sequence[str], labels: Sequence[str], *, seed: int = 123) -> Splits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import numpy as np
 from classtune.config import Progress, resolve
 from classtune.data.audit.audit import Finding, audit_rows
 from classtune.data.audit.cleaning import clean_rows
+from classtune.data.near import near_groups
 from classtune.data.reading.tables import Table
+from classtune.data.splits import Rows, linked
 from classtune.errors import SettingsError, SourceError, writing
 from classtune.jobs import steps
 from classtune.jobs.steps import Notify
@@ -45,18 +48,20 @@ def audit_table(
         lengths, limit = _token_lengths(table, settings.model, notify)
     else:
         notify(f"lengths in tokens are not checked: {settings.model} is not fetched yet. Pass --model to fetch it.")
+    groups = near_groups([*table.texts, *chain.from_iterable(part.texts for part in parts.values())], progress=progress)
     audit = audit_rows(
         table.texts,
         table.labels,
         table.lines,
         parts={name: (part.texts, part.labels, part.lines) for name, part in parts.items()},
         label_sets=table.label_sets,
+        groups=groups,
         token_lengths=lengths,
         limit=limit,
         progress=progress,
     )
     if label_errors:
-        audit.add([_label_errors(table, settings.model, notify, progress)])
+        audit.add([_label_errors(table, groups[: len(table.texts)], settings.model, notify, progress)])
     return {"name": table.name, **audit.document()}
 
 
@@ -115,11 +120,15 @@ def _token_lengths(table: Table, model: str, notify: Notify) -> tuple[Any, int]:
     return lengths, limit
 
 
-def _label_errors(table: Table, model: str, notify: Notify, progress: Progress) -> Finding:
-    """Rows whose label the model's states speak against, the most doubtful first."""
+def _label_errors(table: Table, groups: Rows, model: str, notify: Notify, progress: Progress) -> Finding:
+    """Rows whose label the model's states speak against, the most doubtful first.
+
+    groups: equal for copies and near copies [rows], none of which is judged by a probe that saw another.
+    """
     from classtune.data.audit.label_errors import find_label_errors
     from classtune.explain.attributions import pooled_states
-    from classtune.training.probes import out_of_sample
+    from classtune.model.activations import Distinct
+    from classtune.training import probes
 
     if table.labels is None or table.label_sets is not None:
         raise SettingsError("--label-errors: needs one label a text. Leave it out.")
@@ -130,8 +139,10 @@ def _label_errors(table: Table, model: str, notify: Notify, progress: Progress) 
     network.cut(round(_PROBED_SHARE * network.of))
     ids = network.encoder.encode([table.texts[row] for row in rows])
     states = pooled_states(network, ids, progress=lambda done, total: progress("states", done, total))
-    truth = np.array([labels.index(table.labels[row]) for row in rows])
-    probabilities = out_of_sample(states, truth, seed=settings.seed)
+    number = {label: place for place, label in enumerate(labels)}
+    truth = np.array([number[table.labels[row]] for row in rows])
+    alike = linked(groups[rows], Distinct.of(ids).of_row)  # longer texts that begin alike are read alike
+    probabilities = probes.out_of_sample(states, truth, seed=settings.seed, groups=alike)
     found = find_label_errors(probabilities, truth, labels)
     return Finding(
         kind="label-errors",
