@@ -76,9 +76,10 @@ class Settings(BaseModel):
     )
 
     # rows
-    split: Literal["grouped", "llms-from-scratch"] = Field(
+    split: Literal["grouped", "llms-from-scratch", "llms-from-scratch-imdb"] = Field(
         "grouped",
-        description="`grouped`: stratified, copies kept together. `llms-from-scratch`: the tutorial's own rows.",
+        description="`grouped`: stratified, copies kept together. `llms-from-scratch`: the tutorial's own rows; "
+        "`llms-from-scratch-imdb`: those of its second task.",
     )
     split_by: str = Field(
         "near",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from classtune.data.reading.folders import read_folders
 from classtune.data.reading.tables import Table, TableFormat, read_table
 from classtune.errors import DataError, SettingsError, did_you_mean
 from classtune.sources import datasets, fetch_dataset
@@ -41,6 +42,8 @@ def load_dataset(name: str, format: TableFormat, *, notify: Callable[[str], None
     if format.label_separator is not None or format.label_columns:
         raise SettingsError(f"{name}: has one label a row. Leave --label-separator and --label-columns out.")
     path, file = fetch_dataset(name, notify=notify)
+    if file.parts:
+        return _of_folders(path, file, name, notify)
     table = read_table(
         path,
         replace(
@@ -56,6 +59,14 @@ def load_dataset(name: str, format: TableFormat, *, notify: Callable[[str], None
     )
     table = replace(table, labels=[file.labels.get(label, label) for label in table.labels or []], name=name, notes=[])
     return _parted(table, file) if file.run_together else table
+
+
+def _of_folders(path: Path, file: DataFile, name: str, notify: Callable[[str], None] | None) -> Table:
+    """A data set of one file a text; a copy that is not all of it is said to be one."""
+    table = read_folders(path, name)
+    if len(table.texts) != file.rows and notify is not None:
+        notify(f"{name}: {path} holds {len(table.texts):,} of the set's {file.rows:,} texts")
+    return table
 
 
 def _position(column: str | None, file: DataFile) -> str | None:

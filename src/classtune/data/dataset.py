@@ -24,12 +24,15 @@ from classtune.data.splits import (
     numbered,
     rarest_labels,
     rows_without_leaks,
+    tutorial_imdb_split,
     tutorial_split,
     undersample,
 )
 from classtune.errors import DataError, SettingsError, did_you_mean
 
 _SHOWN_LABELS = 10
+# Splits that are the tutorial's own: they make all three parts and keep no copies together.
+_TUTORIALS = {"llms-from-scratch": tutorial_split, "llms-from-scratch-imdb": tutorial_imdb_split}
 
 
 @dataclass
@@ -93,7 +96,7 @@ def prepare(
     for name, extra in given.items():
         parts = parts | {name: np.arange(start, start + len(extra.texts))}
         start += len(extra.texts)
-    if settings.balance == "undersample" and settings.split != "llms-from-scratch":
+    if settings.balance == "undersample" and settings.split not in _TUTORIALS:
         parts = parts | {"train": undersample(table.labels, parts["train"], settings.seed)}
     material = Material(
         texts=texts,
@@ -112,13 +115,11 @@ def prepare(
 
 def _check_settings(tables: Sequence[Table], settings: Settings) -> None:
     name, problems = tables[0].name, []
-    tutorial = settings.split == "llms-from-scratch"
+    tutorial = settings.split in _TUTORIALS
     if tutorial and len(tables) > 1:
-        problems.append('split = "llms-from-scratch" makes all three parts: leave --validation and --test out.')
+        problems.append(f'split = "{settings.split}" makes all three parts: leave --validation and --test out.')
     if tables[0].label_sets is not None and tutorial:
-        problems.append(
-            f'split = "llms-from-scratch" needs one label a row: {name} has several. Use split = "grouped".'
-        )
+        problems.append(f'split = "{settings.split}" needs one label a row: {name} has several. Use split = "grouped".')
     if tables[0].label_sets is not None and settings.balance == "undersample":
         problems.append(
             f'balance = "undersample" needs one label a row: {name} has several. Use class_weights = "balanced".'
@@ -163,7 +164,7 @@ def _label_sets(table: Table) -> list[LabelSet]:
 
 def _groups(tables: Sequence[Table], near: Rows, settings: Settings, notes: list[str]) -> Rows | None:
     """Equal numbers for rows that stay together beside copies; a row with nothing in the column is alone."""
-    if settings.split_by == "exact" or settings.split == "llms-from-scratch":
+    if settings.split_by == "exact" or settings.split in _TUTORIALS:
         return None
     if settings.split_by == "near":
         return near
@@ -194,8 +195,8 @@ def _free_rows(tables: Sequence[Table], groups: Rows | None, settings: Settings,
 def _split(table: Table, rows: Rows, groups: Rows | None, settings: Settings, given: Sequence[str]) -> Splits:
     """Parts of the table's ``rows``, but for those that are ``given``."""
     assert table.labels is not None
-    if settings.split == "llms-from-scratch":
-        return tutorial_split(table.texts, table.labels, seed=settings.seed)
+    if settings.split in _TUTORIALS:
+        return _TUTORIALS[settings.split](table.texts, table.labels, seed=settings.seed)
     strata = table.labels if table.label_sets is None else rarest_labels(table.label_sets)
     part = grouped_split(
         [table.texts[row] for row in rows],

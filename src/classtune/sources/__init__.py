@@ -130,6 +130,9 @@ def _own_copy(name: str, files: tuple[DataFile, ...], notify: Notify) -> tuple[P
         return None
     folder = _own_folder(name)
     for file in files:
+        for unpacked in (folder, folder / file.filename.partition("_")[0]):
+            if file.parts and all((unpacked / part).is_dir() for part in file.parts):
+                return unpacked, file
         if (folder / file.filename).exists():
             pinned = {} if isinstance(file.source, Local) else file.source.files
             if problems := mismatches(folder, pinned):

@@ -88,6 +88,8 @@ class DataFile:
     """Where rows have swallowed the rows after them: ``re.split`` by this gives text, label, text, label, text …"""
     encoding: str = "utf-8"
     note: str = ""  # how the file differs from the data set itself; empty: it does not
+    parts: tuple[str, ...] = ()
+    """Not a table, but texts in folders PART/LABEL of these parts, packed or (under ``CLASSTUNE_DATA``) not."""
 
     @property
     def filename(self) -> str:
@@ -205,5 +207,27 @@ DATASETS: dict[str, DatasetSource] = {
                 "rows hold 745 messages run together, and 54 messages lost a quotation mark",
             ),
         ),
-    )
+    ),
+    "imdb": DatasetSource(
+        "imdb",
+        "Large Movie Review Dataset: 50,000 reviews of films, half of them positive",
+        "none stated",
+        (
+            DataFile(
+                "stanford",
+                Url(
+                    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+                    "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
+                    84_125_825,
+                ),
+                rows=50_000,
+                delimiter="",
+                quoting=False,
+                columns=None,
+                text="text",
+                label="label",
+                parts=("train", "test"),
+            ),
+        ),
+    ),
 }
