@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from classtune.cli import options
-from classtune.cli.inputs import open_table, print_json
+from classtune.cli.inputs import print_json
 from classtune.cli.options import AsJson, Quiet
 from classtune.data.reading.columns import TableFormat
 
@@ -31,11 +31,12 @@ def tutorial(
     """Run the nineteen rows of the tutorial that classtune grew from, beside its published figures."""
     from classtune import screen
     from classtune.config import resolve
+    from classtune.data.catalogue import open_data
     from classtune.jobs.tutorial_rows import RECIPE, parse_rows
 
     numbers = None if rows is None else parse_rows(rows)
     with screen.Screen(quiet=quiet) as view:
-        table = open_table(data, TableFormat(quoting=resolve(RECIPE).quoting), view)
+        table = open_data(data, TableFormat(quoting=resolve(RECIPE).quoting), notify=view.note)
         view.note("loading torch and transformers")
         from classtune.jobs.tutorial import run_tutorial
 
