@@ -31,9 +31,11 @@ test-core:              ## import everything, train and predict, in an environme
 	.venv-core/bin/python $(PIP) .
 	.venv-core/bin/python tests/core_alone.py
 
+# pip takes the build of torch that needs no CUDA, which uv would not; uv keeps it and resolves the rest.
 test-lowest:            ## all tests with the oldest versions that pyproject.toml allows
 	$(call NEW_VENV,.venv-lowest)
 	.venv-lowest/bin/python $(PIP) uv
+	.venv-lowest/bin/python $(PIP) --no-deps torch
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --constraint constraints.txt \
 		--resolution lowest-direct --editable '.[test]'
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q --numprocesses auto --dist loadscope $(TESTS)

@@ -91,13 +91,15 @@ def command(*arguments: object, code: int = 0) -> str:
 
 def doors_name_their_extra(model: Path, bundle: Path, table: Path, absent: set[str]) -> None:
     """What cannot be done without an extra says so in one sentence, before any work is done."""
+    new = table.with_name("new.csv")
+    new.write_text("text\nhello\n", encoding="utf-8")
     doors: dict[str, tuple[str, tuple[Any, ...]]] = {
         "fastapi": ("serve", ("serve", bundle)),
         "peft": ("lora", ("train", table, "-o", bundle.with_name("b2"), "--model", model, "--trainable", "lora")),
         "xlsxwriter": ("excel", ("predict", bundle, table, "-o", bundle.with_suffix(".xlsx"))),
         "onnxruntime": ("onnx", ("export", bundle, "--to", "onnx", "-o", bundle.with_name("onnx"))),
         "openvino": ("openvino", ("export", bundle, "--to", "openvino", "-o", bundle.with_name("ov"))),
-        "ray": ("ray", ("predict", bundle, table, "-o", f"{bundle}-shards/", "--engine", "ray")),
+        "ray": ("ray", ("predict", bundle, new, "-o", f"{bundle}-shards/", "--engine", "ray")),
         "cleanlab": ("audit", ("audit", table, "--label-errors", "--model", model)),
     }
     for module, (extra, arguments) in doors.items():
