@@ -322,3 +322,81 @@ def test_a_bundle_keeps_no_texts_where_that_is_not_wished(small_llama: Path, tmp
     assert files_of(tmp_path / "bundle") == [name for name in FILES if not name.startswith("texts/")]
     assert "texts of the table" not in (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
     assert command("info", tmp_path / "bundle", "--json").document["keeps_texts"] is False
+
+
+def test_without_texts_no_file_of_a_bundle_holds_a_row(small_llama: Path, tmp_path: Path) -> None:
+    trained = train_small(small_llama, tmp_path / "bundle", keep_texts=False)
+    assert trained.result["data"]["findings"][0]["examples"]  # there is something to quote
+    for path in (path for path in (tmp_path / "bundle").rglob("*") if path.is_file()):
+        content = path.read_text(encoding="utf-8", errors="replace")
+        assert not [text for text, _ in rows() if text in content], path
+
+
+def test_all_quotes_lie_in_one_folder(small_bundle: Path) -> None:
+    for path in (path for path in small_bundle.iterdir() if path.is_file()):
+        content = path.read_text(encoding="utf-8", errors="replace")
+        assert not [text for text, _ in rows() if text in content], path
+    quotes = json.loads((small_bundle / "texts" / "quotes.json").read_text(encoding="utf-8"))
+    assert quotes["findings"][0]["examples"][0]["text"] in {text for text, _ in rows()}
+    assert "texts/report.html" in (small_bundle / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_bundle_of_schema_2_is_still_read_and_pushed_without_its_texts(copy: Path, tmp_path: Path) -> None:
+    from classtune.bundle import read_held_out
+    from classtune.explain.neighbours import Neighbours
+    from classtune.export.push import push_bundle
+
+    before, held_out = scores(copy), read_held_out(copy)
+    for path in (copy / "texts").iterdir():
+        shutil.move(path, copy / path.name)
+    (copy / "texts").rmdir()
+    (copy / "quotes.json").unlink()
+
+    def become_older(record: dict[str, Any]) -> None:
+        from classtune.files import sha256
+
+        record["sha256"] = {path.name: sha256(path) for path in copy.iterdir() if path.name != "classtune.json"}
+        record["schema_version"] = 2
+
+    edit(copy, become_older)
+    assert (scores(copy) == before).all()
+    assert read_held_out(copy) == held_out != []
+    assert Neighbours.load(copy)
+    done = push_bundle(copy, "me/x", dry_run=True, notify=lambda line: None)
+    assert set(done["left_out"]) == {
+        *("held_out.jsonl", "neighbours.jsonl", "neighbours.safetensors", "report.html", "validation.safetensors"),
+    }
+
+
+def test_two_trainings_on_one_output_do_not_meet(
+    small_csv: Path, small_llama: Path, tmp_path: Path, command: Run
+) -> None:
+    from classtune.files import claimed
+
+    with claimed(tmp_path / "bundle"):
+        ran = command("train", small_csv, "-o", tmp_path / "bundle", "--model", small_llama)
+    assert (ran.code, ran.out) == (2, "")
+    assert "bundle: another run is writing here. Wait for it, or name another place." in ran.err
+
+
+def test_a_bundle_that_came_meanwhile_is_not_replaced(copy: Path, small_llama: Path) -> None:
+    weights = (copy / "model.safetensors").read_bytes()
+    with pytest.raises(BundleError, match="holds a bundle already"):
+        train_small(small_llama, copy, epochs=1)
+    assert (copy / "model.safetensors").read_bytes() == weights
+
+
+def test_the_demo_replaces_no_bundle_but_its_own(copy: Path) -> None:
+    from classtune.cli.learn import _is_demo
+    from classtune.config import resolve
+
+    class Demo:
+        settings = resolve()
+        table = type("Table", (), {"name": "sms-spam"})
+
+    rows_of_demo: Any = Demo()
+    with pytest.raises(BundleError, match="holds a bundle that is not the demo's"):
+        _is_demo(rows_of_demo, copy)
+    edit(copy, lambda record: record.update(settings=resolve().model_dump(), data={"name": "sms-spam"}))
+    assert _is_demo(rows_of_demo, copy)
+    assert not _is_demo(rows_of_demo, copy / "none")

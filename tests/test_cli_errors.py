@@ -212,3 +212,21 @@ def test_a_failure_that_is_nobody_s_mistake_is_exit_code_1(
     assert (ran.code, ran.out) == (1, "")
     assert "The loss is not a number at step" in ran.err
     assert not (tmp_path / "bundle").exists()
+
+
+def test_what_nobody_foresaw_is_one_line_and_a_file(
+    command: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by nothing\nat all")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("classtune.inference.predictor.load_predictor", fail)
+    ran = command("info", tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        "classtune: an unexpected ZeroDivisionError (by nothing). This is a fault of classtune: please report it with "
+        f"the traceback in {file}.\n"
+    )
+    assert "in fail\n" in file.read_text(encoding="utf-8")

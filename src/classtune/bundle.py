@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import load_file as load_numpy
 from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from classtune.config import Settings
 from classtune.decisions.decide import Decisions
@@ -157,9 +158,7 @@ def load_bundle(folder: Path, *, device: str | torch.device = "cpu", verify: boo
     labels = record["labels"]
     with reading(folder / RECORD, "its settings"):
         settings, rules, of = Settings(**record["settings"]), TokenRules(**record["tokens"]), int(record["depth"]["of"])
-        # A bundle of schema 1 answers as its network does.
-        known = record.get("decisions")
-        decisions = Decisions.from_record(labels, known) if known else Decisions.plain(labels)
+        decisions = decisions_of(folder, record)
     classifier, tokenizer = _read_network(folder, record)
     with reading(folder, "the model"):
         network = assemble(classifier, tokenizer, settings, of=of, source=settings.model, rules=rules)
@@ -176,6 +175,15 @@ def load_bundle(folder: Path, *, device: str | torch.device = "cpu", verify: boo
     return Bundle(folder, network, labels, record, decisions)
 
 
+def decisions_of(folder: Path, record: dict[str, Any]) -> Decisions:
+    """What the record says of decisions; a bundle of schema 1 answers as its network does. Raises BundleError."""
+    labels, known = record["labels"], record.get("decisions")
+    try:
+        return Decisions.from_record(labels, known) if known else Decisions.plain(labels)
+    except BundleError as error:
+        raise BundleError([f"{folder / RECORD}: {problem}" for problem in error.problems]) from error
+
+
 def _read_network(folder: Path, record: dict[str, Any]) -> tuple[Any, Any]:
     """The classifier and the tokenizer of a checked folder; every weight is there, is a number, and is ours alone."""
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -183,6 +191,12 @@ def _read_network(folder: Path, record: dict[str, Any]) -> tuple[Any, Any]:
         check_regular(folder / CONFIG, _CONFIG_BYTES)
         if chosen := _code_chosen(json.loads((folder / CONFIG).read_text(encoding="utf-8"))):
             raise ValueError(f"it names code to run: {', '.join(chosen)}")
+    with reading(folder / WEIGHTS, "the model"), safe_open(str(folder / WEIGHTS), "pt") as file:
+        tensors = len(list(file.keys()))
+    with reading(folder / CONFIG, "the configuration"):
+        layers = AutoConfig.from_pretrained(str(folder), **options).num_hidden_layers
+        if layers > tensors:  # they would all be made before one is missed
+            raise ValueError(f"it names {layers:,} blocks, and {WEIGHTS} holds {tensors:,} tensors")
     with quiet_transformers(), reading(folder, "the tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
     with quiet_transformers(), reading(folder / WEIGHTS, "the model"), torch.random.fork_rng(devices=[]):
@@ -276,7 +290,8 @@ def _check_record(folder: Path, record: dict[str, Any]) -> None:
     if missing := sorted(_KEYS - record.keys()):
         raise ValueError(f"it lacks {', '.join(missing)}")
     labels = record["labels"]
-    if not (labels and all(isinstance(label, str) for label in labels) and len(set(labels)) == len(labels)):
+    named = isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels)
+    if not named or len(set(labels)) != len(labels):
         raise ValueError("its labels are no list of different names")
     for name, digest in record["sha256"].items():
         inside(folder, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import pipeline
+from transformers import AutoConfig, AutoTokenizer, pipeline
 
 from classtune.config import resolve
 from classtune.errors import SettingsError, SourceError
@@ -272,3 +272,18 @@ def test_a_classifier_with_other_labels_gets_a_new_head(
     network = load_backbone(tmp_path, ["a", "b", "c"], resolve())
     batch = network.encoder.batch(network.encoder.encode(texts))
     assert network.tail(None)(batch).shape == (10, 3)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_embedding_makes_it_grow(
+    backbone_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(backbone_folder("llama"), tmp_path / "added"))
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    rows = AutoConfig.from_pretrained(str(folder)).vocab_size
+    tokenizer.add_tokens([f"[USER{number}]" for number in range(rows - len(tokenizer) + 3)])
+    tokenizer.save_pretrained(str(folder))
+    network = load_backbone(folder, ["ham", "spam"], resolve(overrides={"depth": "all"}))
+    embedding = network.classifier.get_input_embeddings()
+    assert embedding.num_embeddings == network.classifier.config.vocab_size == rows + 3
+    assert torch.allclose(embedding.weight[-1], embedding.weight[:rows].mean(0), atol=1e-6)
+    assert "has 3 tokens that its embedding lacks" in network.notes[0]

@@ -43,3 +43,27 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        print(_unexpected(error), file=sys.stderr)
+        sys.exit(1)
+
+
+def _unexpected(error: Exception) -> str:
+    """One line about what nobody foresaw; the traceback goes to a file, for whoever mends it."""
+    import tempfile
+    import traceback
+
+    reason = str(error).strip().partition("\n")[0][:300]
+    told = (
+        f"classtune: an unexpected {type(error).__name__} ({reason})."
+        if reason
+        else (f"classtune: an unexpected {type(error).__name__}.")
+    )
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="classtune-error-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:  # no place for it
+        return f"{told} This is a fault of classtune: please report it."
+    return f"{told} This is a fault of classtune: please report it with the traceback in {file.name}."

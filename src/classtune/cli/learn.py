@@ -37,7 +37,7 @@ def demo(
 
     with screen.Screen(quiet=quiet) as view:
         rows = _Rows("sms-spam", TableFormat(), Told(None, {}), view)
-        trained = _train(rows, output, view, force=True, resume=False)
+        trained = _train(rows, output, view, force=_is_demo(rows, output), resume=False)
     predictions = trained.predictor.predict(DEMO_TEXTS)
     if as_json:
         return print_json({**trained.result, "samples": predictions})
@@ -140,6 +140,18 @@ class _Rows:
         self.table: Table = open_data(data, format, notify=view.note)
         self.validation = open_data(validation, format, notify=view.note) if validation else None
         self.test = open_data(test, format, notify=view.note) if test else None
+
+
+def _is_demo(rows: _Rows, output: Path) -> bool:
+    """Whether a bundle of the demo stands there, which it may make again. Raises BundleError for any other."""
+    from classtune.bundle import RECORD, read_record
+
+    if not (output / RECORD).exists():
+        return False
+    record = read_record(output)
+    if (record.get("data") or {}).get("name") != rows.table.name or record["settings"] != rows.settings.model_dump():
+        raise BundleError(f"{output}: holds a bundle that is not the demo's. Name a new folder: -o DIR.")
+    return True
 
 
 def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool) -> Trained:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import Any
 
 from classtune.data.reading.cells import Number, as_text, without_formula
 from classtune.data.reading.tables import Table
-from classtune.errors import BundleError, SettingsError, require
+from classtune.errors import BundleError, SettingsError, require, writing
+from classtune.files import claimed, replacing
 from classtune.inference.predictor import Ranked, answer_columns, label_and_score
 
 # Excel's own limits: rows below the heading, UTF-16 units of a cell, and whole numbers that it keeps to the digit.
@@ -62,14 +62,8 @@ def write_predictions(
 
     escape_formulas: in a .csv, a ' before cells that a spreadsheet would run as a formula.
     """
-    scratch = path.with_name(f".{path.name}.part")
-    try:
+    with claimed(path), writing(path), replacing(path) as scratch:
         _WRITERS[path.suffix](scratch, _Answers(_columns(table, labels), predictions, labels, escape_formulas))
-        os.replace(scratch, path)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be written ({error.strerror}). Name another place.") from error
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _columns(table: Table, labels: Sequence[str]) -> Mapping[str, Sequence[Any]]:

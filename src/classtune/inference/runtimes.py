@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from classtune.bundle import Bundle, check_files, check_golden, read_record
-from classtune.decisions.decide import Decisions
+from classtune.bundle import Bundle, check_files, check_golden, decisions_of, read_record
 from classtune.errors import BundleError, SettingsError, did_you_mean, reading, require
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.model.backbone import quiet_transformers
@@ -99,14 +98,7 @@ def load_exported(folder: Path, runtime: str = "torch", device: str = "auto") ->
         encoder = exported_encoder(folder, record["tokens"], needs_mask=export["needs_mask"])
         network = ExportedNetwork(start(folder, runtime), encoder)
         labels = [str(label) for label in record["labels"]]
-    decisions = record.get("decisions")
-    bundle = Bundle(
-        folder,
-        network,
-        labels,
-        record,
-        Decisions.from_record(labels, decisions) if decisions else Decisions.plain(labels),
-    )
+    bundle = Bundle(folder, network, labels, record, decisions_of(folder, record))
     predictor = Predictor(network, labels, bundle.decisions)
     try:
         check_golden(bundle, predictor.probabilities([entry["text"] for entry in record["golden"]]).tolist())

@@ -10,24 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from classtune.config import Settings
-from classtune.errors import SettingsError, SourceError
+from classtune.errors import BundleError, SettingsError, SourceError, reading
 from classtune.model.families import Family, family_of
 from classtune.model.gguf import converted
 from classtune.model.head import LinearHead
 from classtune.model.network import Network
 from classtune.model.tokens import TextEncoder, TokenRules
 
-# What transformers raises for files that are damaged, or that it cannot make a classifier of.
-_UNREADABLE = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError),
-    *(SafetensorError, StrictDataclassError),
-)
 _NO_LIMIT = 1_000_000  # transformers writes 1e30 for "the tokenizer knows no limit"
 
 
@@ -57,8 +50,28 @@ def load_backbone(path: Path, labels: list[str], settings: Settings, *, multi: b
                 folder, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, use_safetensors=True
             )
     own_memory(classifier)
+    grown = _grow_embedding(classifier, tokenizer)
     torch.manual_seed(settings.seed)  # an own head starts the same, whatever was drawn before it
-    return assemble(classifier, tokenizer, settings, of=of, source=settings.model)
+    network = assemble(classifier, tokenizer, settings, of=of, source=settings.model)
+    if grown:
+        network.notes.append(
+            f"The tokenizer of {settings.model} has {grown:,} tokens that its embedding lacks: it was grown, and each "
+            "of them starts as the mean of all others."
+        )
+    return network
+
+
+def _grow_embedding(classifier: Any, tokenizer: Any) -> int:
+    """How many rows the embedding lacked for the tokenizer's tokens; they are added."""
+    embedding = classifier.get_input_embeddings()
+    rows, needed = embedding.num_embeddings, 1 + max(tokenizer.get_vocab().values())
+    if needed <= rows:
+        return 0
+    mean = embedding.weight.detach().mean(0)
+    classifier.resize_token_embeddings(needed, mean_resizing=False)
+    with torch.no_grad():
+        classifier.get_input_embeddings().weight[rows:] = mean
+    return int(needed - rows)
 
 
 def own_memory(module: torch.nn.Module) -> None:
@@ -196,11 +209,14 @@ def quiet_transformers() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
+    """Whatever transformers raises for files that are damaged, or that it cannot make a classifier of."""
     try:
-        yield
-    except _UNREADABLE as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SourceError(f"{path}: no model can be read from it ({reason}).") from error
+        with reading(path):
+            yield
+    except BundleError as error:
+        cause = error.__cause__ or error
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        raise SourceError(f"{path}: no model can be read from it ({reason}).") from cause
 
 
 def _read_folder(path: Path) -> tuple[str, Any, Any]:

@@ -6,9 +6,6 @@ transformers would parse the file anew for configuration, tokenizer and weights.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import torch
 from filelock import FileLock
 from transformers import AutoModel, AutoTokenizer
 
+from classtune.files import replacing
 from classtune.sources import cache_home
 
 
@@ -29,12 +27,9 @@ def converted(file: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not target.exists():
-            scratch = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
-            try:
+            with replacing(target) as scratch:
+                scratch.mkdir()
                 _convert(file, scratch)
-                os.replace(scratch, target)
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
     return target
 
 

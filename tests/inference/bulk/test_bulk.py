@@ -381,3 +381,73 @@ def test_keys_are_called_otherwise_and_nothing_else_changes() -> None:
     renamed = with_keys(text, {"label": "given:label"})
     assert renamed == text.replace('"la\\u0062el" :', '"given:label" :')
     assert with_keys("{}", {"label": "x"}) == "{}"
+
+
+def test_what_asks_for_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = write_table(tmp_path / "a.parquet", {"text": TEXTS})
+    assert wants_shards(["a.parquet"], "out/")
+    assert wants_shards([str(tmp_path)], None)
+    assert wants_shards(["*.parquet"], None)
+    assert wants_shards(["a.parquet"], str(tmp_path))
+    assert not wants_shards([str(table)], "out.csv")
+    (tmp_path / "folder").mkdir()
+    assert not wants_shards(["folder", ""], None)  # words, and one of them is the name of a folder here
+    assert wants_shards(["folder"], "out")
+    assert not wants_shards(["really?", "why [not]", "x" * 5000, "a\0b"], None)
+    monkeypatch.setattr(bulk, "LARGE_BYTES", 10)
+    assert wants_shards(["a.parquet"], None)
+
+
+@pytest.mark.parametrize("name", ["../precious.csv", "precious.csv", "ABSOLUTE", "big-00000.csv/../../precious.csv"])
+def test_force_deletes_nothing_that_a_foreign_manifest_names(name: str, run: Bulk, tmp_path: Path) -> None:
+    """A manifest that lists somebody's files does not make them bulk answers."""
+    table = write_table(tmp_path / "big.csv", {"text": TEXTS})
+    (tmp_path / "out").mkdir()
+    precious = [tmp_path / "precious.csv", tmp_path / "out" / "precious.csv"]
+    for path in precious:
+        path.write_text("mine", encoding="utf-8")
+    run(table, tmp_path / "made")
+    manifest = json.loads((tmp_path / "made" / "manifest.json").read_text(encoding="utf-8"))
+    manifest["shards"][0]["file"] = str(tmp_path / "precious.csv") if name == "ABSOLUTE" else name
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(DataError, match="is no list of bulk answers"):
+        run(table, tmp_path / "out", force=True)
+    assert [path.read_text(encoding="utf-8") for path in precious] == ["mine", "mine"]
+
+
+def test_a_row_that_makes_the_model_fail_is_listed_and_loses_no_other(
+    run: Bulk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from classtune.inference.predictor import Predictor
+
+    plain = Predictor.logits
+
+    def fail(self: Predictor, texts: list[str], **told: Any) -> Any:
+        if any("[USER]" in text for text in texts):
+            raise IndexError("index out of range in self")
+        return plain(self, texts, **told)
+
+    table = write_table(tmp_path / "big.csv", {"text": [*TEXTS[:5], "[USER] wrote", *TEXTS[5:], "x" * (LIMIT + 1)]})
+    expected = run(write_table(tmp_path / "good.csv", {"text": TEXTS}), tmp_path / "good")
+    monkeypatch.setattr(Predictor, "logits", fail)
+    result = run(table, tmp_path / "out")
+    assert (result["rows"], result["problems"]) == (25, 2)
+    found = {row["text"]: row["label"] for row in all_rows(tmp_path / "out", result)}
+    assert {text: found[text] for text in TEXTS} == {
+        row["text"]: row["label"] for row in all_rows(tmp_path / "good", expected)
+    }
+    listed = [json.loads(line) for line in (tmp_path / "out" / "problems.jsonl").read_text().splitlines()]
+    assert "the model fails with this text (IndexError: index out of range in self)" in listed[0]["reason"]
+    assert (listed[0]["line"], found["[USER] wrote"]) == (7, "")
+
+
+def test_a_model_that_fails_with_every_text_is_an_error(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor, _ = load_predictor(small_bundle)
+
+    def fail(texts: list[str], **_: Any) -> Any:
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr(predictor, "logits", fail)
+    with closing(Scorer(predictor, 1)) as scorer, pytest.raises(RuntimeError, match="the device is gone"):
+        scorer(TEXTS)

@@ -93,7 +93,7 @@ def predict_bulk(
             "inputs": [{"file": name, **fingerprint(paths[name])} for name in streams],
         },
     )
-    with target.alone():
+    with target.alone(notify):
         finished = target.open(resume=resume, force=force, notify=notify)
         total, done = (
             sum(shard.rows for shard in some) for some in (shards, [s for s in shards if s.name in finished])

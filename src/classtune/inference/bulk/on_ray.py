@@ -17,6 +17,7 @@ import torch
 
 from classtune.bundle import RECORD, read_record
 from classtune.errors import ClasstuneError, require
+from classtune.files import inside
 from classtune.inference.bulk.engines import Engine, Job
 from classtune.inference.bulk.scorer import Scored, Scorer
 from classtune.inference.runtimes import load_exported
@@ -32,7 +33,9 @@ class Worker:
         torch.set_num_threads(1)
         with tempfile.TemporaryDirectory() as scratch:
             for name, content in files.items():
-                Path(scratch, name).write_bytes(content)
+                path = inside(Path(scratch), name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
             predictor, _ = load_exported(Path(scratch), runtime, "cpu")
         self._scorer = Scorer(predictor, 1)
 
@@ -69,7 +72,7 @@ def ray_engine(folder: Path, runtime: str) -> Engine:
 def _spread(ray: Any, jobs: Iterator[Job], folder: Path, runtime: str) -> Iterator[tuple[Job, Scored]]:
     """Jobs in turn to the workers, their results in order; so many under way that memory stays the same."""
     names = [RECORD, *read_record(folder)["sha256"]]
-    files = ray.put({name: (folder / name).read_bytes() for name in names})
+    files = ray.put({name: inside(folder, name).read_bytes() for name in names})
     # A core is left to this process: a pool that takes every one leaves Ray itself none.
     count = max(1, int(ray.cluster_resources().get("CPU", 1)) - 1)
     remote = ray.remote(Worker).options(num_cpus=1, max_restarts=_RESTARTS, max_task_retries=_RESTARTS)

@@ -21,6 +21,7 @@ from classtune.inference.predictor import Predictor
 # Texts of a slice, in characters: enough for batches of one length to be full (half as many cost 1 % more, an eighth
 # 30 %), few enough to be shared among cores and to stop soon.
 SLICE_CHARACTERS = 1 << 15
+_PLAIN_TEXT = "ok"  # with which no model fails that works at all
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,40 @@ class Scorer:
         return Scored(logits, dict(sorted(faults.items())))
 
     def _run(self, texts: list[str]) -> tuple[NDArray[np.float64], dict[str, str]]:
-        """Logits of a slice, and why texts of it have none."""
+        """Logits of a slice, and why texts of it have none.
+
+        Raises what the model raises where it fails with a plain word too: then it is not the texts.
+        """
         try:
             return self.predictor.logits(texts), {}
         except DataError:
             refused = {text: fault for text in texts if (fault := self._fault(text)) is not None}
             if not refused:
                 raise
+        except Exception:
+            self.predictor.logits([_PLAIN_TEXT])
+            refused = self._failing(texts)
         logits = np.zeros((len(texts), len(self.predictor.labels)))
         kept = [row for row, text in enumerate(texts) if text not in refused]
         if kept:
-            logits[kept] = self.predictor.logits([texts[row] for row in kept])
+            logits[kept], more = self._run([texts[row] for row in kept])
+            refused |= more
         return logits, refused
+
+    def _failing(self, texts: list[str]) -> dict[str, str]:
+        """The texts with which the model fails, found by halves, and with what."""
+        try:
+            self.predictor.logits(texts)
+            return {}
+        except DataError:  # refused with a reason of its own, later
+            texts = [text for text in texts if self._fault(text) is None]
+            return self._failing(texts) if texts else {}
+        except Exception as error:
+            if len(texts) == 1:
+                reason = str(error).strip().partition("\n")[0][:200]
+                return {texts[0]: f"the model fails with this text ({type(error).__name__}: {reason})"}
+            half = len(texts) // 2
+            return self._failing(texts[:half]) | self._failing(texts[half:])
 
     def _fault(self, text: str) -> str | None:
         """Why the model cannot take the text, if it cannot."""

@@ -11,19 +11,21 @@ import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from classtune.data.reading.streams import SUFFIXES, Stream
 from classtune.errors import BundleError, DataError, writing
+from classtune.files import Busy, check_regular, claimed, clear_leftovers, inside, replacing
 
 MANIFEST = "manifest.json"
 PROBLEMS = "problems.jsonl"
 _SCHEMA = 1
+_MANIFEST_BYTES = 1 << 28
+_SHARD_NAME = re.compile(r"(?P<stem>.+)-\d{5,}\.[a-z]+", re.DOTALL)
 _NAMES = {"bundle": "the bundle", "wishes": "the wishes about answers", "format": "how the input is read"}
 
 
@@ -117,19 +119,15 @@ class ShardFolder:
         self.manifest = {"schema": _SCHEMA, **manifest, "shards": listed}
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, notify: Callable[[str], None]) -> Iterator[None]:
         """Keep other runs out while this lasts. Raises DataError where one is at work here."""
-        place = self.folder.absolute()
-        with writing(self.folder):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                held = FileLock(place.with_name(f".{place.name}.lock"), timeout=0).acquire()
-            except Timeout:
-                raise DataError(
-                    f"-o {self.folder}: another run is writing here. Wait for it, or name another folder."
-                ) from None
-        with held:
-            yield
+        try:
+            with claimed(self.folder, notify):
+                yield
+        except Busy:
+            raise DataError(
+                f"-o {self.folder}: another run is writing here. Wait for it, or name another folder."
+            ) from None
 
     def open(self, *, resume: bool, force: bool, notify: Callable[[str], None]) -> set[str]:
         """Make the folder ready; the names of the shards that are finished.
@@ -147,7 +145,7 @@ class ShardFolder:
                 finished = self._finished(notify)
             elif force:
                 for entry in old["shards"]:
-                    (self.folder / entry["file"]).unlink(missing_ok=True)
+                    inside(self.folder, entry["file"]).unlink(missing_ok=True)
                 (self.folder / PROBLEMS).unlink(missing_ok=True)
             elif resume:
                 raise DataError(
@@ -162,6 +160,8 @@ class ShardFolder:
             raise DataError(f"{self.folder}: is not empty and holds no {MANIFEST} of bulk answers. Name a new folder.")
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+            for folder in {self.folder, *((self.folder / shard.name).parent for shard in self.shards)}:
+                clear_leftovers(folder)  # of a run that was killed
             if (self.folder / PROBLEMS).exists():  # those of shards that a crash has cut off come again
                 kept = [entry for entry in self._problems() if entry["shard"] in finished]
                 self._put(PROBLEMS, lambda path: path.write_text("".join(map(_line, kept)), encoding="utf-8"))
@@ -185,23 +185,8 @@ class ShardFolder:
         return sum(1 for _ in self._problems())
 
     def _put(self, name: str, write: Callable[[Path], object]) -> None:
-        target = self.folder / name
-        scratch = target.with_name(f".{target.name}.part")
-        try:
+        with replacing(inside(self.folder, name)) as scratch:
             write(scratch)
-            with scratch.open("rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(scratch, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
-            raise
-        if hasattr(os, "O_DIRECTORY"):  # the new name is on the disk only when its folder is
-            folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
 
     def _problems(self) -> Iterator[dict[str, Any]]:
         try:
@@ -214,17 +199,31 @@ class ShardFolder:
 
     def _old_manifest(self) -> dict[str, Any] | None:
         path = self.folder / MANIFEST
-        try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if found["schema"] == _SCHEMA and isinstance(found["shards"], list):
-                return found
-        except FileNotFoundError:
+        if not path.exists():
             return None
+        try:
+            check_regular(path, _MANIFEST_BYTES)
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            self._check_manifest(found)
         except OSError as error:
             raise BundleError(f"{path}: cannot be read ({error.strerror}).") from None
-        except (ValueError, LookupError, TypeError):
-            pass
-        raise DataError(f"{path}: is no list of bulk answers, or one of another classtune. Name another folder.")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise DataError(
+                f"{path}: is no list of bulk answers, or one of another classtune. Name another folder."
+            ) from None
+        return found
+
+    def _check_manifest(self, found: dict[str, Any]) -> None:
+        """Raise ValueError, or whatever comes of it, for a manifest that classtune did not write: it says what goes."""
+        if found["schema"] != _SCHEMA or not {*_NAMES, "inputs"} <= found.keys():
+            raise ValueError("is of another kind")
+        stems = {str(PurePosixPath(entry["file"]).with_suffix("")) for entry in found["inputs"]}
+        stems |= {entry["file"] for entry in found["inputs"]}
+        for entry in found["shards"]:
+            inside(self.folder, entry["file"])
+            known = _SHARD_NAME.fullmatch(entry["file"])
+            if known is None or known["stem"] not in stems or not isinstance(entry["rows"], int):
+                raise ValueError(f"{entry['file']!r} is no shard of its inputs")
 
     def _changed(self, old: Mapping[str, Any]) -> list[str]:
         """What of the manifest is not as it was, in words."""
