@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_steps_are_remembered_for_the_same_run_alone(tmp_path: Path) -> None:
     assert Checkpoint(tmp_path / "new", IDENTITY | {"data": "abd"}).recall("depth") is None
 
 
-@pytest.mark.parametrize("tear", ["cut", "zeros", "one byte", "nothing"])
+@pytest.mark.parametrize("tear", ["cut", "zeros", "one byte", "nothing", "a pipe"])
 def test_a_torn_file_is_noticed_and_made_again(tear: str, train: Callable[..., Any], tmp_path: Path) -> None:
     """As a power failure leaves it: cut, of the right length and empty, or with one byte another."""
     history, weights = train(None, {})
@@ -127,6 +128,10 @@ def test_a_torn_file_is_noticed_and_made_again(tear: str, train: Callable[..., A
     for path in tmp_path.iterdir():
         whole = path.read_bytes()
         torn = {"cut": whole[: len(whole) // 2], "zeros": bytes(len(whole)), "nothing": b""}
+        if tear == "a pipe":
+            path.unlink()
+            os.mkfifo(path)
+            continue
         path.write_bytes(torn.get(tear, whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]))
     if tear != "one byte":  # of JSON it may well be a good one
         checkpoint.begin(resume=True)

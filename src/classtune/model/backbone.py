@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from classtune.config import Settings
 from classtune.errors import BundleError, SettingsError, SourceError, reading
+from classtune.files import check_regular
 from classtune.model.families import Family, family_of
 from classtune.model.gguf import converted
 from classtune.model.head import LinearHead
@@ -223,6 +224,9 @@ def _read_folder(path: Path) -> tuple[str, Any, Any]:
     """The Hugging Face folder of a model, its configuration and its tokenizer."""
     with quiet_transformers(), _readable(path):
         folder = str(_folder(path))
+        for file in Path(folder).iterdir():
+            if file.suffix in (".json", ".safetensors", ".jinja", ".model", ".txt"):
+                check_regular(file)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         _ = config.num_hidden_layers  # a folder without it is no language model's

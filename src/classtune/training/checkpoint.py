@@ -19,9 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from classtune.errors import BundleError, writing
-from classtune.files import clear_leftovers, replacing, sha256
+from classtune.files import check_regular, clear_leftovers, replacing, sha256
 
 MARKER = "classtune-run.json"
+_STEP_BYTES = 1 << 28
 # The only files that are ever removed: what stands beside them in the folder is somebody's.
 _OURS = re.compile(r"classtune-run\.json|(checkpoint|activations)[\w.-]*\.(safetensors|npy)|[\w.-]+\.step\.(json|npy)")
 
@@ -91,6 +92,7 @@ class Checkpoint:
         if not self.exists():
             return None
         try:
+            check_regular(self._file)
             with safe_open(str(self._file), "pt") as file:
                 state: dict[str, Any] = json.loads(file.metadata()["state"])
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no dictionary
@@ -175,6 +177,7 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
+            check_regular(path, _STEP_BYTES)
             kept = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             kept = None
