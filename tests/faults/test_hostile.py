@@ -110,16 +110,16 @@ HUGE = struct.pack("<Q", 1 << 62) + b"{}"
 HEADER = json.dumps({"x": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}).encode()
 
 # What is done to a bundle → what the error must name.
-HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
+HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pickle": (write("pytorch_model.bin", PICKLE), "pytorch_model.bin: pickled files can run code"),
-    "pickle below": (lambda b: (b / "texts" / "x.pt").write_bytes(PICKLE) and None, "x.pt: pickled files can run code"),
+    "pickle below": (lambda b: (b / "texts" / "x.pt").write_bytes(PICKLE), "x.pt: pickled files can run code"),
     "remote code": (code, "config"),
     "attention": (edit_json("config.json", attn_implementation="someone/kernel"), "config.json: the configuration"),
     "hidden attention": (edit_json("config.json", _attn_implementation="x/y"), "config.json: the configuration"),
     "quantization": (edit_json("config.json", quantization_config={"quant_method": "gptq"}), "config.json"),
     "nested": (edit_json("config.json", text_config={"quantization_config": {"a": 1}}), "config.json"),
     "unlisted adapter": (
-        lambda b: (b / "adapter_config.json").write_text('{"base_model_name_or_path": "/"}') and None,
+        lambda b: (b / "adapter_config.json").write_text('{"base_model_name_or_path": "/"}'),
         "adapter_config.json: is none of the bundle's files",
     ),
     "huge header": (write("model.safetensors", HUGE), "model.safetensors: the model cannot be read"),
@@ -134,7 +134,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "drive": (named("C:secret"), "is no name of a file in it"),
     "link out": (swap("README.md", lambda path: path.symlink_to("/etc/hostname")), "'README.md' leads out of it"),
     "wrong hash": (
-        lambda b: (b / "model.safetensors").write_bytes((b / "model.safetensors").read_bytes() + b"x") and None,
+        lambda b: (b / "model.safetensors").write_bytes((b / "model.safetensors").read_bytes() + b"x"),
         "model.safetensors: was changed or truncated",
     ),
     "pipe": (swap("config.json", os.mkfifo), "config.json: cannot be read (is no regular file)"),
@@ -163,11 +163,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "decisions": (edit_record(lambda r: r.update(decisions={"calibration": 7})), "classtune.json: decisions"),
     "settings": (edit_record(lambda r: r.update(settings={"model": 3})), "classtune.json: its settings"),
     "nested record": (
-        lambda b: (b / "classtune.json").write_text("[" * 200_000) and None,
+        lambda b: (b / "classtune.json").write_text("[" * 200_000),
         "classtune.json: is damaged",
     ),
     "long number": (
-        lambda b: (b / "classtune.json").write_text('{"schema_version": ' + "9" * 200_000 + "}") and None,
+        lambda b: (b / "classtune.json").write_text('{"schema_version": ' + "9" * 200_000 + "}"),
         "classtune.json: is damaged",
     ),
     "tokenizer empty": (write("tokenizer.json", b"{}"), "the tokenizer cannot be read"),

@@ -76,8 +76,8 @@ def test_a_full_disk_leaves_the_old_file_and_no_scrap(tmp_path: Path, monkeypatc
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("classtune.inference.answer_files.os.replace", full)
-    with pytest.raises(BundleError, match=r"out\.csv: cannot be written \(No space left on device\)"):
+    monkeypatch.setattr("classtune.files.os.replace", full)
+    with pytest.raises(BundleError, match=r"out\.csv: the disk is full"):
         write_predictions(target, table_from_rows(["one", "two"]), RANKED, ["a", "b"])
     assert target.read_text(encoding="utf-8") == "old"
     assert os.listdir(tmp_path) == ["out.csv"]

@@ -119,7 +119,7 @@ class ShardFolder:
         self.manifest = {"schema": _SCHEMA, **manifest, "shards": listed}
 
     @contextlib.contextmanager
-    def alone(self, notify: Callable[[str], None]) -> Iterator[None]:
+    def alone(self, notify: Callable[[str], None] = lambda line: None) -> Iterator[None]:
         """Keep other runs out while this lasts. Raises DataError where one is at work here."""
         try:
             with claimed(self.folder, notify):
