@@ -20,7 +20,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
     import numpy as np
     import torch
 
-    from classtune.config import Settings
+    from classtune.config import resolve
     from classtune.model.activations import ActivationStore, Distinct
     from classtune.model.tokens import Batch, padding_mask
     from classtune.training.loop import shuffled_batches
@@ -41,7 +41,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
 
     figures = []
     for size in (16, 256):
-        batches = shuffled_batches(lengths, np.arange(TEXTS), Settings(batch_size=size), epoch=0)
+        batches = shuffled_batches(lengths, np.arange(TEXTS), resolve(overrides={"batch_size": size}), epoch=0)
         assert torch.equal(store.batch(batches[0]).values, loop(batches[0]).values)
         seconds: dict[str, list[float]] = {"gather": [], "loop": []}
         for _ in range(ROUNDS):  # in turns, so that a busy machine slows both

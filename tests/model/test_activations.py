@@ -97,12 +97,14 @@ def test_room_on_disk_is_taken_before_the_work(
     if not hasattr(os, "posix_fallocate"):
         pytest.skip("this system cannot reserve blocks of a file")
 
-    def full(*_: int) -> None:
+    reserved: list[int] = []
+
+    def full(_: int, start: int, size: int) -> None:
+        reserved.append(size)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    reserved: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr(os, "posix_fallocate", lambda _, start, size: reserved.append(size) or full())
+        patch.setattr(os, "posix_fallocate", full)
         with pytest.raises(ClasstuneError, match=r"no room for .* MB of activations \(No space left on device\)"):
             filled(make_network("llama"), texts, 0)
     store = filled(make_network("llama"), texts, 0)
