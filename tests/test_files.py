@@ -99,6 +99,7 @@ def test_links_are_followed_only_within_the_folder(tmp_path: Path) -> None:
     (folder / "out").symlink_to(tmp_path)
     assert inside(folder, "link") == folder / "link"
     assert inside(folder, "b/c") == folder / "b" / "c"
+    assert inside(folder, "10:30?.csv", portable=False) == folder / "10:30?.csv"
     with pytest.raises(ValueError, match="'out/x' leads out of it"):
         inside(folder, "out/x")
 

@@ -94,13 +94,15 @@ def kept_aside(path: Path) -> Path | None:
     return old if old.is_dir() and not path.exists() else None
 
 
-def inside(folder: Path, name: Any) -> Path:
+def inside(folder: Path, name: Any, *, portable: bool = True) -> Path:
     """``folder / name`` for a name that a file says: bare names parted by ``/``, in the folder even where links lead.
 
-    Links of the Hugging Face cache (``snapshots/…`` to ``blobs/…``) are followed. Raises ValueError for other names.
+    portable: only signs that every system takes in a name. Links of the Hugging Face cache (``snapshots/…`` to
+    ``blobs/…``) are followed. Raises ValueError for other names.
     """
     parts = name.split("/") if isinstance(name, str) else []
-    bare = all(part not in ("", ".", "..") and not re.search(r'[\\:\x00-\x1f"<>|?*]', part) for part in parts)
+    forbidden = r'[\\:\x00-\x1f"<>|?*]' if portable or os.name == "nt" else r"\x00"
+    bare = all(part not in ("", ".", "..") and not re.search(forbidden, part) for part in parts)
     if not parts or not bare:
         raise ValueError(f"{name!r} is no name of a file in it")
     root = folder.resolve()

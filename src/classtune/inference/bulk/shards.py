@@ -145,7 +145,7 @@ class ShardFolder:
                 finished = self._finished(notify)
             elif force:
                 for entry in old["shards"]:
-                    inside(self.folder, entry["file"]).unlink(missing_ok=True)
+                    inside(self.folder, entry["file"], portable=False).unlink(missing_ok=True)
                 (self.folder / PROBLEMS).unlink(missing_ok=True)
             elif resume:
                 raise DataError(
@@ -185,7 +185,7 @@ class ShardFolder:
         return sum(1 for _ in self._problems())
 
     def _put(self, name: str, write: Callable[[Path], object]) -> None:
-        with replacing(inside(self.folder, name)) as scratch:
+        with replacing(self.folder / name) as scratch:
             write(scratch)
 
     def _problems(self) -> Iterator[dict[str, Any]]:
@@ -220,7 +220,7 @@ class ShardFolder:
         stems = {str(PurePosixPath(entry["file"]).with_suffix("")) for entry in found["inputs"]}
         stems |= {entry["file"] for entry in found["inputs"]}
         for entry in found["shards"]:
-            inside(self.folder, entry["file"])
+            inside(self.folder, entry["file"], portable=False)
             known = _SHARD_NAME.fullmatch(entry["file"])
             if known is None or known["stem"] not in stems or not isinstance(entry["rows"], int):
                 raise ValueError(f"{entry['file']!r} is no shard of its inputs")
