@@ -383,22 +383,6 @@ def test_keys_are_called_otherwise_and_nothing_else_changes() -> None:
     assert with_keys("{}", {"label": "x"}) == "{}"
 
 
-def test_what_asks_for_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    table = write_table(tmp_path / "a.parquet", {"text": TEXTS})
-    assert wants_shards(["a.parquet"], "out/")
-    assert wants_shards([str(tmp_path)], None)
-    assert wants_shards(["*.parquet"], None)
-    assert wants_shards(["a.parquet"], str(tmp_path))
-    assert not wants_shards([str(table)], "out.csv")
-    (tmp_path / "folder").mkdir()
-    assert not wants_shards(["folder", ""], None)  # words, and one of them is the name of a folder here
-    assert wants_shards(["folder"], "out")
-    assert not wants_shards(["really?", "why [not]", "x" * 5000, "a\0b"], None)
-    monkeypatch.setattr(bulk, "LARGE_BYTES", 10)
-    assert wants_shards(["a.parquet"], None)
-
-
 @pytest.mark.parametrize("name", ["../precious.csv", "precious.csv", "ABSOLUTE", "big-00000.csv/../../precious.csv"])
 def test_force_deletes_nothing_that_a_foreign_manifest_names(name: str, run: Bulk, tmp_path: Path) -> None:
     """A manifest that lists somebody's files does not make them bulk answers."""
