@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from classtune.inference.predictor import Items
 from classtune.model.tokens import TokenIds
 from classtune.server import batching
-from classtune.server.batching import Batcher, QueueFull
+from classtune.server.batching import Batcher, ModelFailed, QueueFull
 
 SECONDS = 10
 
@@ -102,10 +102,25 @@ def test_a_failure_answers_its_own_batch_and_the_thread_goes_on(batcher: Batcher
     bad = batcher.submit(model, texts(50, first=-1))
     good = batcher.submit(model, texts(9))
     model.go.set()
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(ModelFailed) as failed:
         bad.result(SECONDS)
+    assert str(failed.value.__cause__) == "out of memory"
     assert good.result(SECONDS).tolist() == [[9, 1]]
     assert batcher.alive
+
+
+def test_a_text_that_the_model_fails_on_does_not_take_its_batch_with_it(batcher: Batcher) -> None:
+    model = Model()
+    occupy(batcher, model)
+    good = [batcher.submit(model, texts(20, first=number)) for number in (1, 2, 3)]
+    two = texts(20, 20, first=4)
+    two.items[1][:] = -1  # type: ignore[index]
+    bad = batcher.submit(model, two)
+    model.go.set()
+    assert [answer.result(SECONDS).tolist() for answer in good] == [[[20, 1]], [[20, 2]], [[20, 3]]]
+    with pytest.raises(ModelFailed) as failed:
+        bad.result(SECONDS)
+    assert failed.value.text == 1
 
 
 def test_a_request_that_was_given_up_is_not_run(batcher: Batcher) -> None:

@@ -38,13 +38,33 @@ serve([Path(sys.argv[1])], serve_settings(json.loads(sys.argv[2])))
 """
 
 
-class Process:
-    """A server on a free port; its log is read as it comes."""
+# Before it: each batch takes so long.
+SLOW = """
+import time
+from classtune.inference.predictor import Predictor
+quick = Predictor.run
+def run(self, items):
+    if len(items[0]) > 100:
+        time.sleep(3)
+    return quick(self, items)
+Predictor.run = run
+"""
+# Before it: as few descriptors as a server of a busy machine has left.
+FEW_DESCRIPTORS = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+"""
 
-    def __init__(self, folder: Path, environment: dict[str, str] | None = None, **told: Any) -> None:
+
+class Process:
+    """A server on a free port; its log is read as it comes. before: what its program does first."""
+
+    def __init__(
+        self, folder: Path, environment: dict[str, str] | None = None, *, before: str = "", **told: Any
+    ) -> None:
         arguments = json.dumps({"port": 0, "threads": 1, **told})
         self.child = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(folder), arguments],
+            [sys.executable, "-c", before + PROGRAM, str(folder), arguments],
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **(environment or {})},
@@ -72,7 +92,7 @@ class Process:
 
     def ask(self, text: str, **headers: str) -> Any:
         body = json.dumps({"inputs": text}).encode()
-        request = urllib.request.Request(f"{self.url}/predict", body, headers)
+        request = urllib.request.Request(f"{self.url}/predict", body, {"Content-Type": "application/json", **headers})
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             return json.load(answer)
 
@@ -113,7 +133,8 @@ def test_it_answers_with_a_key_and_stops_when_what_is_under_way_has_its_answer(
     host, port = process.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=SECONDS) as connection:
         head = (
-            f"POST /predict HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer k1\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"POST /predict HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer k1\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         connection.sendall(head.encode() + body[:-1])
         time.sleep(0.2)  # the request is under way, and its last byte comes only after the signal
@@ -132,6 +153,45 @@ def test_it_answers_with_a_key_and_stops_when_what_is_under_way_has_its_answer(
         socket.create_connection((host, int(port)), timeout=1)
 
 
+def test_what_is_under_way_when_the_grace_period_ends_is_refused_in_the_dialect(
+    small_bundle: Path, started: list[Process]
+) -> None:
+    process = Process(small_bundle, before=SLOW, grace=1)
+    started.append(process)
+    connection = http.client.HTTPConnection(process.url.removeprefix("http://"), timeout=SECONDS)
+    body = json.dumps({"inputs": "a long text " * 12}).encode()
+    connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+    time.sleep(0.5)
+    process.child.send_signal(signal.SIGTERM)
+    answer = connection.getresponse()
+    assert answer.status == 503
+    assert json.load(answer) == {
+        "error": "The server stopped before this was done. Send it again.",
+        "error_type": "unhealthy",
+    }
+    assert process.ended() == 0
+    process.wait_for("request", status=503)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are limited on Unix")
+def test_with_every_descriptor_in_use_the_server_answers_and_its_log_says_so(
+    small_bundle: Path, started: list[Process]
+) -> None:
+    process = Process(small_bundle, before=FEW_DESCRIPTORS)
+    started.append(process)
+    host, port = process.url.removeprefix("http://").split(":")
+    idle = [socket.create_connection((host, int(port)), timeout=SECONDS) for _ in range(150)]
+    try:
+        with urllib.request.urlopen(f"{process.url}/health", timeout=SECONDS) as answer:
+            assert answer.status == 200
+        process.wait_for("too_many_connections")
+        assert len(process.ask("call now")) == 2
+    finally:
+        for connection in idle:
+            connection.close()
+    assert process.end() == 0
+
+
 def test_a_short_text_is_not_held_back(small_bundle: Path, started: list[Process]) -> None:
     process = Process(small_bundle)
     started.append(process)
@@ -139,7 +199,7 @@ def test_a_short_text_is_not_held_back(small_bundle: Path, started: list[Process
     times = []
     for _ in range(20):
         start = time.perf_counter()
-        connection.request("POST", "/predict", b'{"inputs": "call now"}')
+        connection.request("POST", "/predict", b'{"inputs": "call now"}', {"Content-Type": "application/json"})
         assert len(json.load(connection.getresponse())) == 2
         times.append(time.perf_counter() - start)
     connection.close()

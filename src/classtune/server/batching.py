@@ -38,6 +38,14 @@ class QueueFull(Exception):
     """So many texts wait that these are refused."""
 
 
+class ModelFailed(Exception):
+    """The model failed on a text of the request, whose number is ``text``; the cause is chained."""
+
+    def __init__(self, text: int) -> None:
+        super().__init__(text)
+        self.text = text
+
+
 @dataclass(eq=False)
 class _Job:
     """The texts of one request. taken: its first items, which a round has; logits: of each item that was run."""
@@ -144,15 +152,25 @@ class Batcher:
                     return chosen
 
     def _run(self, batch: list[_Item]) -> None:
-        """Run one batch, and answer the requests that it completes."""
+        """Run one batch, and answer the requests that it completes.
+
+        Where the model fails, the batch is run again in halves, so that only the text that it fails on has no answer.
+        """
         batch = [(job, number) for job, number in batch if not job.answer.done()]
         if not batch:
             return
         try:
             logits = batch[0][0].runner.run([job.texts.items[number] for job, number in batch])
         except Exception as error:  # whatever it was, it is these requests' answer, and the thread goes on
-            for job, _ in batch:
-                _settle(job, error)
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                self._run(batch[:middle])
+                self._run(batch[middle:])
+                return
+            ((job, number),) = batch
+            failed = ModelFailed(int(job.texts.of_text[number]))
+            failed.__cause__ = error
+            _settle(job, failed)
             return
         self._observe(len(batch))
         for (job, number), row in zip(batch, logits, strict=True):

@@ -1,4 +1,4 @@
-"""What `classtune serve` can be told, as the command line shows it. Light: `--help` reads this and nothing heavier."""
+"""The options of `classtune serve`, as the command line shows it. Light: `--help` reads this and nothing heavier."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ KEYS_VARIABLE = "CLASSTUNE_SERVE_KEYS"
 
 # Setting → its default and what it does; settings.py gives each its type and limits.
 DECLARED: dict[str, tuple[Any, str]] = {
-    "host": ("127.0.0.1", "Address to listen on. Any but this machine's own needs a key."),
+    "host": ("127.0.0.1", "Address to listen on. Requires an API key on non-local addresses."),
     "port": (8080, "Port to listen on; 0: any that is free."),
-    "keys": (None, f"File of keys, one a line, one of which each request must show. Or set {KEYS_VARIABLE}."),
-    "insecure": (False, "Listen on a public address without a key."),
+    "keys": (None, f"File of API keys, one a line; each request must show one. Or set {KEYS_VARIABLE}."),
+    "insecure": (False, "Listen on a non-local address without an API key."),
+    "allow_host": (None, "Further names by which it may be asked (Host), with commas between."),
+    "cors": (None, "Web pages that may ask it, such as https://example.com, with commas between; *: all."),
     "watch": (None, "Look every so many seconds for a new version of a bundle, and serve it."),
     "page": (False, "Also a page in the browser; needs the extra `ui`. With keys, one is its password."),
     "feedback": (None, "File of JSON lines for what people say was right on the page; `train` reads it."),

@@ -15,7 +15,11 @@ Question = TypeVar("Question", bound=BaseModel)
 
 
 async def read_question(request: Request, kind: type[Question], settings: ServeSettings) -> Question:
-    """The question in a request's body. Raises Refusal where it is too large or not such a question."""
+    """The question in a request's body. Raises Refusal where it is no JSON, too large or not such a question."""
+    kind_sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not (kind_sent == "application/json" or (kind_sent.startswith("application/") and kind_sent.endswith("+json"))):
+        # Other types a browser lets any page send without asking.
+        raise Refusal(415, "validation", "Send JSON, with the header Content-Type: application/json.")
     body = bytearray()
     announced = request.headers.get("content-length", "0")
     too_large = Refusal(413, "validation", f"The request is larger than {settings.max_body:,} bytes. Send fewer texts.")

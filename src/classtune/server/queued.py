@@ -13,7 +13,7 @@ from classtune.config import Progress
 from classtune.errors import DataError
 from classtune.explain.neighbours import Neighbours
 from classtune.inference.predictor import Items, Predictor
-from classtune.server.batching import Batcher, Logits, QueueFull
+from classtune.server.batching import Batcher, Logits, ModelFailed, QueueFull
 from classtune.server.registry import LoadedBundle, ModelRegistry
 
 # Texts that the page puts in the queue at once: a table of the page leaves room for others between.
@@ -59,14 +59,13 @@ class QueuedBundle:
         logits = np.zeros((len(distinct), len(self.predictor.labels)))
         for start in range(0, len(distinct), _CHUNK):
             chunk = distinct[start : start + _CHUNK]
-            logits[start : start + len(chunk)] = self._run(
-                self.predictor.items(chunk, [place_of[text] for text in chunk])
-            )
+            names = [place_of[text] for text in chunk]
+            logits[start : start + len(chunk)] = self._run(self.predictor.items(chunk, names), names)
             if progress:
                 progress("predict", start + len(chunk), len(distinct))
         return self.predictor.decisions.probabilities(logits[of_text])
 
-    def _run(self, items: Items) -> Logits:
+    def _run(self, items: Items, places: Sequence[str]) -> Logits:
         try:
             answer = self._batcher.submit(self.predictor, items, patience=self._patience)
             try:
@@ -75,3 +74,5 @@ class QueuedBundle:
                 answer.cancel()
         except (QueueFull, TimeoutError):
             raise DataError("There is too much to do here just now. Try again in a moment.") from None
+        except ModelFailed as failed:
+            raise DataError(f"{places[failed.text]}: the model failed on it. Leave it out.") from failed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from classtune.errors import DataError
 from classtune.inference.predictor import Ranked, TooLong, answer_of
-from classtune.server.batching import Batcher, QueueFull
+from classtune.server.batching import Batcher, ModelFailed, QueueFull
 from classtune.server.dialects import (
     ClassifyRequest,
     ClassifyResponse,
@@ -47,10 +47,13 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorResponse, "description": "No texts."},
     401: {"model": ErrorResponse, "description": "No key, or a wrong one."},
     404: {"model": ErrorResponse, "description": "No such model."},
+    403: {"model": ErrorResponse, "description": "Asked by a foreign name, or by another place's web page."},
     413: {"model": ErrorResponse, "description": "Too much: bytes, texts, characters or tokens."},
+    415: {"model": ErrorResponse, "description": "The body is not said to be JSON."},
     422: {"model": ErrorResponse, "description": "The request or a text cannot be read."},
     424: {"model": ErrorResponse, "description": "The model failed."},
     429: {"model": ErrorResponse, "description": "Too many texts wait already."},
+    503: {"model": ErrorResponse, "description": "The server stopped before it was done."},
     504: {"model": ErrorResponse, "description": "Not done in time."},
 }
 
@@ -86,11 +89,11 @@ class Api:
         router.post("/predict", responses=predictions, openapi_extra=_asks(PredictRequest))(self.predict)
         for path in ("/classify", "/v1/classify"):
             router.post(path, responses=_answers(ClassifyResponse), openapi_extra=_asks(ClassifyRequest))(self.classify)
-        router.get("/v1/models")(self.models)
-        router.get("/info")(self.info)
-        router.get("/health", responses={503: {"model": ErrorResponse}})(self.health)
-        router.get("/ready", responses={503: {"model": ErrorResponse}})(self.ready)
-        router.get("/metrics")(self.measured)
+        _add_get(router, "/v1/models", self.models)
+        _add_get(router, "/info", self.info)
+        _add_get(router, "/health", self.health, {503: {"model": ErrorResponse}})
+        _add_get(router, "/ready", self.ready, {503: {"model": ErrorResponse}})
+        _add_get(router, "/metrics", self.measured)
         return router
 
     async def predict(self, request: Request) -> Response:
@@ -168,15 +171,24 @@ class Api:
             raise Refusal(422, "tokenizer", str(error)) from None
         except QueueFull:
             raise Refusal(429, "overloaded", "Too many texts wait already. Try again in a moment.") from None
-        except Exception as error:
-            log("model_failed", level="error", model=bundle.name, error=repr(error))
-            raise Refusal(424, "backend", "The model failed on these texts. The server's log says why.") from error
+        except ModelFailed as failed:
+            place = places[failed.text]
+            log("model_failed", level="error", model=bundle.name, place=place, error=repr(failed.__cause__))
+            raise Refusal(424, "backend", f"{place}: the model failed on it. The server's log says why.") from failed
         if not np.isfinite(logits).all():
             raise Refusal(424, "backend", "The model gave a score that is no number. Train the classifier again.")
         probabilities = predictor.decisions.probabilities(logits)
         ranked = predictor.ranked(probabilities)
         self.metrics.answered(bundle.name, [answer_of(entries) for entries in ranked])
         return _Scored(bundle, logits, probabilities, ranked, items.tokens)
+
+
+def _add_get(
+    router: APIRouter, path: str, answer: Callable[..., Any], responses: dict[int | str, Any] | None = None
+) -> None:
+    """A route that is read with GET, and looked at with HEAD."""
+    router.add_api_route(path, answer, methods=["GET"], responses=responses)
+    router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
 
 
 @contextlib.asynccontextmanager

@@ -35,6 +35,7 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
 
         from classtune.inference.runtimes import load_exported
         from classtune.server.app import create_app
+        from classtune.server.connections import bounded_connections, most_connections
         from classtune.server.middleware import log
         from classtune.server.registry import ModelRegistry
 
@@ -72,6 +73,7 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
             access_log=False,
             server_header=False,
             ws="none",
+            http=bounded_connections(most_connections(), log),
             timeout_keep_alive=30,
             timeout_graceful_shutdown=max(1, round(settings.grace)),
         )
@@ -128,6 +130,7 @@ def _tell_of_uvicorn(log: Any) -> None:
             error = record.exc_info[1] if record.exc_info else None
             log("server", level=record.levelname.lower(), message=record.getMessage(), error=error and repr(error))
 
-    logger = logging.getLogger("uvicorn")
-    logger.handlers = [Handler(logging.WARNING)]
-    logger.propagate = False
+    for name in ("uvicorn", "asyncio"):  # asyncio says when no connection can be accepted
+        logger = logging.getLogger(name)
+        logger.handlers = [Handler(logging.WARNING)]
+        logger.propagate = False

@@ -1,4 +1,4 @@
-"""What `classtune serve` can be told: where it listens, who may ask, and how much at once.
+"""The settings of `classtune serve`: where it listens, who may ask, and how much at once.
 
 What each does stands in options.py, which is also its flag's help. Knows no HTTP and no models.
 """
@@ -27,7 +27,7 @@ def _declared(name: str) -> Any:
 
 
 class ServeSettings(BaseModel):
-    """Everything a server can be told. Frozen."""
+    """All settings of a server. Frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -35,6 +35,8 @@ class ServeSettings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535)] = _declared("port")
     keys: Path | None = _declared("keys")
     insecure: bool = _declared("insecure")
+    allow_host: str | None = _declared("allow_host")
+    cors: str | None = _declared("cors")
     watch: _Seconds | None = _declared("watch")
     page: bool = _declared("page")
     feedback: Path | None = _declared("feedback")
@@ -47,6 +49,11 @@ class ServeSettings(BaseModel):
     queue: _Count = _declared("queue")
     timeout: _Seconds = _declared("timeout")
     grace: _Seconds = _declared("grace")
+
+
+def listed(value: str | None) -> list[str]:
+    """What stands in a list with commas."""
+    return [part.strip() for part in (value or "").split(",") if part.strip()]
 
 
 def serve_settings(values: Mapping[str, Any]) -> ServeSettings:
