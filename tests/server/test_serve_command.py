@@ -42,7 +42,9 @@ def served(bundle: Path, *told: str) -> Iterator[str]:
 def test_the_page_is_mounted_beside_the_api(small_bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("gradio", reason="the page needs the extra: pip install classtune[ui]")
     with served(small_bundle, "--page", "--feedback", str(tmp_path / "feedback.jsonl")) as url:
-        with urllib.request.urlopen(f"{url}/") as page:
+        browser = urllib.request.Request(f"{url}/", headers={"Accept": "text/html"})
+        with urllib.request.urlopen(browser) as page:
+            assert page.url == f"{url}/page/"
             assert "gradio" in page.read().decode().lower()
         question = urllib.request.Request(
             f"{url}/predict", json.dumps({"inputs": "hi"}).encode(), {"Content-Type": "application/json"}

@@ -169,6 +169,7 @@ def test_what_is_under_way_when_the_grace_period_ends_is_refused_in_the_dialect(
         "error": "The server stopped before this was done. Send it again.",
         "error_type": "unhealthy",
     }
+    connection.close()
     assert process.ended() == 0
     process.wait_for("request", status=503)
 
@@ -236,8 +237,7 @@ def test_a_new_version_is_swapped_in_without_losing_a_request(
         refused = process.wait_for("bundle_refused", model="live")
         assert "changed or truncated" in refused["error"]
         assert asked() == before
-        for path in new.iterdir():
-            shutil.copy(path, live)
+        shutil.copytree(new, live, copy_function=shutil.copy, dirs_exist_ok=True)
         process.wait_for("bundle_swapped", model="live")
         after = asked()
     finally:

@@ -43,7 +43,7 @@ class Access:
         hosts = None if not named and (keys or settings.insecure) else frozenset([*_LOCAL, settings.host, *named])
         return cls(keys, hosts, frozenset(listed(settings.cors)), api)
 
-    def refusal(self, headers: Mapping[bytes, bytes], path: str) -> tuple[Refusal, bytes | None] | None:
+    def refusal(self, headers: Mapping[bytes, bytes], method: str, path: str) -> tuple[Refusal, bytes | None] | None:
         """Why a request is refused, and what it is to show (WWW-Authenticate); None: it may go on."""
         if path in OPEN_PATHS:
             return None
@@ -56,17 +56,19 @@ class Access:
         if origin is not None and not (at_home or {"*", origin.decode("latin-1")} & self.origins):
             sentence = "Web pages of other places may not ask this server. Its owner can allow one: --cors."
             return Refusal(403, "forbidden", sentence), None
-        if self._shows_key(headers.get(b"authorization", b""), path, at_home):
+        # At the root both meet: a client posts its texts, and a browser asks for the page.
+        api = path in self.api and not (path == "/" and method in ("GET", "HEAD"))
+        if self._shows_key(headers.get(b"authorization", b""), api, at_home):
             return None
         refusal = Refusal(401, "unauthorized", "Show a key: Authorization: Bearer KEY.")
-        return refusal, _BEARER if path in self.api else _PASSWORD
+        return refusal, _BEARER if api else _PASSWORD
 
-    def _shows_key(self, authorization: bytes, path: str, at_home: bool) -> bool:
+    def _shows_key(self, authorization: bytes, api: bool, at_home: bool) -> bool:
         """Whether a key is shown that opens; every key is compared, each in constant time."""
         kind, _, key = authorization.partition(b" ")
         wanted = b"bearer"
         # A browser sends the password along whichever site asks: never to the API, and not for another site's page.
-        if kind.lower() == b"basic" and path not in self.api and at_home:
+        if kind.lower() == b"basic" and not api and at_home:
             wanted, key = b"basic", _password(key)
         fits = [hmac.compare_digest(key.strip(), known.encode()) for known in self.keys]
         return not self.keys or (any(fits) and kind.lower() == wanted)

@@ -1,24 +1,35 @@
-"""The two dialects that clients speak: Text Embeddings Inference's ``/predict`` and vLLM's ``/classify``.
+"""The dialects that clients speak: Text Embeddings Inference's, vLLM's and that of Hugging Face's own clients.
 
 What they ask, what they are answered, and how they are refused; nothing of how texts are scored.
-Sources: Text Embeddings Inference's router (types, status codes); vLLM's entrypoints.pooling.classify.protocol. Two
-things are otherwise: ``["a", "b"]`` is a pair in the former, which no classifier here takes, and two texts here; and a
-number of tokens to cut at, which the latter takes, is the bundle's to choose.
+Sources: Text Embeddings Inference's router (types, status codes); vLLM's entrypoints.pooling.classify.protocol; the
+task text-classification of @huggingface/tasks, which huggingface_hub's and JavaScript's InferenceClient speak. Two
+things are otherwise: ``["a", "b"]`` is a pair in the first, which no classifier here takes, and two texts here; and a
+number of tokens to cut at, which vLLM takes, is the bundle's to choose. No parameter is ignored: what is not named
+here, or cannot be done, is refused.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from classtune.inference.predictor import Ranked, answer_of
 from classtune.server.registry import LoadedBundle
+
+_FUNCTIONS: dict[str | None, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "none": lambda logits: logits,
+    "sigmoid": lambda logits: 1 / (1 + np.exp(-logits)),
+    "softmax": lambda logits: (
+        np.exp(logits - logits.max(1, keepdims=True))
+        / np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True)
+    ),
+}
 
 
 class Refusal(Exception):
@@ -31,9 +42,7 @@ class Refusal(Exception):
 
 
 class _Question(BaseModel):
-    """Fields that are not named here are let pass: clients of other servers send more."""
-
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class PredictRequest(_Question):
@@ -50,8 +59,47 @@ class ClassifyRequest(_Question):
 
     input: str | list[str] = Field(description="One text, or a list of texts.")
     model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
-    truncate_prompt_tokens: Literal[-1] | None = Field(None, description="-1: cut texts that are too long.")
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = Field(
+        None, description="-1, or the most tokens that the bundle takes: cut texts that are too long."
+    )
     use_activation: bool | None = Field(None, description="false: logits in the place of probabilities.")
+    activation: bool | None = Field(None, description="Older name of use_activation.")
+    softmax: bool | None = Field(None, description="Older name of use_activation.")
+    request_id: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
+        None, description="What the answer's id ends in."
+    )
+    user: str | None = Field(None, description="Who asks; nothing comes of it.")
+    add_special_tokens: Literal[True] = Field(True, description="The model is never run without them.")
+    priority: Literal[0] = Field(0, description="All requests have the same.")
+
+    @model_validator(mode="after")
+    def _one_activation(self) -> ClassifyRequest:
+        if len({each for each in (self.use_activation, self.activation, self.softmax) if each is not None}) > 1:
+            raise ValueError("use_activation, activation and softmax are names of one thing. Send one")
+        return self
+
+    @property
+    def activated(self) -> bool:
+        """Whether probabilities are asked for, not logits."""
+        return False not in (self.use_activation, self.activation, self.softmax)
+
+
+class TaskParameters(_Question):
+    """The parameters of Hugging Face's task."""
+
+    top_k: Annotated[int, Field(ge=1)] | None = Field(None, description="Give the so many likeliest labels only.")
+    function_to_apply: Literal["sigmoid", "softmax", "none"] | None = Field(
+        None, description="What makes scores of logits; unset: the classifier's own, calibrated."
+    )
+    truncation: bool | None = Field(None, description="Cut texts that are too long; unset: as the bundle was trained.")
+
+
+class TaskRequest(_Question):
+    """The question of Hugging Face's clients, which may also name a ``model``."""
+
+    inputs: str | list[str] = Field(description="One text, or a list of texts.")
+    parameters: TaskParameters | None = None
+    model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
 
 
 class Prediction(BaseModel):
@@ -82,6 +130,21 @@ class ClassifyResponse(BaseModel):
     usage: dict[str, int | None]
 
 
+class VllmError(BaseModel):
+    """What is wrong, as vLLM (and OpenAI) says it."""
+
+    message: str
+    type: str
+    param: None
+    code: int
+
+
+class VllmErrorResponse(BaseModel):
+    """vLLM's error."""
+
+    error: VllmError
+
+
 class ErrorResponse(BaseModel):
     """Text Embeddings Inference's error."""
 
@@ -110,6 +173,11 @@ def classify_texts(question: ClassifyRequest) -> list[str]:
     return [question.input] if isinstance(question.input, str) else _some(question.input, "input")
 
 
+def task_texts(question: TaskRequest) -> list[str]:
+    """The texts that are asked for. Raises Refusal for none."""
+    return [question.inputs] if isinstance(question.inputs, str) else _some(question.inputs, "inputs")
+
+
 def predict_answer(question: PredictRequest, ranked: list[Ranked]) -> Any:
     """A text's labels with their scores, highest first; a list of such where a list was sent."""
     return ranked[0] if isinstance(question.inputs, str) else ranked
@@ -136,6 +204,40 @@ def classify_answer(
         "data": data,
         "usage": usage,
     }
+
+
+def task_scores(
+    question: TaskRequest, bundle: LoadedBundle, logits: NDArray[np.float64], ranked: list[Ranked]
+) -> list[Ranked]:
+    """A list of labels and scores a text, highest first; one text too is a list of one list.
+
+    The function that the classifier itself applies gives calibrated scores; another one is applied to its logits.
+    """
+    parameters = question.parameters or TaskParameters()
+    own = "sigmoid" if bundle.predictor.decisions.multi else "softmax"
+    if parameters.function_to_apply not in (None, own):
+        ranked = with_scores(bundle, ranked, _FUNCTIONS[parameters.function_to_apply](logits))
+    return [entries[: parameters.top_k] for entries in ranked]
+
+
+def with_scores(bundle: LoadedBundle, ranked: list[Ranked], scores: NDArray[np.float64]) -> list[Ranked]:
+    """The same labels in the same order with other scores [texts, labels]."""
+    columns = {label: number for number, label in enumerate(bundle.predictor.labels)}
+    return [
+        [entry | {"score": float(row[columns[entry["label"]]])} for entry in entries]
+        for entries, row in zip(ranked, scores, strict=True)
+    ]
+
+
+def truncate_of(question: ClassifyRequest, limit: int) -> bool | None:
+    """Whether texts are cut at ``limit`` tokens, the most that the bundle takes. Raises Refusal for another number."""
+    wanted = question.truncate_prompt_tokens
+    if wanted is None:
+        return None
+    if wanted not in (-1, limit):
+        sentence = f"truncate_prompt_tokens: {wanted}, and this classifier reads {limit:,} tokens. Pass -1 or {limit}."
+        raise Refusal(422, "validation", sentence)
+    return True
 
 
 def models_answer(bundles: Sequence[LoadedBundle]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -15,6 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
+        disable_created_metrics()  # a second series for each counter, which nobody reads
         self._requests = Counter(
             "classtune_requests", "Requests, by path and status.", ["path", "status"], registry=registry
         )
@@ -53,6 +55,7 @@ class Metrics:
             if not answer:
                 self._abstentions.labels(model).inc()
 
-    def page(self) -> bytes:
-        """In Prometheus' text form."""
-        return generate_latest(self._registry)
+    def page(self, accept: str) -> tuple[bytes, str]:
+        """All of it and its content type: Prometheus' text form, or OpenMetrics where ``accept`` asks for it."""
+        encode, kind = choose_encoder(accept)
+        return encode(self._registry), kind

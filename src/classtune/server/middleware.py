@@ -57,7 +57,7 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            refusal = self._access.refusal(headers, path)
+            refusal = self._access.refusal(headers, scope["method"], path)
             if refusal is None:
                 await self.app(scope, receive, sending)
             else:

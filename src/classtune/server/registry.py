@@ -118,8 +118,8 @@ def _look(folder: Path) -> Look:
     """What a bundle's files look like from outside; empty where there are none."""
     try:
         return tuple(
-            (path.name, status.st_size, status.st_mtime_ns)
-            for path in sorted(folder.iterdir())
+            (path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns)
+            for path in sorted(folder.rglob("*"))
             for status in [path.stat()]
         )
     except OSError:

@@ -28,12 +28,18 @@ from classtune.server.dialects import (
     Prediction,
     PredictRequest,
     Refusal,
+    TaskRequest,
+    VllmErrorResponse,
     classify_answer,
     classify_texts,
     info_answer,
     models_answer,
     predict_answer,
     predict_texts,
+    task_scores,
+    task_texts,
+    truncate_of,
+    with_scores,
 )
 from classtune.server.metrics import Metrics
 from classtune.server.middleware import log
@@ -43,18 +49,18 @@ from classtune.server.settings import ServeSettings
 
 # Requests of more characters than this become tokens in a thread, so that others are still answered meanwhile.
 _INLINE_CHARACTERS = 20_000
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorResponse, "description": "No texts."},
-    401: {"model": ErrorResponse, "description": "No key, or a wrong one."},
-    404: {"model": ErrorResponse, "description": "No such model."},
-    403: {"model": ErrorResponse, "description": "Asked by a foreign name, or by another place's web page."},
-    413: {"model": ErrorResponse, "description": "Too much: bytes, texts, characters or tokens."},
-    415: {"model": ErrorResponse, "description": "The body is not said to be JSON."},
-    422: {"model": ErrorResponse, "description": "The request or a text cannot be read."},
-    424: {"model": ErrorResponse, "description": "The model failed."},
-    429: {"model": ErrorResponse, "description": "Too many texts wait already."},
-    503: {"model": ErrorResponse, "description": "The server stopped before it was done."},
-    504: {"model": ErrorResponse, "description": "Not done in time."},
+_REFUSALS = {
+    400: "No texts.",
+    401: "No key, or a wrong one.",
+    404: "No such model.",
+    403: "Asked by a foreign name, or by another place's web page.",
+    413: "Too much: bytes, texts, characters or tokens.",
+    415: "The body is not said to be JSON.",
+    422: "The request or a text cannot be read.",
+    424: "The model failed.",
+    429: "Too many texts wait already.",
+    503: "The server stopped before it was done.",
+    504: "Not done in time.",
 }
 
 
@@ -88,12 +94,20 @@ class Api:
         predictions = _answers(list[Prediction] | list[list[Prediction]])
         router.post("/predict", responses=predictions, openapi_extra=_asks(PredictRequest))(self.predict)
         for path in ("/classify", "/v1/classify"):
-            router.post(path, responses=_answers(ClassifyResponse), openapi_extra=_asks(ClassifyRequest))(self.classify)
+            responses = _answers(ClassifyResponse, VllmErrorResponse)
+            router.post(path, responses=responses, openapi_extra=_asks(ClassifyRequest))(self.classify)
+        for path in ("/", "/invocations"):
+            responses = _answers(list[list[Prediction]])
+            router.post(path, responses=responses, openapi_extra=_asks(TaskRequest))(self.task)
+        _add_get(router, "/", self.root, {307: {"description": "To the page, where a browser asks and there is one."}})
         _add_get(router, "/v1/models", self.models)
         _add_get(router, "/info", self.info)
-        _add_get(router, "/health", self.health, {503: {"model": ErrorResponse}})
-        _add_get(router, "/ready", self.ready, {503: {"model": ErrorResponse}})
-        _add_get(router, "/metrics", self.measured)
+        unhealthy: dict[int | str, Any] = {503: {"model": ErrorResponse, "description": "It cannot answer."}}
+        for path in ("/health", "/ping"):
+            _add_get(router, path, self.health, unhealthy | {200: {"content": None, "description": "It can answer."}})
+        _add_get(router, "/ready", self.ready, unhealthy)
+        text: dict[str, Any] = {"text/plain": {}, "application/openmetrics-text": {}}
+        _add_get(router, "/metrics", self.measured, {200: {"content": text, "description": "In the form asked for."}})
         return router
 
     async def predict(self, request: Request) -> Response:
@@ -104,23 +118,32 @@ class Api:
             scored = await self._score(request, question.model, texts, "inputs", question.truncate)
         ranked = scored.ranked
         if question.raw_scores:
-            columns = {label: number for number, label in enumerate(scored.bundle.predictor.labels)}
-            ranked = [
-                [entry | {"score": float(row[columns[entry["label"]]])} for entry in entries]
-                for entries, row in zip(ranked, scored.logits, strict=True)
-            ]
+            ranked = with_scores(scored.bundle, ranked, scored.logits)
         return json_response(predict_answer(question, ranked))
+
+    async def task(self, request: Request) -> Response:
+        """Hugging Face's task: for each text a list of labels with their scores, highest first."""
+        async with _in_time(self.settings):
+            question = await read_question(request, TaskRequest, self.settings)
+            truncate = question.parameters.truncation if question.parameters else None
+            scored = await self._score(request, question.model, task_texts(question), "inputs", truncate)
+        return json_response(task_scores(question, scored.bundle, scored.logits, scored.ranked))
+
+    async def root(self, request: Request) -> Response:
+        """The page for a browser, where there is one; else what ``/info`` says."""
+        if self.settings.page and "text/html" in request.headers.get("accept", ""):
+            return Response(status_code=307, headers={"Location": "page/"})  # wherever a proxy puts it
+        return await self.info()
 
     async def classify(self, request: Request) -> Response:
         """Each text's label (null where the answer is withheld) and the probabilities of all labels."""
         async with _in_time(self.settings):
             question = await read_question(request, ClassifyRequest, self.settings)
-            truncate = True if question.truncate_prompt_tokens else None
+            truncate = truncate_of(question, self._bundle(question.model).predictor.limit)
             scored = await self._score(request, question.model, classify_texts(question), "input", truncate)
-        scores = scored.logits if question.use_activation is False else scored.probabilities
-        return json_response(
-            classify_answer(scored.bundle, request.state.request_id, scores, scored.ranked, scored.tokens)
-        )
+        scores = scored.probabilities if question.activated else scored.logits
+        identity = question.request_id or request.state.request_id
+        return json_response(classify_answer(scored.bundle, identity, scores, scored.ranked, scored.tokens))
 
     async def models(self) -> Response:
         """The bundles that are served."""
@@ -142,18 +165,22 @@ class Api:
             raise Refusal(503, "unhealthy", "The server is stopping.")
         return json_response({"ready": True, "models": {bundle.name: bundle.version for bundle in self.registry}})
 
-    async def measured(self) -> Response:
-        """Counts and times for Prometheus."""
-        return Response(self.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def measured(self, request: Request) -> Response:
+        """Counts and times for Prometheus, as OpenMetrics where that is asked for."""
+        body, kind = self.metrics.page(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": kind})
+
+    def _bundle(self, name: str | None) -> LoadedBundle:
+        try:
+            return self.registry[name]
+        except LookupError as error:
+            raise Refusal(404, "not_found", str(error.args[0])) from None
 
     async def _score(
         self, request: Request, name: str | None, texts: list[str], field: str, truncate: bool | None
     ) -> _Scored:
         """Run the texts in the queue. Raises Refusal for everything that stands in the way."""
-        try:
-            bundle = self.registry[name]
-        except LookupError as error:
-            raise Refusal(404, "not_found", str(error.args[0])) from None
+        bundle = self._bundle(name)
         predictor = bundle.predictor
         characters = check_size(texts, field, self.settings)
         places = [field] if len(texts) == 1 else [f"{field}[{number}]" for number in range(len(texts))]
@@ -213,5 +240,8 @@ def _asks(kind: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": kind.model_json_schema()}}}}
 
 
-def _answers(kind: Any) -> dict[int | str, dict[str, Any]]:
-    return {200: {"model": kind}, **_REFUSALS}
+def _answers(kind: Any, error: type[BaseModel] = ErrorResponse) -> dict[int | str, dict[str, Any]]:
+    return {
+        200: {"model": kind},
+        **{status: {"model": error, "description": sentence} for status, sentence in _REFUSALS.items()},
+    }

@@ -130,7 +130,7 @@ def running(bundles: list[Offered], feedback: Path) -> Iterator[Site]:
         assert time.monotonic() < deadline
         assert thread.is_alive()
         time.sleep(0.05)
-    yield Site(f"http://127.0.0.1:{port}/", feedback)
+    yield Site(f"http://127.0.0.1:{port}/page/", feedback)
     server.should_exit = True
     thread.join(20)
     assert not thread.is_alive()
@@ -142,7 +142,7 @@ class Visit:
     def __init__(self, browser: Any, site: Site, width: int = 1280, **options: Any) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         self.context.set_default_timeout(20_000)
-        self.address = site.address
+        self.address = site.address.removesuffix("page/")
         self.outside: list[str] = []
         self.complaints: list[str] = []
         self.context.route("**/*", self._answer)
@@ -369,7 +369,7 @@ def test_report_is_shown_from_this_server_and_opens_alone(browser: Any, site: Si
         assert popup.value.get_by_role("heading", level=1).count() == 1
         answer = page.request.get(site.address + "report/unknown")
         assert (answer.status, "There is no report" in answer.text()) == (404, True)
-        assert page.request.get(site.address + "health").json() == {"status": "ok"}  # the API is still there
+        assert page.request.get(visit.address + "health").json() == {"status": "ok"}  # the API is still there
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

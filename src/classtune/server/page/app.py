@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_BYTES = "50mb"
 
 
-def mount_page(app: FastAPI, bundles: Iterable[PageBundle], *, path: str = "/", feedback: Path | None) -> FastAPI:
+def mount_page(app: FastAPI, bundles: Iterable[PageBundle], *, path: str = "/page", feedback: Path | None) -> FastAPI:
     """Add the page to ``app`` at ``path``, and the reports below it. Call it after all other routes are there.
 
     bundles: gone through anew for each answer, so that it may come to hold other versions.
@@ -32,9 +32,13 @@ def mount_page(app: FastAPI, bundles: Iterable[PageBundle], *, path: str = "/", 
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
     require("the page", "ui", "gradio")
     import gradio
+    from fastapi.responses import RedirectResponse
 
     page = Page(bundles, feedback)
-    app.add_api_route(f"{path.rstrip('/')}/report/{{name}}", page.report, include_in_schema=False)
+    app.add_api_route(f"{path}/report/{{name}}", page.report, include_in_schema=False)
+    # To itself with a slash, below which it asks for its parts; wherever a proxy puts it.
+    beside = f"{path.rpartition('/')[2]}/"
+    app.add_api_route(path, lambda: RedirectResponse(beside), include_in_schema=False)
     system = ["system-ui", "sans-serif"]
     theme = gradio.themes.Default(primary_hue="blue", font=system, font_mono=["ui-monospace", "monospace"])
     # Gradio's own blue is too light for white letters and for links.
