@@ -24,6 +24,7 @@ from classtune.decisions.thresholds import Thresholds
 from classtune.errors import BundleError, SettingsError
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.server.app import create_app
+from classtune.server.middleware import log
 from classtune.server.registry import ModelRegistry
 from classtune.server.settings import serve_settings
 
@@ -258,6 +259,13 @@ def test_request_ids_go_through_and_odd_ones_are_replaced(
     assert lines[0].items() >= {"event": "request", "path": "/classify", "status": 200, "texts": 1}.items()
     assert lines[0]["ms"] > 0
     assert "secret" not in json.dumps(lines)
+
+
+def test_lines_of_the_log_stay_whole_whichever_threads_write_them(capfd: pytest.CaptureFixture[str]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: log("event", number=number), range(2000)))
+    numbers = [json.loads(line)["number"] for line in capfd.readouterr().err.splitlines()]
+    assert sorted(numbers) == list(range(2000))
 
 
 class Stuck(Predictor):

@@ -13,17 +13,17 @@ from classtune.cli.options import AsJson, BundleFolder, Quiet, takes
 from classtune.data.reading.columns import TableFormat
 
 
-@takes(told=options.SERVE)
+@takes(settings=options.SERVE)
 def serve(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Bundles; requests choose one by its name.")],
     *,
-    told: dict[str, Any],
+    settings: dict[str, Any],
 ) -> None:
     """Answer over HTTP, in the dialects of Text Embeddings Inference and vLLM, and on a page in the browser."""
     from classtune.server.server import serve as run
     from classtune.server.settings import serve_settings
 
-    run(folders, serve_settings(told))
+    run(folders, serve_settings(settings))
 
 
 @takes(format=options.TEXTS)

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import h11
@@ -53,65 +54,76 @@ def _open_descriptors() -> int:
         return 64
 
 
+@dataclass
+class Limits:
+    """What the connections of a server share. log: called with an event; logged: when it last was."""
+
+    most: int
+    seconds: float
+    log: Callable[..., None]
+    logged: float = -_LOG_EVERY
+
+
+class Connection(H11Protocol):
+    """One of a bounded number; see `bounded_connections`."""
+
+    limits: Limits
+    _timer: asyncio.TimerHandle | None = None
+    idle_since = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.idle_since = time.monotonic()
+        self._timer = self.loop.call_later(self.limits.seconds, self._close)
+        if len(self.connections) > self.limits.most:
+            self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        headers_under_way = self.conn.their_state is h11.IDLE
+        if headers_under_way or (self.cycle is not None and self.cycle.response_complete):
+            if self._timer is None:
+                self._timer = self.loop.call_later(self.limits.seconds, self._close)
+        else:
+            self._stop_timer()
+
+    def on_response_complete(self) -> None:
+        self.idle_since = time.monotonic()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _close(self) -> None:
+        self._timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _make_room(self) -> None:
+        if (now := time.monotonic()) - self.limits.logged >= _LOG_EVERY:
+            self.limits.logged = now
+            self.limits.log("too_many_connections", level="warning", most=self.limits.most)
+        others = [each for each in self.connections if isinstance(each, Connection) and each is not self]
+        idle = [other for other in others if other.cycle is None or other.cycle.response_complete]
+        if idle:
+            oldest = min(idle, key=lambda other: other.idle_since)
+            oldest.transport.abort()
+            self.connections.discard(oldest)
+        else:
+            self.transport.write(_REFUSAL)
+            self.transport.close()
+
+
 def bounded_connections(most: int, log: Callable[..., None], seconds: float = HEADER_SECONDS) -> type[H11Protocol]:
     """uvicorn's HTTP protocol with at most ``most`` connections, each of which has ``seconds`` for its headers.
 
     Where all are in use, the connection that has been idle longest is closed for a new one; where none is idle, the new
     one is refused with 503, so that nobody waits without an answer. log: called with the event, now and then.
     """
-    logged = -_LOG_EVERY
-
-    class Connection(H11Protocol):
-        _timer: asyncio.TimerHandle | None = None
-        idle_since = 0.0
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self.idle_since = time.monotonic()
-            self._timer = self.loop.call_later(seconds, self._close)
-            if len(self.connections) > most:
-                self._make_room()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            headers_under_way = self.conn.their_state is h11.IDLE
-            if headers_under_way or (self.cycle is not None and self.cycle.response_complete):
-                if self._timer is None:
-                    self._timer = self.loop.call_later(seconds, self._close)
-            else:
-                self._stop_timer()
-
-        def on_response_complete(self) -> None:
-            self.idle_since = time.monotonic()
-            super().on_response_complete()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_timer()
-            super().connection_lost(exc)
-
-        def _stop_timer(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-        def _close(self) -> None:
-            self._timer = None
-            if not self.transport.is_closing():
-                self.transport.close()
-
-        def _make_room(self) -> None:
-            nonlocal logged
-            if (now := time.monotonic()) - logged >= _LOG_EVERY:
-                logged = now
-                log("too_many_connections", level="warning", most=most)
-            others = [each for each in self.connections if isinstance(each, Connection) and each is not self]
-            idle = [other for other in others if other.cycle is None or other.cycle.response_complete]
-            if idle:
-                oldest = min(idle, key=lambda other: other.idle_since)
-                oldest.transport.abort()
-                self.connections.discard(oldest)
-            else:
-                self.transport.write(_REFUSAL)
-                self.transport.close()
-
-    return Connection
+    return type("BoundedConnection", (Connection,), {"limits": Limits(most, seconds, log)})

@@ -213,7 +213,7 @@ def task_scores(
 
     The function that the classifier itself applies gives calibrated scores; another one is applied to its logits.
     """
-    parameters = question.parameters or TaskParameters()
+    parameters = question.parameters or TaskParameters.model_validate({})
     own = "sigmoid" if bundle.predictor.decisions.multi else "softmax"
     if parameters.function_to_apply not in (None, own):
         ranked = with_scores(bundle, ranked, _FUNCTIONS[parameters.function_to_apply](logits))

@@ -16,7 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
-        disable_created_metrics()  # a second series for each counter, which nobody reads
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
         self._requests = Counter(
             "classtune_requests", "Requests, by path and status.", ["path", "status"], registry=registry
         )

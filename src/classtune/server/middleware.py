@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import sys
+import threading
 import time
 import uuid
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from classtune.server.access import Access
 from classtune.server.dialects import Refusal, refused
 from classtune.server.metrics import Metrics
 
+_WRITING = threading.Lock()
 _GOOD_ID = re.compile(rb"[!-~]{1,128}")
 
 
@@ -25,7 +27,9 @@ def log(event: str, *, level: str = "info", **particulars: Any) -> None:
     """One line of JSON on standard error."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = json.dumps({"time": now, "level": level, "event": event, **particulars}, ensure_ascii=False, default=str)
-    print(line, file=sys.stderr, flush=True)
+    with _WRITING:  # `print` writes the end of a line by itself, and another thread's line may come before it
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
 
 class RequestMiddleware:

@@ -62,6 +62,11 @@ def _problem(fault: Any) -> str:
     name = str(fault["loc"][0]) if fault["loc"] else "The body"
     if name in ("inputs", "input") and fault["type"] != "missing":
         return f"{name}: must be a text or a list of texts. Send strings."
+    if fault["type"] == "value_error":
+        return f"{fault['msg'].removeprefix('Value error, ')}."
     if not fault["loc"]:
         return 'The body must be a JSON object, such as {"inputs": "a text"}.'
+    name = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"{name}: is not known here. Leave it out, or look it up in /openapi.json."
     return f"{name}: {fault['msg'].removeprefix('Input ').lower()}."

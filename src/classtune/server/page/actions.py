@@ -98,6 +98,9 @@ class Page:
         texts = wording.example_texts(shown.predictor.labels, shown.record.get("golden", []), training)
         return [[text] for text in texts]
 
+    def code(self, name: str) -> str:
+        return wording.code_html(self.bundle(name).predictor.labels)
+
     def report_frame(self, name: str) -> str:
         shown = self.bundle(name)
         if not (shown.folder / "report.html").is_file():
@@ -128,7 +131,7 @@ class Page:
         shown = self.bundle(name)
         predictor = shown.predictor
         (ranked,) = predictor.ranked(shown.probabilities([text], places=["Your text"]))
-        return wording.answer_html(ranked, predictor.decisions), {
+        return wording.answer_html(ranked, predictor.decisions, wording.quality(shown.record)), {
             "bundle": name,
             "text": text,
             "answer": answer_of(ranked),

@@ -55,8 +55,44 @@ def example_texts(
     return list(dict.fromkeys(examples)) or [text for text, _ in scored[:2]]
 
 
-def answer_html(ranked: Ranked, decisions: Decisions) -> str:
-    """The answer, or that there is none and why, above a bar for each of the likeliest labels."""
+def quality(record: Mapping[str, Any]) -> str:
+    """How good the classifier is, in one sentence; "" where its record does not say."""
+    test = record.get("test") or {}
+    if "accuracy" not in test or not test.get("rows"):
+        return ""
+    low, high = (100 * bound for bound in test.get("accuracy_ci95") or (test["accuracy"],) * 2)
+    return (
+        f"How good is it? On {test['rows']:,} test texts that it had not seen, {100 * test['accuracy']:.0f} % of its "
+        f"answers were right (95 % interval: {low:.0f} to {high:.0f} %)."
+    )
+
+
+def code_html(labels: Sequence[str]) -> str:
+    """How to ask from code: curl, Python and JavaScript, to copy. Its address is filled in by the browser."""
+    one = html.escape(labels[0])
+    snippets = {
+        "curl": "curl ADDRESS/predict -H 'Content-Type: application/json' -d '{\"inputs\": \"a text\"}'",
+        "Python": "from huggingface_hub import InferenceClient\n\n"
+        'InferenceClient("ADDRESS").text_classification("a text")',
+        "JavaScript": 'import { InferenceClient } from "@huggingface/inference";\n\n'
+        'await new InferenceClient().textClassification({ endpointUrl: "ADDRESS", inputs: "a text" });',
+    }
+    blocks = "".join(
+        f"<h2>{name}</h2><pre class='ct-code'><code>{html.escape(code)}</code></pre>" for name, code in snippets.items()
+    )
+    return (
+        f"<details><summary>Use from code</summary>{blocks}<p>Each answer is a list of labels, such as {one}, with "
+        "their scores, highest first. Where the server requires an API key, send it as <code>Authorization: Bearer KEY"
+        "</code> (<code>token</code> or <code>accessToken</code> of the clients). All requests are described in "
+        "<code>/openapi.json</code>.</p></details>"
+    )
+
+
+def answer_html(ranked: Ranked, decisions: Decisions, quality: str = "") -> str:
+    """The answer, or that there is none and why, above a bar for each of the likeliest labels.
+
+    quality: how good the classifier is, said below.
+    """
     answer = answer_of(ranked)
     scores = {entry["label"]: entry["score"] for entry in ranked}
     parts = []
@@ -75,6 +111,8 @@ def answer_html(ranked: Ranked, decisions: Decisions) -> str:
         rest = "".join(_bar(entry, entry["label"] in answer) for entry in ranked[SHOWN_BARS:])
         count = len(ranked) - SHOWN_BARS
         parts += [f'<details><summary>{count:,} less likely labels</summary><ul class="ct-bars">{rest}</ul></details>']
+    if quality:
+        parts += [f'<p class="ct-note">{html.escape(quality)}</p>']
     return "".join(parts)
 
 
@@ -121,7 +159,7 @@ def explanation_html(explanation: dict[str, Any]) -> str:
     if explanation["completeness_gap"] > ROUGH:
         parts += ['<p class="ct-note">The colours are only a rough guide for this text.</p>']
     if explanation["neighbours"]:
-        parts += ['<h2>Most like it among the texts it learned from</h2><ul class="ct-near">']
+        parts += ['<h2>Most similar training texts</h2><ul class="ct-near">']
         parts += [
             f'<li><span class="ct-tag">{html.escape(near["label"] or "no label")}</span> '
             f"{html.escape(short(near['text']))}</li>"
@@ -146,7 +184,7 @@ def table_html(texts: Sequence[str], predictions: Sequence[Ranked], *, left_out:
         for text, answer, ranked in list(zip(texts, answers, predictions, strict=True))[:SHOWN_ROWS]
     ]
     shown = f"The first {len(rows)} of {len(texts):,}" if len(rows) < len(texts) else "All texts"
-    missing = f" Left out for want of a text: {left_out:,}." if left_out else ""
+    missing = f" Left out, because they have no text: {left_out:,}." if left_out else ""
     return (
         f"<p><strong>{len(texts):,} {'text' if len(texts) == 1 else 'texts'}:</strong> {counts}.{missing}</p>"
         f'<table class="ct-table"><caption>{shown}; the download holds everything.</caption><thead><tr>'

@@ -16,6 +16,14 @@ TITLE = "Text classifier"
 KEPT_SECONDS = (600, 3600)
 # For screen readers: what appears here is read out.
 _ANNOUNCED = "element.setAttribute('aria-live', 'polite')"
+# The address that this page was asked by, in the place of the word.
+_FILL_ADDRESS = """
+const address = location.origin + location.pathname.replace(/\\/page\\/?$/, "");
+for (const code of element.querySelectorAll("code")) {
+  code.textContent = code.textContent.replace("ADDRESS", address);
+}
+"""
+_SHOW_ANSWER = "() => { document.querySelector('.ct-answer')?.scrollIntoView({ block: 'nearest' }); }"
 
 
 def lay_out(page: Page) -> Any:
@@ -106,9 +114,6 @@ def lay_out(page: Page) -> Any:
                 label="Your text", placeholder="Type or paste a text here", lines=1, max_lines=12, autofocus=True
             )
             go = gr.Button("Classify", variant="primary")
-            examples = gr.Dataset(
-                components=[text], samples=page.examples(first), label="Or try one of these", elem_classes="ct-examples"
-            )
             answer = gr.HTML(**said)
             with gr.Column(visible=False, elem_classes="ct-judged") as judged:
                 question = gr.HTML(**said)
@@ -119,6 +124,9 @@ def lay_out(page: Page) -> Any:
                     right = gr.Dropdown(labels, value=[] if multi else None, multiselect=multi, label="The right label")
                     keep = gr.Button("Keep this", size="sm", min_width=80)
             why = gr.HTML(**said)
+            examples = gr.Dataset(
+                components=[text], samples=page.examples(first), label="Or try one of these", elem_classes="ct-examples"
+            )
         with gr.Tab("A file"):
             file = gr.File(label="A table of texts: CSV, Excel, JSON lines, Parquet", height=140)
             column = gr.Textbox(
@@ -133,12 +141,15 @@ def lay_out(page: Page) -> Any:
                 }
         with gr.Tab("Report"):
             report = gr.HTML(page.report_frame(first), elem_classes="ct-page")
+        gr.HTML(page.code(first), elem_classes="ct-page", js_on_load=_FILL_ADDRESS)
 
         answers = [answer, why, asked, judged, question, verdict, choice, right]
-        gr.on([text.submit, go.click], asked_now, [bundle, text], answers, trigger_mode="always_last", **quiet)
+        gr.on([text.submit, go.click], asked_now, [bundle, text], answers, trigger_mode="always_last", **quiet).then(
+            None, js=_SHOW_ANSWER
+        )
         examples.click(lambda sample: sample[0], examples, text, **quiet).then(
             asked_now, [bundle, text], answers, **quiet
-        )
+        ).then(None, js=_SHOW_ANSWER)
         yes.click(
             lambda remembered: kept(remembered, remembered["answer"]), asked, [question, verdict, choice], **quiet
         )
