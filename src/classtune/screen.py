@@ -161,7 +161,7 @@ def show_audit(document: dict[str, Any]) -> None:
         for example in finding["examples"]:
             facts = {key: value for key, value in example.items() if key not in ("line", "text")}
             told = "".join(f", {key.replace('_', ' ')} {value}" for key, value in facts.items())
-            say(f"    line {example['line']}{told}: {_short(str(example['text']))}")
+            say(f"    {document.get('unit', 'line')} {example['line']}{told}: {_short(str(example['text']))}")
         say(f"  What it does: {finding['effect']}")
         say(f"  What to do: {finding['advice']}")
     if not document["findings"]:

@@ -16,7 +16,7 @@ from classtune.errors import SettingsError
 from classtune.server.options import DECLARED
 
 Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A .csv .tsv .jsonl .parquet .xlsx file, - or a data set's name.")
+    str, typer.Argument(metavar="DATA", help="A table (.csv .tsv .json .jsonl .parquet .xlsx), - or a data set's name.")
 ]
 BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A bundle that `classtune train` wrote.")]
 Validation = Annotated[str | None, typer.Option(metavar="FILE", help="Validation rows, used as they are.")]

@@ -25,6 +25,7 @@ from classtune.inference.predictor import Ranked, answer_columns, label_and_scor
 EXCEL_ROWS = 1_048_575
 EXCEL_CELL = 32_767
 _EXCEL_WHOLE = 10**15
+_LONGEST_NUMBER = 1000  # characters; a longer one stays text
 _NAMED = 5  # rows that are too long for a cell are named, up to so many
 
 
@@ -157,7 +158,7 @@ def _shown(cell: object) -> str:
 def _of_json(cell: object) -> object:
     """A cell as JSON has it, which knows numbers, but none that is not finite."""
     if isinstance(cell, Number):
-        cell = json.loads(cell)
+        cell = json.loads(cell) if len(cell) <= _LONGEST_NUMBER else str(cell)
     if isinstance(cell, dict):
         return {key: _of_json(value) for key, value in cell.items()}
     if isinstance(cell, list):

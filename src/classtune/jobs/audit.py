@@ -62,7 +62,7 @@ def audit_table(
     )
     if label_errors:
         audit.add([_label_errors(table, groups[: len(table.texts)], settings.model, notify, progress)])
-    return {"name": table.name, **audit.document()}
+    return {"name": table.name, "unit": table.unit, **audit.document()}
 
 
 def write_fixed(path: Path, table: Table) -> dict[str, Any]:

@@ -166,3 +166,21 @@ def test_documents_without_one_reading(content: Any, message: str, write: Write)
     with pytest.raises(DataError) as caught:
         read_table(write("t.json", json.dumps(content)))
     assert message in caught.value.problems[0]
+
+
+def test_columns_are_found_by_words_and_by_cells_and_it_is_said(write: Write) -> None:
+    table = read_table(write("t.csv", "id,kunden_kommentar,Kategorie\n1,hallo,a\n2,nein,b\n"))
+    assert (table.text_column, table.label_column) == ("kunden_kommentar", "Kategorie")
+    assert table.notes == [
+        "the text is read from column 'kunden_kommentar', by its name. Choose another with --text NAME.",
+        "the label is read from column 'Kategorie', by its name. Choose another with --label NAME.",
+    ]
+    table = read_table(write("u.csv", "review_id,reviewText,length\n1,good,4\n2,bad,3\n"), labelled=False)
+    assert table.text_column == "reviewText"
+    rows = "".join(f"{n},this is sentence number {n},{'xyz'[n % 3]},{n * 7}\n" for n in range(30))
+    table = read_table(write("v.csv", "a,b,c,d\n" + rows))
+    assert (table.text_column, table.label_column) == ("b", "c")
+    assert "by what stands in it" in table.notes[0]
+    two = "".join(f"this is sentence number {n},that is sentence number {n},{'xyz'[n % 3]}\n" for n in range(30))
+    with pytest.raises(DataError, match="no column looks like the text among 'a', 'b', 'c'"):
+        read_table(write("w.csv", "a,b,c\n" + two))

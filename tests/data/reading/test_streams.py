@@ -43,7 +43,7 @@ def test_tables_are_read_as_they_are_when_read_at_once(
 @pytest.mark.parametrize(
     ("name", "content", "format", "message"),
     [
-        ("a.csv", b"text\nsee\ncaf\xe9\n", TableFormat(), r"byte 0xE9 is not UTF-8\. Pass --encoding cp1252"),
+        ("a.csv", b"text\nsee\ncaf\x81\n", TableFormat(), r"byte 0x81 is not UTF-8\. Pass --encoding cp1252"),
         ("a.csv", b"text\nsee\nb\0d\n", TableFormat(), "line 3: a NUL byte"),
         ("a.csv", b"text\nsee\n", TableFormat(encoding="latn"), "--encoding 'latn' is unknown"),
         ("a.csv", b'id,text\n1,"open\n2,b\n', TableFormat(quoting=True), "line 2: a quote that opens here is never"),

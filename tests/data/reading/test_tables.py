@@ -151,7 +151,10 @@ def test_an_encoding_that_was_asked_for(write: Write) -> None:
     path = write("t.csv", "text,label\ncafé,x\n".encode("cp1252"))
     assert read_table(path, TableFormat(encoding="cp1252")).texts == ["café"]
     offer = "Pass --encoding cp1252 (Windows), --encoding latin-1, or what it was saved in."
-    assert problems(path) == [f"t.csv line 2: byte 0xE9 is not UTF-8. {offer}"]
+    guessed = read_table(path)
+    assert (guessed.texts, guessed.encoding) == (["café"], "cp1252")
+    assert guessed.notes == ["the file is not UTF-8; read as cp1252, a guess. Pass --encoding if letters look wrong."]
+    assert problems(write("u.csv", b"text,label\ncaf\x81,x\n")) == [f"u.csv line 2: byte 0x81 is not UTF-8. {offer}"]
     assert problems(path, TableFormat(encoding="ascii")) == [
         "t.csv line 2: byte 0xE9 is not ASCII. Pass another --encoding."
     ]
@@ -368,7 +371,7 @@ def test_columns_that_cannot_be_told(write: Write, header: str, options: dict[st
         ("t.csv", b"text,label\nx\ry\n\x81,z", "t.csv line 3: byte 0x81 is not UTF-8."),
         ("t.csv", b"text,label\na\rb,x\n", "t.csv line 2: a carriage return in a cell without quotes."),
         ("t.csv", xlsx(S={}), "t.csv: is a zip or Excel file, not a text table."),
-        ("t.csv", gzip.compress(b"text,label\n"), "t.csv: is compressed with gzip, not a text table."),
+        ("t.csv", gzip.compress(b"text,label\na,x\n")[:-9], "t.csv: cannot be unpacked ("),
         ("t.data", b"\x89PNG\r\n\x1a\n", "t.data: is a PNG picture, not a text table."),
         ("t.xls", b"x", "t.xls: .xls files are not read. Save it as one of: .csv, .tsv, .jsonl, .parquet, .xlsx"),
         ("t.xlsx", b"text,label\n", "t.xlsx: cannot be read as Excel"),
@@ -412,10 +415,10 @@ def test_paths_that_cannot_be_read(write: Write, monkeypatch: pytest.MonkeyPatch
     assert problems("a\0.csv")[0].endswith("cannot be read (embedded null byte).")
     path = write("t.csv", "text,label\n")
 
-    def denied(self: Path) -> bytes:  # the tests may run as a user who may read everything
+    def denied(self: Path, mode: str) -> bytes:  # the tests may run as a user who may read everything
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     assert problems(path) == ["t.csv: cannot be read (Permission denied)."]
 
 

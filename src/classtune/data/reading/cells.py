@@ -12,6 +12,7 @@ import numpy as np
 
 YES = frozenset(["1", "1.0", "true", "yes", "x"])
 NO = frozenset(["0", "0.0", "false", "no", ""])
+MOST_CHARACTERS = 10_000_000  # of a text
 LabelSet = tuple[str, ...]  # sorted, each label once; () for none
 
 
@@ -57,6 +58,14 @@ def as_text(cell: object) -> str:
     if isinstance(cell, int | float | decimal.Decimal | datetime.date | datetime.time):
         return str(cell)
     raise ValueError(f"is of type {type(cell).__name__}. Give text")
+
+
+def as_whole_text(cell: object) -> str:
+    """`as_text` for a text to classify. Raises ValueError for one that takes gigabytes to cut into tokens, too."""
+    text = as_text(cell)
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are read. Shorten it")
+    return text
 
 
 def without_formula(cell: str) -> str:

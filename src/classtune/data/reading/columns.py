@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from classtune.data.reading.guesses import by_cells, by_words
 from classtune.errors import DataError, SettingsError, did_you_mean
 
 # fmt: off
@@ -79,6 +80,7 @@ class Columns:
     label: int | None = None
     flags: tuple[int, ...] = ()  # one a label, where each has its own
     group: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -166,9 +168,17 @@ def with_names(rows: list[list[str]], starts: list[int], table: TableFormat, *, 
     return grid
 
 
-def choose_columns(where: str, names: Sequence[str], table: TableFormat, *, labelled: bool) -> Columns:
+def choose_columns(
+    where: str,
+    names: Sequence[str],
+    table: TableFormat,
+    *,
+    labelled: bool,
+    cells: Callable[[int], Sequence[Any]] | None = None,
+) -> Columns:
     """Which columns are read: the text's alone, or with ``labelled`` the labels' too, and those asked for by name.
 
+    cells: those of a column, to guess by where its name is not known. What was guessed is in ``Columns.notes``.
     Raises DataError for names that do not exist, that leave more or less than one reading, or that are two columns'.
     """
     asked = [(flag, name) for flag, name in table.named if labelled or flag == "--text"]
@@ -205,6 +215,11 @@ def choose_columns(where: str, names: Sequence[str], table: TableFormat, *, labe
     if not labels and len(columns) == 2 and len(texts) == 1:
         labels = [column for column in columns if column not in texts]
 
+    notes: list[str] = []
+    if not texts:
+        texts = _guess("text", names, [column for column in columns if column not in labels], cells, notes)
+    if not labels and one_label:
+        labels = _guess("label", names, [column for column in columns if column not in texts], cells, notes)
     wanted = [("text", texts), ("label", labels)] if one_label else [("text", texts)]
     used = {names[column] for _, found in wanted for column in found} | {name for _, name in asked}
     twice = [name for name, count in Counter(names).items() if count > 1 and name in used]
@@ -219,7 +234,26 @@ def choose_columns(where: str, names: Sequence[str], table: TableFormat, *, labe
         label=labels[0] if one_label else None,
         flags=tuple(names.index(name) for name in table.label_columns) if labelled else (),
         group=names.index(table.group) if labelled and table.group is not None else None,
+        notes=tuple(notes),
     )
+
+
+def _guess(
+    role: str,
+    names: Sequence[str],
+    columns: Sequence[int],
+    cells: Callable[[int], Sequence[Any]] | None,
+    notes: list[str],
+) -> list[int]:
+    """The column that is taken for a text or a label, which is said in ``notes``; none where no one column fits."""
+    found = by_words(role, names, columns)
+    why = "its name"
+    if found is None and cells is not None:
+        found, why = by_cells(role, cells, columns), "what stands in it"
+    if found is None:
+        return []
+    notes.append(f"the {role} is read from column {names[found]!r}, by {why}. Choose another with --{role} NAME.")
+    return [found]
 
 
 def _listed(names: Sequence[str]) -> str:

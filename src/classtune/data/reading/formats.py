@@ -7,18 +7,18 @@ a number or a missing value. Line numbers are those of an editor, also after cel
 from __future__ import annotations
 
 import codecs
-import json
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from classtune.data.reading.arrow import read_parquet
 from classtune.data.reading.columns import Grid, TableFormat
 from classtune.data.reading.delimited import clearly_delimited, read_delimited, split_lines, without_end
 from classtune.data.reading.excel import read_excel
 from classtune.data.reading.json_tables import read_json
 from classtune.data.reading.labelling import fast_text
+from classtune.data.reading.packed import read_within, unpacked
 from classtune.errors import DataError, SettingsError
 
 READABLE = ".csv, .tsv, .jsonl, .parquet, .xlsx, or text with a delimiter (.txt: one text a line, to predict)"
@@ -31,6 +31,7 @@ KINDS = {
     ".parquet": "parquet",
     ".xlsx": "excel",
 }
+PACKED = (".gz", ".zip")
 UNREADABLE = {
     ".xls",
     ".xlsb",
@@ -43,8 +44,6 @@ UNREADABLE = {
     ".docx",
     ".pkl",
     ".pickle",
-    ".zip",
-    ".gz",
 }
 MAGIC = {
     b"PK\x03\x04": "a zip or Excel file",
@@ -57,6 +56,11 @@ MAGIC = {
     b"\xfd7zXZ": "compressed with xz",
     b"\x28\xb5\x2f\xfd": "compressed with zstd",
 }
+_GUESSED_BYTES = 1 << 20
+_GUESSES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256"]
+_GUESSES += ["shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"]
+_FEW_BYTES = 8  # beyond ASCII: too few to tell one code page from another
+GUESSED = "the file is not UTF-8; read as {}, a guess. Pass --encoding if letters look wrong."
 BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
         codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
 
@@ -65,7 +69,11 @@ def read_bytes(path: str | Path, stdin: BinaryIO | None) -> bytes:
     """The file's bytes, or standard input's for ``-``. Raises DataError for what cannot be read, or is empty."""
     name = display_name(path)
     try:
-        data = (stdin or sys.stdin.buffer).read() if str(path) == "-" else Path(path).read_bytes()
+        if str(path) == "-":
+            data = read_within(name, stdin or sys.stdin.buffer)
+        else:
+            with Path(path).open("rb") as file:
+                data = read_within(name, file)
     except FileNotFoundError:
         raise DataError(f"{name}: no such file.") from None
     except IsADirectoryError:
@@ -80,7 +88,7 @@ def read_bytes(path: str | Path, stdin: BinaryIO | None) -> bytes:
 
 def is_table_name(name: str) -> bool:
     """Whether a file of this name is a table, by the end of its name."""
-    return Path(name).suffix.lower() in {*KINDS, ".txt"}
+    return Path(name).suffix.lower() in {*KINDS, ".txt", *PACKED}
 
 
 def display_name(path: str | Path) -> str:
@@ -93,16 +101,29 @@ def read_grid(path: str | Path, data: bytes, table: TableFormat, *, labelled: bo
 
     Raises DataError for what is not a table; problems of single rows are kept in ``Grid.problems``.
     """
-    name, suffix = display_name(path), Path(path).suffix.lower()
+    name = display_name(path)
+    path, data = unpacked(name, str(path), data, is_table_name)
+    suffix = Path(path).suffix.lower()
     if suffix in UNREADABLE:
         raise DataError(f"{name}: {suffix} files are not read. Save it as one of: {READABLE}.")
     kind = KINDS.get(suffix) or ("text" if suffix == ".txt" else kind_of(data))
     if kind == "parquet":
-        return _parquet(name, data)
+        return read_parquet(name, data)
     if kind == "excel":
         return read_excel(name, data, table, labelled=labelled)
     text, encoding = decode(name, data, table.encoding)
     lines = split_lines(text)
+    grid = _of_lines(name, suffix, kind, lines, encoding, table, labelled=labelled)
+    if table.encoding is None and not encoding.startswith("utf"):
+        grid.notes.insert(
+            0, f"the file is not UTF-8; read as {encoding}, a guess. Pass --encoding if letters look wrong."
+        )
+    return grid
+
+
+def _of_lines(
+    name: str, suffix: str, kind: str, lines: list[str], encoding: str, table: TableFormat, *, labelled: bool
+) -> Grid:
     if kind == "jsonl":
         return read_json(name, lines, encoding, labelled=labelled)
     if kind == "text" and (grid := fast_text(lines, encoding)) is not None:
@@ -129,6 +150,8 @@ def decode(name: str, data: bytes, encoding: str | None) -> tuple[str, str]:
     encoding.
     """
     found = encoding_of(name, data, encoding)
+    if encoding is None and found == "utf-8":
+        found = guess_encoding(data) or found
     try:
         text = data.decode(found)
     except UnicodeDecodeError as error:
@@ -150,6 +173,33 @@ def decode(name: str, data: bytes, encoding: str | None) -> tuple[str, str]:
     return text.removeprefix("\ufeff"), found
 
 
+def guess_encoding(data: bytes) -> str | None:
+    """What bytes that are not UTF-8 are most likely written in; None for UTF-8, and where nothing fits."""
+    try:
+        data.decode()
+        return None
+    except UnicodeDecodeError as error:
+        cut = len(data) - error.start < 4 and error.reason == "unexpected end of data"  # the first bytes of a file
+    if cut or b"\0" in data:
+        return None
+    sample = data[:_GUESSED_BYTES]
+    windows = _without_controls(sample, "cp1252")
+    if len(re.findall(rb"[\x80-\xff]", sample)) < _FEW_BYTES:
+        return None if windows is None else "cp1252"
+    import charset_normalizer
+
+    best = charset_normalizer.from_bytes(sample, cp_isolation=_GUESSES).best()
+    if best is None or _without_controls(sample, best.encoding) is None:
+        return None
+    return "cp1252" if windows == str(best) else best.encoding  # many code pages agree on western letters
+
+
+def _without_controls(data: bytes, encoding: str) -> str | None:
+    """The text, where the encoding has a character for every byte, and none that people do not write."""
+    text = data.decode(encoding, "replace")
+    return None if re.search("[\x7f-\x9f\ufffd]", text) else text
+
+
 def _binary(name: str, position: int, data: bytes) -> DataError:
     line = data.count(b"\n", 0, position) + 1
     return DataError(
@@ -166,47 +216,3 @@ def kind_of(data: bytes) -> str:
         return "excel"
     start = data.removeprefix(codecs.BOM_UTF8).lstrip()[:64]
     return "jsonl" if re.match(rb'\{\s*["}]|\[\s*[{"]', start) else "text"
-
-
-def _parquet(name: str, data: bytes) -> Grid:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{name}: cannot be read as Parquet ({str(error).splitlines()[0]}).") from None
-    names = list(file.schema_arrow.names)
-
-    def column(position: int) -> Sequence[Any]:
-        try:
-            found = file.read(columns=[names[position]])  # every column of that name
-            cells: list[Any] = found.column(names[:position].count(names[position])).to_pylist()
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
-            raise DataError(
-                f"{name}: column {names[position]!r} cannot be read ({str(error).splitlines()[0]})."
-            ) from None
-        return cells
-
-    grid = Grid(names, column, range(1, file.metadata.num_rows + 1), unit="row")
-    grid.class_names = class_names(file.schema_arrow)
-    return grid
-
-
-def class_names(schema: Any) -> dict[int, Sequence[str]]:
-    """What the numbers of a column mean, by its position, where Hugging Face wrote that into the file."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        found = {name: _class_names(feature) for name, feature in features.items()}
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return {}
-    return {position: found[name] for position, name in enumerate(schema.names) if found.get(name)}
-
-
-def _class_names(feature: Any) -> Sequence[str]:
-    """Of a ClassLabel, or of a list of them; else none."""
-    if isinstance(feature, list):
-        return _class_names(feature[0]) if len(feature) == 1 else ()
-    if feature.get("_type") in ("Sequence", "List", "LargeList"):
-        return _class_names(feature.get("feature"))
-    return [str(name) for name in feature.get("names") or ()] if feature.get("_type") == "ClassLabel" else ()

@@ -12,6 +12,7 @@ from classtune.data.reading.faults import Faults
 from classtune.data.reading.labelling import plain_rows
 from classtune.errors import DataError
 
+MOST_LEVELS = 100  # of lists and objects in each other
 _RECORDS = ("data", "rows", "records", "examples", "items", "results")  # what documents call the list of their records
 
 
@@ -110,13 +111,25 @@ def json_object(line: str) -> dict[str, Any]:
 def _value(text: str) -> Any:
     """What the text holds, numbers as they are written; the ValueError that says why it is no JSON."""
     try:
-        return json.loads(
+        found = json.loads(
             text, object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=_constant
         )
+        deep = text.count("[") + text.count("{") > MOST_LEVELS and _levels(found) > MOST_LEVELS
+        return ValueError("nested too deeply") if deep else found
     except RecursionError:
         return ValueError("nested too deeply")
     except ValueError as error:
         return ValueError(error.msg) if isinstance(error, json.JSONDecodeError) else error
+
+
+def _levels(value: Any) -> int:
+    """How deep lists and objects stand in each other."""
+    levels, inside = 0, [value]
+    while inside and levels <= MOST_LEVELS:
+        levels += 1
+        lists = (list(part.values()) if isinstance(part, dict) else part for part in inside)
+        inside = [part for parts in lists if isinstance(parts, list) for part in parts if isinstance(part, list | dict)]
+    return levels
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:

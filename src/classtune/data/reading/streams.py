@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from classtune.data.reading.arrow import open_parquet, plain_table
 from classtune.data.reading.cells import without_formula
 from classtune.data.reading.columns import TableFormat, choose_columns, title_rows, with_names
 from classtune.data.reading.delimited import clearly_delimited, fitted, given_delimiter, sep_line, sniff, without_end
-from classtune.data.reading.formats import KINDS, READABLE, UNREADABLE, encoding_of, kind_of
+from classtune.data.reading.formats import GUESSED, KINDS, READABLE, UNREADABLE, encoding_of, guess_encoding, kind_of
 from classtune.data.reading.json_tables import json_object
 from classtune.errors import DataError, SettingsError
 
@@ -104,7 +105,10 @@ def open_stream(path: Path, format: TableFormat, *, size: int, name: str | None 
         raise DataError(f"{name}: Excel files are not read in pieces. Save it as .csv or .parquet.")
     if kind == "parquet":
         return _Parquet(path, name, size, format)
-    lines = _Lines(path, name, encoding_of(name, head, format.encoding), "\n" if b"\n" in head else "\r")
+    encoding = encoding_of(name, head, format.encoding)
+    if format.encoding is None and encoding == "utf-8":
+        encoding = guess_encoding(head) or encoding
+    lines = _Lines(path, name, encoding, "\n" if b"\n" in head else "\r")
     return (_JsonLines if kind == "jsonl" else _Delimited)(lines, size, format, kind)
 
 
@@ -142,6 +146,8 @@ class _Delimited(Stream):
     def __init__(self, lines: _Lines, size: int, format: TableFormat, kind: str) -> None:
         super().__init__(lines.path, lines.name, size)
         self._lines = lines
+        if format.encoding is None and not lines.encoding.startswith("utf"):
+            self.notes.append(GUESSED.format(lines.encoding))
         self._delimiter: str | None = None
         self._header, self._above = False, 0  # rows above the header: a title
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))  # a process-wide setting: only ever raised
@@ -352,25 +358,21 @@ class _Parquet(Stream):
         return int(pyarrow.parquet.read_metadata(path).num_rows)
 
     def _open(self) -> Any:
-        import pyarrow.parquet
-
-        try:
-            return pyarrow.parquet.ParquetFile(self.path, buffer_size=_READ_BYTES, pre_buffer=False)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise DataError(f"{self.name}: cannot be read as Parquet ({str(error).splitlines()[0]}).") from None
+        return open_parquet(self.name, self.path, buffer_size=_READ_BYTES, pre_buffer=False)
 
     def _tables(self) -> Iterator[Any]:
         """Tables of ``size`` rows, the last of fewer; pyarrow's own batches may be cut where row groups end."""
         import pyarrow
 
         with self._open() as file:
-            waiting = file.schema_arrow.empty_table()
+            waiting = None
             for batch in file.iter_batches(batch_size=self.size):
-                waiting = pyarrow.concat_tables([waiting, pyarrow.Table.from_batches([batch])])
+                rows = plain_table(self.name, batch)
+                waiting = rows if waiting is None else pyarrow.concat_tables([waiting, rows])
                 while len(waiting) >= self.size:
                     yield waiting.slice(0, self.size)
                     waiting = waiting.slice(self.size)
-            if len(waiting):
+            if waiting is not None and len(waiting):
                 yield waiting
 
 

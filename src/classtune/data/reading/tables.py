@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from classtune.data.reading.cells import LabelSet, as_flag, as_labels, as_text, holds_several, is_matrix
+from classtune.data.reading.cells import LabelSet, as_flag, as_labels, as_text, as_whole_text, holds_several, is_matrix
 from classtune.data.reading.columns import Columns, Grid, TableFormat, choose_columns
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.formats import display_name, read_bytes, read_grid
@@ -29,10 +29,12 @@ from classtune.data.reading.labels import (
     merge_numbers,
     same_numbers,
 )
+from classtune.data.reading.table_folders import read_folder
 from classtune.errors import DataError
 
 __all__ = ["Table", "TableFormat", "read_table", "table_from_rows"]
 
+MOST_CHARACTERS_IN_ALL = 1 << 31  # of all texts of a table that is read at once
 _FOUND_OUT = TableFormat()
 _Value = TypeVar("_Value")
 
@@ -73,7 +75,8 @@ class Table:
 def read_table(
     path: str | Path, format: TableFormat = _FOUND_OUT, *, labelled: bool = True, stdin: BinaryIO | None = None
 ) -> Table:
-    """The rows of a file: ``.csv .tsv .jsonl .parquet .xlsx``, delimited text of other names, or ``-`` for ``stdin``.
+    """The rows of a file: ``.csv .tsv .jsonl .json .parquet .xlsx``, packed or not, delimited text of other names, or
+    ``-`` for ``stdin``; a folder a class of texts, and a data set of Hugging Face on disk.
 
     Encoding, delimiter, header and columns are found where ``format`` leaves them open. Everything stays text: ``001``,
     ``NA`` and ``1.0`` are texts and labels like any other. A row has several labels where ``format`` says how they are
@@ -83,13 +86,17 @@ def read_table(
     impossible cells, labels that are nearly the same), SettingsError for an impossible encoding or delimiter.
     """
     name = display_name(path)
-    grid = read_grid(path, read_bytes(path, stdin), format, labelled=labelled)
+    if str(path) != "-" and Path(path).is_dir():
+        grid = read_folder(Path(path))
+    else:
+        grid = read_grid(path, read_bytes(path, stdin), format, labelled=labelled)
     if not len(grid.lines):
         raise DataError(grid.problems or f"{name}: there is a header and no rows.")
     try:
-        columns = grid.guessed or choose_columns(name, grid.names, format, labelled=labelled)
+        columns = grid.guessed or choose_columns(name, grid.names, format, labelled=labelled, cells=grid.column)
     except DataError as error:
         raise DataError(grid.problems + error.problems) from None
+    grid.notes += columns.notes
     return _table(name, grid, columns if labelled else Columns(columns.text), format, keep=not labelled)
 
 
@@ -126,7 +133,13 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
     """The chosen columns as checked text; ``keep`` all others beside them."""
     where = f"{name} {grid.unit}"
     faults, notes = Faults(name, grid.unit), list(grid.notes)
-    texts = _read(grid.column(columns.text), grid.lines, as_text, "text", "-", faults)
+    texts = _read(grid.column(columns.text), grid.lines, as_whole_text, "text", "-", faults)
+    characters = sum(map(len, texts))
+    if characters > MOST_CHARACTERS_IN_ALL:
+        raise DataError(
+            f"{name}: its texts have {characters:,} characters in all, and at most {MOST_CHARACTERS_IN_ALL:,} are read "
+            "at once. Cut it into several files."
+        )
     labels = _labels(grid, columns, format, where, faults)
     notes += labels.notes
     groups = None

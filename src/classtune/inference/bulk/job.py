@@ -19,7 +19,7 @@ import numpy as np
 
 from classtune.bundle import RECORD
 from classtune.config import Progress
-from classtune.data.reading.cells import as_text
+from classtune.data.reading.cells import as_whole_text
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.streams import Piece, Stream, open_stream
 from classtune.decisions.decide import Decisions
@@ -181,7 +181,7 @@ def _job(shard: Shard, piece: Piece) -> Job:
     texts, rows, faults = [], [], {}
     for row, cell in enumerate(piece.cells):
         try:
-            found = as_text(cell)
+            found = as_whole_text(cell)
             if not found.strip():
                 raise ValueError("is empty")
             texts.append(found)

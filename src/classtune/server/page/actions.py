@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from classtune.config import Progress
 from classtune.data.reading.columns import TableFormat
-from classtune.data.reading.tables import read_table
+from classtune.data.reading.isolated import read_upload
 from classtune.errors import DataError
 from classtune.explain.attributions import words_of
 from classtune.explain.explanations import explain
@@ -160,7 +160,7 @@ class Page:
         if file is None:
             raise DataError("There is no file yet. Choose one above.")
         try:
-            table = read_table(file, TableFormat(text=column.strip() or None, drop_empty=True), labelled=False)
+            table = read_upload(file, TableFormat(text=column.strip() or None, drop_empty=True))
         except DataError as error:
             problems = [problem.replace(file, Path(file).name) for problem in error.problems]
             for flag, here in _HERE:
