@@ -53,6 +53,7 @@ def test_tables_are_read_as_they_are_when_read_at_once(
         ("a.jsonl", b'[{"text": "a"}]\n', TableFormat(), "is one JSON list"),
         ("a.jsonl", b'{"text": "a",\n', TableFormat(), "line 1: not valid JSON"),
         ("a.csv", b"a,b,c\n1,2,3\n", TableFormat(text="d"), "no column is called 'd'"),
+        ("a.txt", b"__label__x a text\n", TableFormat(), "has fastText's lines, not read in pieces"),
         ("a.xls", b"anything", TableFormat(), r"\.xls files are not read"),
     ],
 )

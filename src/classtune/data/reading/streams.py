@@ -23,6 +23,7 @@ from classtune.data.reading.columns import TableFormat, choose_columns, title_ro
 from classtune.data.reading.delimited import clearly_delimited, fitted, given_delimiter, sep_line, sniff, without_end
 from classtune.data.reading.formats import GUESSED, KINDS, READABLE, UNREADABLE, encoding_of, guess_encoding, kind_of
 from classtune.data.reading.json_tables import json_object
+from classtune.data.reading.labelling import fast_text
 from classtune.errors import DataError, SettingsError
 
 SUFFIXES = frozenset(suffix for suffix, kind in KINDS.items() if kind != "excel") | {".txt"}
@@ -155,6 +156,8 @@ class _Delimited(Stream):
         suffix = self.path.suffix.lower()
         with self.path.open("rb") as file:
             told_by_file = sep_line(file.readline(20).removeprefix(codecs.BOM_UTF8).decode("ascii", "replace"))
+        if kind == "text" and fast_text(sample[:100], lines.encoding) is not None:
+            raise DataError(f"{self.name}: has fastText's lines, not read in pieces. Name a file: -o OUT.csv.")
         told = told_by_file or format.delimiter or format.text or format.header
         if kind == "text" and not told and (suffix == ".txt" or not clearly_delimited(sample)):
             self.names, self._text = ["text"], 0

@@ -160,7 +160,8 @@ class Page:
         if file is None:
             raise DataError("There is no file yet. Choose one above.")
         try:
-            table = read_upload(file, TableFormat(text=column.strip() or None, drop_empty=True))
+            own = (self.bundle(name).record.get("data", {}).get("columns") or {}).get("text")
+            table = read_upload(file, TableFormat(text=column.strip() or None, preferred_text=own, drop_empty=True))
         except DataError as error:
             problems = [problem.replace(file, Path(file).name) for problem in error.problems]
             for flag, here in _HERE:
