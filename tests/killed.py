@@ -58,6 +58,14 @@ def finish(arguments: list[Any], log: Path, prepare: Callable[[], None] | None =
     return process.exitcode, time.monotonic() - started, log.read_text(encoding="utf-8")
 
 
+def timed(arguments: list[Any], log: Path) -> float:
+    """Seconds of a command that is left alone, once the process that forks others has everything imported."""
+    finish(["--help"], log)
+    code, seconds, said = finish(arguments, log)
+    assert code == 0, said
+    return seconds
+
+
 def kill_after(seconds: float, arguments: list[Any], log: Path) -> bool:
     """SIGKILL after so many seconds; whether it still ran."""
     process = start(arguments, log)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from killed import TRIES, finish, kill_after
+from killed import TRIES, finish, kill_after, timed
 from small import rows, write_csv
 
 from classtune.errors import ClasstuneError
@@ -62,8 +62,7 @@ def whole(folder: Path) -> dict[str, bytes] | None:
 
 def test_train_goes_on_to_the_same_bytes(small_llama: Path, table: Path, tmp_path: Path) -> None:
     place, log = tmp_path / "place", tmp_path / "log"
-    code, seconds, said = finish(train(table, small_llama, tmp_path / "never-killed"), log)
-    assert code == 0, said
+    seconds = timed(train(table, small_llama, tmp_path / "never-killed"), log)
     expected = contents(tmp_path / "never-killed")
     killed = same = 0
     for moment in moments(seconds, 1):
@@ -85,8 +84,7 @@ def test_replacing_a_bundle_leaves_the_old_or_the_new_one(
     small_llama: Path, small_bundle: Path, table: Path, tmp_path: Path
 ) -> None:
     place, log = tmp_path / "place", tmp_path / "log"
-    code, seconds, said = finish(train(table, small_llama, tmp_path / "never-killed"), log)
-    assert code == 0, said
+    seconds = timed(train(table, small_llama, tmp_path / "never-killed"), log)
     old, new = contents(small_bundle), contents(tmp_path / "never-killed")
     killed = same = lost = 0
     for moment in moments(seconds, 2):
@@ -113,8 +111,7 @@ def test_bulk_goes_on_to_the_same_shards(small_bundle: Path, tmp_path: Path, mon
         return ["predict", small_bundle, table, "--text", "text", "-q", "-o", f"{output}/", *more]
 
     table.write_text(table.read_text(encoding="utf-8").replace("text,label", "text,given"), encoding="utf-8")
-    code, seconds, said = finish(bulk(tmp_path / "never-killed"), log)
-    assert code == 0, said
+    seconds = timed(bulk(tmp_path / "never-killed"), log)
     expected = contents(tmp_path / "never-killed")
     assert len(expected) == 4  # three shards and the manifest
     killed = same = 0
