@@ -182,39 +182,11 @@ def choose_columns(
     Raises DataError for names that do not exist, that leave more or less than one reading, or that are two columns'.
     """
     asked = [(flag, name) for flag, name in table.named if labelled or flag == "--text"]
-    problems = [
-        f"{where}: no column is called {name!r} ({flag}). {did_you_mean(name, filter(None, names))}"
-        for flag, name in asked
-        if name not in names
-    ]
-    if problems:
-        raise DataError(problems)
-    clash = [flag for flag, name in asked if name == table.text and flag in ("--label", "--label-columns")]
-    if clash:
-        raise DataError(f"{where}: --text and {clash[0]} both name {table.text!r}. Name two columns.")
-
-    text, label = table.text, table.label
-    if text is None and table.preferred_text in names and table.preferred_text != label:
-        text = table.preferred_text
-    if label is None and table.preferred_label in names and table.preferred_label != text:
-        label = table.preferred_label
+    _check_asked(where, names, asked, table)
+    one_label = labelled and not table.label_columns
     aside = [names.index(name) for flag, name in asked if flag in ("--label-columns", "--split-by")]
     columns = [column for column, name in enumerate(names) if name and column not in aside]
-    texts = [names.index(text)] if text is not None else [c for c in columns if is_known(names[c], TEXT_NAMES)]
-    labels = [names.index(label)] if label in names else [c for c in columns if is_known(names[c], LABEL_NAMES)]
-    if text is None and label is not None:
-        texts = [column for column in texts if column not in labels]
-    if label is None and text is not None:
-        labels = [column for column in labels if column not in texts]
-    # With one of two columns known, the other can only be the other; so can a column alone.
-    if not texts and len(columns) == 2 and len(labels) == 1:
-        texts = [column for column in columns if column not in labels]
-    one_label = labelled and not table.label_columns
-    if not texts and len(columns) == 1 and not one_label:
-        texts = columns
-    if not labels and len(columns) == 2 and len(texts) == 1:
-        labels = [column for column in columns if column not in texts]
-
+    texts, labels = _by_names(names, columns, table, one_label=one_label)
     notes: list[str] = []
     if not texts:
         texts = _guess("text", names, [column for column in columns if column not in labels], cells, notes)
@@ -236,6 +208,45 @@ def choose_columns(
         group=names.index(table.group) if labelled and table.group is not None else None,
         notes=tuple(notes),
     )
+
+
+def _check_asked(where: str, names: Sequence[str], asked: Sequence[tuple[str, str]], table: TableFormat) -> None:
+    """Raise DataError for (flag, name) that are no columns, or one column for two things."""
+    problems = [
+        f"{where}: no column is called {name!r} ({flag}). {did_you_mean(name, filter(None, names))}"
+        for flag, name in asked
+        if name not in names
+    ]
+    if problems:
+        raise DataError(problems)
+    clash = [flag for flag, name in asked if name == table.text and flag in ("--label", "--label-columns")]
+    if clash:
+        raise DataError(f"{where}: --text and {clash[0]} both name {table.text!r}. Name two columns.")
+
+
+def _by_names(
+    names: Sequence[str], columns: list[int], table: TableFormat, *, one_label: bool
+) -> tuple[list[int], list[int]]:
+    """The columns that could hold the text, and the label: as asked for, as preferred, or by known names."""
+    text, label = table.text, table.label
+    if text is None and table.preferred_text in names and table.preferred_text != label:
+        text = table.preferred_text
+    if label is None and table.preferred_label in names and table.preferred_label != text:
+        label = table.preferred_label
+    texts = [names.index(text)] if text is not None else [c for c in columns if is_known(names[c], TEXT_NAMES)]
+    labels = [names.index(label)] if label in names else [c for c in columns if is_known(names[c], LABEL_NAMES)]
+    if text is None and label is not None:
+        texts = [column for column in texts if column not in labels]
+    if label is None and text is not None:
+        labels = [column for column in labels if column not in texts]
+    # With one of two columns known, the other can only be the other; so can a column alone.
+    if not texts and len(columns) == 2 and len(labels) == 1:
+        texts = [column for column in columns if column not in labels]
+    if not texts and len(columns) == 1 and not one_label:
+        texts = columns
+    if not labels and len(columns) == 2 and len(texts) == 1:
+        labels = [column for column in columns if column not in texts]
+    return texts, labels
 
 
 def _guess(
