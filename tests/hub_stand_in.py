@@ -92,26 +92,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._error(401, None, "Invalid username or password.")
         path = urlsplit(self.path).path
-        if path == "/api/validate-yaml":
-            return self._json({"errors": [], "warnings": []})
-        if path == "/api/repos/create":
-            return self._create(json.loads(body))
-        if path.endswith("/info/lfs/objects/batch"):
-            return self._batch(json.loads(body))
-        repository = "/".join(path.split("/")[3:5])
-        if "/preupload/" in path:
-            files = [
-                {
-                    "path": file["path"],
-                    "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
-                    "shouldIgnore": False,
-                    "oid": None,
-                }
-                for file in json.loads(body)["files"]
-            ]
-            return self._json({"files": files})
-        if "/commit/" in path:
-            return self._commit(repository, body)
+        for part, answer in (
+            ("/api/validate-yaml", self._validate),
+            ("/api/repos/create", self._create),
+            ("/info/lfs/objects/batch", self._batch),
+            ("/preupload/", self._preupload),
+            ("/commit/", self._commit),
+        ):
+            if part in path:
+                return answer(body)
         return self._error(404, None, "no such page")
 
     def do_PUT(self) -> None:
@@ -161,19 +150,37 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content[start:])
         return None
 
-    def _create(self, told: dict[str, Any]) -> None:
+    def _validate(self, _: bytes) -> None:
+        self._json({"errors": [], "warnings": []})
+
+    def _preupload(self, body: bytes) -> None:
+        files = [
+            {
+                "path": file["path"],
+                "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
+                "shouldIgnore": False,
+                "oid": None,
+            }
+            for file in json.loads(body)["files"]
+        ]
+        self._json({"files": files})
+
+    def _create(self, body: bytes) -> None:
+        told = json.loads(body)
         repository = "/".join(filter(None, [told.get("organization"), told["name"]]))
         (self.hub.root / repository).mkdir(parents=True, exist_ok=True)
         self.hub.made[repository] = told
         self._json({"url": f"{self.hub.url}/{repository}", "name": repository, "id": repository})
 
-    def _batch(self, told: dict[str, Any]) -> None:
+    def _batch(self, body: bytes) -> None:
         objects = [
-            {**one, "actions": {"upload": {"href": f"{self.hub.url}/upload/{one['oid']}"}}} for one in told["objects"]
+            {**one, "actions": {"upload": {"href": f"{self.hub.url}/upload/{one['oid']}"}}}
+            for one in json.loads(body)["objects"]
         ]
         self._json({"transfer": "basic", "objects": objects})
 
-    def _commit(self, repository: str, body: bytes) -> None:
+    def _commit(self, body: bytes) -> None:
+        repository = "/".join(urlsplit(self.path).path.split("/")[3:5])
         for line in map(json.loads, filter(None, body.split(b"\n"))):
             value = line["value"]
             if line["key"] in ("file", "lfsFile"):

@@ -112,7 +112,7 @@ def test_the_tables_stand_beside_what_was_published(shared: tuple[dict[str, Any]
     assert lines[0]["test %"] == f"{100 * document['rows'][0]['test']['accuracy']:.2f}"
     assert lines[-2]["what it changes"] == "TF-IDF + logistic regression"
     text = (folder / "tutorial.md").read_text(encoding="utf-8")
-    assert "Rows 1, 2, 3, 4, 16, 19 shared one pass of the trunk" in text
+    assert "Rows 1, 2, 3, 4, 16, 19 shared one pass of the trunk in this run" in text
     assert "2 passes of a trunk in place of 7." in text
     assert "Row 18 is row 1." in text
     page = (folder / "tutorial.html").read_text(encoding="utf-8")

@@ -66,7 +66,7 @@ def sentences(document: dict[str, Any]) -> list[str]:
     for one in passes["of"]:
         if len(one["rows"]) > 1:
             numbers = ", ".join(map(str, one["rows"]))
-            found.append(f"Rows {numbers} shared one pass of the trunk ({one['seconds']:,.0f} s).")
+            found.append(f"Rows {numbers} shared one pass of the trunk in this run ({one['seconds']:,.0f} s).")
     if passes["saved"]:
         done = passes["done"]
         found.append(f"{done} pass{'es' * (done != 1)} of a trunk in place of {done + passes['saved']}.")

@@ -74,7 +74,8 @@ def _from_archive(path: Path) -> Iterator[tuple[str, str, str, bytes]]:
             if member.isfile() and len(place) == 3 and place[0] in PARTS and place[1] in LABELS:
                 stream = archive.extractfile(member)
                 assert stream is not None
-                yield *place, stream.read()
+                part, label, file = place
+                yield part, label, file, stream.read()
         while packed.read(1 << 20):  # tarfile takes damage for the end: what is left, and the checksum, say otherwise
             pass
 
