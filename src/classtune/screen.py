@@ -202,6 +202,7 @@ def show_tutorial(document: dict[str, Any]) -> None:
     """The tutorial's rows beside its published figures."""
     from classtune.report.tutorial import HEADER, sentences, table
 
+    say(f"model: {document['model']}" + (f" ({document['why']})" if document["why"] else ""))
     show(table(document), HEADER)
     say()
     for sentence in sentences(document):

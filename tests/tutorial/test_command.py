@@ -285,6 +285,7 @@ def test_the_command(command: Run, gpt2: Callable[[str], Path], tmp_path: Path) 
     shown = command(*told, "--resume")
     assert shown.code == 0
     assert "TF-IDF + logistic regression" in shown.out
+    assert shown.out.startswith(f"model: {gpt2('gpt2')}\n")
     assert f"model: {gpt2('gpt2')}" in shown.err
     wrong = command("tutorial", "--rows", "20", "-o", tmp_path / "other")
     assert wrong.code == 2
