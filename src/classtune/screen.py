@@ -22,7 +22,7 @@ STAGES = {
     "test": ("testing", "texts"),
     "predict": ("predicting", "texts"),
     "audit": ("auditing", "texts"),
-    "near copies": ("finding near copies", "steps"),
+    "near copies": ("finding near copies", "texts"),
     "states": ("reading", "texts"),
 }
 

@@ -119,3 +119,14 @@ def test_comparisons_in_a_table_of_one_template_grow_with_its_rows_not_their_squ
 def test_impossible_thresholds(threshold: float) -> None:
     with pytest.raises(SettingsError, match="above 0 and at most 1"):
         near_groups(["a"], threshold=threshold)
+
+
+def test_progress_counts_texts_to_the_end() -> None:
+    texts = [str(number) * 5 for number in range(300)]
+    told: list[tuple[str, int, int]] = []
+    near_groups(texts, progress=lambda *news: told.append(news))
+    assert {(stage, total) for stage, _, total in told} == {("near copies", len(texts))}
+    done = [count for _, count, _ in told]
+    assert (done[0], done[-1]) == (0, len(texts))
+    assert done == sorted(done)
+    near_groups([], progress=lambda *news: told.append(news))

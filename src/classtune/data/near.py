@@ -11,7 +11,7 @@ chapter 3), and each pair is then proved on its true sets: banding may miss a pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -56,11 +56,14 @@ def groups_of_folded(
         raise SettingsError(f"threshold = {threshold}: a similarity of texts is above 0 and at most 1.")
     width = _band_width(threshold)
     bands = _HASHES // width
-    steps = 2 * bands  # signatures take about as long as all bands
-    if progress:
-        progress("near copies", 0, steps)
+
+    def told(share: float) -> None:
+        if progress and distinct:
+            progress("near copies", int(share * len(distinct)), len(distinct))
+
+    told(0)
     sizes = np.fromiter(map(len, distinct), np.int64, len(distinct))
-    signatures = _signatures(distinct, sizes, seed)
+    signatures = _signatures(distinct, sizes, seed, lambda share: told(share / 2))  # about as long as all bands
     least_estimate = threshold - 3 * np.sqrt(threshold * (1 - threshold) / _HASHES)
     parents = np.arange(len(distinct))
     failures = np.zeros(len(distinct), dtype=np.int64)
@@ -83,8 +86,7 @@ def groups_of_folded(
             if near.any():
                 _join(parents, pairs[near])
                 parents = _roots(parents)
-        if progress:
-            progress("near copies", bands + band + 1, steps)
+        told((1 + (band + 1) / bands) / 2)
     return np.unique(parents, return_inverse=True)[1].astype(np.int64)  # a root is its group's first row
 
 
@@ -109,7 +111,7 @@ def _band_width(threshold: float) -> int:
     return max(widths)
 
 
-def _signatures(texts: Sequence[str], sizes: Numbers, seed: int) -> NDArray[np.uint16]:
+def _signatures(texts: Sequence[str], sizes: Numbers, seed: int, told: Callable[[float], None]) -> NDArray[np.uint16]:
     """MinHash signatures [texts, hashes]; 16 bits of each hash tell texts apart well enough."""
     import rensa
 
@@ -118,6 +120,7 @@ def _signatures(texts: Sequence[str], sizes: Numbers, seed: int) -> NDArray[np.u
         hashes, starts = _hashed_shingles(texts[chunk])
         matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, starts, _HASHES, seed)
         signatures[chunk] = np.array(matrix.to_rows(), dtype=np.uint32) & 0xFFFF
+        told(chunk.stop / len(texts))
     return signatures
 
 
