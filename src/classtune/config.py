@@ -130,6 +130,10 @@ class Settings(BaseModel):
     store_limit_mb: Count | None = Field(
         None, description="Largest store in memory; beyond, a memory-mapped file. Unset: a quarter of free memory."
     )
+    store: Literal["auto", "float32", "float16"] = Field(
+        "auto",
+        description="Precision of stored activations; `auto`: half where float32 does not fit and no answer changes.",
+    )
     probe_tokens: Annotated[int, Field(ge=1000)] = Field(
         32_000, description="Tokens of the training texts that choose the depth, at most."
     )

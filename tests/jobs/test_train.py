@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from small import QUICK, rows, train_small
 
@@ -20,10 +22,10 @@ pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 
-def run(model: Path, lines: list[tuple[str, str]], **told: Any) -> Trained:
+def run(model: Path, lines: list[tuple[str, str]], notify: Any = None, **told: Any) -> Trained:
     texts, labels = zip(*lines, strict=True)
     settings = resolve(overrides={**QUICK, "model": str(model), **told})
-    return train(table_from_rows(texts, labels, name="rows"), settings, notify=_quiet, progress=_quiet)
+    return train(table_from_rows(texts, labels, name="rows"), settings, notify=notify or _quiet, progress=_quiet)
 
 
 def _quiet(*_: object) -> None:
@@ -51,8 +53,20 @@ def test_cached_and_uncached_training_give_the_same_losses(told: dict[str, Any],
     assert uncached.result["trunk"] is None
 
 
+def test_what_fits_neither_memory_nor_disk_is_computed_again(
+    small_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = run(small_llama, rows())
+    monkeypatch.setattr(psutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    told: list[str] = []
+    streamed = run(small_llama, rows(), notify=told.append, store_limit_mb=0)
+    assert streamed.result["trunk"] is None
+    assert any("The activations take" in note and "the trunk runs again for each of up to" in note for note in told)
+    assert losses(stored) == [pytest.approx(pair, abs=1e-5) for pair in losses(streamed)]
+
+
 def test_a_store_on_disk_gives_the_same_losses(small_llama: Path) -> None:
-    disk, memory = run(small_llama, rows(), store_limit_mb=0), run(small_llama, rows())
+    disk, memory = run(small_llama, rows(), store_limit_mb=0, store="float32"), run(small_llama, rows())
     assert (disk.result["trunk"]["on_disk"], memory.result["trunk"]["on_disk"]) == (True, False)
     assert losses(disk) == losses(memory)
 

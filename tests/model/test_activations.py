@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
+import re
 from collections import namedtuple
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import psutil
@@ -13,6 +16,7 @@ import pytest
 import torch
 
 from classtune.errors import ClasstuneError
+from classtune.model import activations
 from classtune.model.activations import ActivationStore, Distinct
 from classtune.model.families import FAMILIES
 from classtune.model.network import Network, Trunk
@@ -127,3 +131,71 @@ def test_progress_counts_tokens_to_the_end(make_network: MakeNetwork, texts: lis
     store.fill(Trunk(network, 1), lambda *news: told.append(news))
     assert told[-1] == ("trunk", store.distinct.tokens, store.distinct.tokens)
     assert [done for _, done, _ in told] == sorted({done for _, done, _ in told})
+
+
+def test_half_precision_takes_half_the_room_and_batches_stay_float32(
+    make_network: MakeNetwork, texts: list[str]
+) -> None:
+    network = make_network("llama")
+    distinct = Distinct.of(network.encoder.encode(texts))
+    whole = filled(network, texts, None)
+    for limit in (None, 0):
+        half = ActivationStore(network, distinct, limit, half=True)
+        half.fill(Trunk(network, 2), no_progress)
+        assert half.on_disk == (limit == 0)
+        assert half.values.nbytes * 2 == whole.values.nbytes
+        ours, theirs = half.batch(np.array([4, 0, 7])), whole.batch(np.array([4, 0, 7]))
+        assert ours.values.dtype == torch.float32
+        torch.testing.assert_close(ours.values, theirs.values, rtol=1e-3, atol=1e-4)
+    assert half.facts()["precision"] == "float16"
+
+
+def test_precision_is_chosen_by_room_and_by_what_it_changes(
+    make_network: MakeNetwork, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make_network("llama")
+    distinct = Distinct.of(network.encoder.encode(texts))
+    assert 0 < activations.half_changes(network, 2, distinct) < activations.HALF_TOLERANCE
+
+    def chosen(precision: Any, limit: int | None) -> tuple[str, bool]:
+        store = ActivationStore.fitting(network, distinct, limit, precision=precision, start=2)
+        return str(store.dtype), store.on_disk
+
+    needed = distinct.tokens * BYTES_PER_TOKEN
+    assert chosen("auto", needed) == ("float32", False)
+    assert chosen("auto", needed - 1) == ("float16", False)
+    assert chosen("auto", 0) == ("float16", True)
+    assert chosen("float32", needed - 1) == ("float32", True)
+    assert chosen("float16", needed) == ("float16", False)
+    monkeypatch.setattr(activations, "HALF_TOLERANCE", 0.0)
+    assert chosen("auto", needed - 1) == ("float32", True)
+
+
+def test_activations_beyond_half_precision_are_refused(
+    make_network: MakeNetwork, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make_network("bert")
+    distinct = Distinct.of(network.encoder.encode(texts))
+    real = Trunk.forward
+    monkeypatch.setattr(Trunk, "forward", lambda self, batch: real(self, batch) * 1e6)
+    assert activations.half_changes(network, 2, distinct) == math.inf
+    store = ActivationStore(network, distinct, None, half=True)
+    with pytest.raises(ClasstuneError, match='Set store = "float32"'):
+        store.fill(Trunk(network, 2), no_progress)
+
+
+def test_long_work_is_announced_once_with_its_cost(
+    make_network: MakeNetwork, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make_network("bert")
+    store = ActivationStore(network, Distinct.of(network.encoder.encode(texts)), None)
+    told: list[str] = []
+    store.fill(Trunk(network, 2), no_progress, told.append)
+    assert told == []  # a moment's work
+    monkeypatch.setattr(activations, "_SAMPLE_SECONDS", 0.0)
+    monkeypatch.setattr(activations, "_LONG_SECONDS", 0.0)
+    store.fill(Trunk(network, 2), no_progress, told.append)
+    (said,) = told
+    assert re.match(
+        r"trunk: about 1 min for 10 distinct texts of .* tokens; the activations take .* MB of memory", said
+    )

@@ -237,15 +237,17 @@ def fill_store(
     settings: Settings,
     checkpoint: Checkpoint | None,
     progress: Progress,
+    notify: Notify | None = None,
 ) -> ActivationStore:
     """Run the trunk below block ``start`` once over every distinct piece, or take what a stopped run kept."""
     limit = None if settings.store_limit_mb is None else settings.store_limit_mb * 2**20
-    store = ActivationStore(network, Distinct.of(pieces.ids), limit)
+    distinct = Distinct.of(pieces.ids)
+    store = ActivationStore.fitting(network, distinct, limit, precision=settings.store, start=start)
     keep = checkpoint.folder / _ACTIVATIONS if checkpoint else None
     if checkpoint and keep and checkpoint.recall("trunk", file=_ACTIVATIONS) == start:
         store.restore(keep)
     else:
-        store.fill(Trunk(network, start), progress)
+        store.fill(Trunk(network, start), progress, notify)
         if checkpoint and not store.on_disk:
             with checkpoint.replacing(_ACTIVATIONS) as scratch, scratch.open("wb") as file:
                 np.save(file, store.values, allow_pickle=False)

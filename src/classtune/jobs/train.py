@@ -22,7 +22,7 @@ from classtune.inference.predictor import Predictor
 from classtune.jobs import results, steps
 from classtune.jobs.rungs import Rungs
 from classtune.jobs.steps import Clock, Notify, Scores
-from classtune.model.activations import ActivationStore
+from classtune.model.activations import StoreTooLarge
 from classtune.model.network import Network
 from classtune.model.tokens import Pieces
 from classtune.report.page import model_card, write_report
@@ -123,7 +123,7 @@ def train(
             depth = steps.choose(network, pieces, material, settings, checkpoint, progress)
         with clock.time("trunk"):
             start, lora = steps.prepare_tail(network, settings)
-            examples, trunk = _examples(network, pieces, material, start, settings, checkpoint, progress)
+            examples, trunk = _examples(network, pieces, material, start, settings, checkpoint, progress, notify)
         tail = network.tail(start)
         train_rows, validation_rows = material.splits.train, material.splits.validation
         with clock.time("epochs"):
@@ -219,11 +219,16 @@ def _examples(
     settings: Settings,
     checkpoint: Checkpoint | None,
     progress: Progress,
+    notify: Notify,
 ) -> tuple[Examples, dict[str, Any] | None]:
     """What the tail is trained on (activations stored or made anew, or token ids), and the trunk's facts."""
     if start is None or not settings.cache:
         return steps.computed(network, pieces, material, start), None
-    store: ActivationStore = steps.fill_store(network, pieces, start, settings, checkpoint, progress)
+    try:
+        store = steps.fill_store(network, pieces, start, settings, checkpoint, progress, notify)
+    except StoreTooLarge as error:
+        notify(f"{error} Until then the trunk runs again for each of up to {settings.epochs} epochs.")
+        return steps.computed(network, pieces, material, start), None
     return steps.stored(store, pieces, material), store.facts()
 
 

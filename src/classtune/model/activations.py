@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 import psutil
@@ -21,6 +22,13 @@ from classtune.errors import ClasstuneError
 from classtune.model.network import Network, Trunk
 from classtune.model.tokens import Batch, TokenIds, length_sorted_batches, padding_mask
 
+Precision = Literal["auto", "float32", "float16"]
+
+# Half precision is taken where it changes no logit of a sample by more than this share of the largest one: trained
+# logits lie within ±10, so by less than 0.01.
+HALF_TOLERANCE = 1e-3
+_SAMPLE_TEXTS = 64
+_SAMPLE_SECONDS, _LONG_SECONDS = 1.0, 60.0  # work that takes longer is announced
 _UNUSED = 2  # references to a buffer that only the store holds: its own and that of the call that counts them
 
 
@@ -54,10 +62,18 @@ class Distinct:
         return sum(len(item) for item in self.ids)
 
 
-class ActivationStore:
-    """Trunk outputs of distinct texts: ``values`` float32 [tokens of all texts, width]."""
+class StoreTooLarge(ClasstuneError):
+    """Neither memory nor disk hold the activations; raised before the trunk runs."""
 
-    def __init__(self, network: Network, distinct: Distinct, limit_bytes: int | None) -> None:
+
+class ActivationStore:
+    """Trunk outputs of distinct texts: ``values`` float32 or float16 [tokens of all texts, width].
+
+    limit_bytes: the largest store in memory; beyond, a file is mapped. None: a quarter of free memory. half: store
+    float16. Batches are float32 either way. Raises StoreTooLarge.
+    """
+
+    def __init__(self, network: Network, distinct: Distinct, limit_bytes: int | None, *, half: bool = False) -> None:
         self.distinct = distinct
         self.network = network
         self.lengths = np.array([len(item) for item in distinct.ids], dtype=np.int64)
@@ -65,28 +81,43 @@ class ActivationStore:
         self.last = np.array([network.encoder.last_pooled(item) for item in distinct.ids], dtype=np.int64)
         self.tokens_passed = 0
         self.seconds = 0.0
+        self.dtype = np.dtype(np.float16 if half else np.float32)
         shape = (int(self.starts[-1]), network.width)
-        needed = shape[0] * shape[1] * 4
-        self.limit_bytes = psutil.virtual_memory().available // 4 if limit_bytes is None else limit_bytes
+        needed = shape[0] * shape[1] * self.dtype.itemsize
+        self.limit_bytes = _limit(limit_bytes)
         self.on_disk = needed > self.limit_bytes
         if self.on_disk:
             free = psutil.disk_usage(tempfile.gettempdir()).free
             if needed > free:
-                raise ClasstuneError(
+                raise StoreTooLarge(
                     f"The activations take {needed / 2**20:,.0f} MB; memory for {self.limit_bytes / 2**20:,.0f} MB "
                     f"and {free / 2**20:,.0f} MB of {tempfile.gettempdir()} are free. "
                     "Set TMPDIR to a larger disk, or use fewer texts."
                 )
         self._rows = self._reserve(shape[0] + 1, network.width)
         self._rows[-1] = 0
-        self.values: NDArray[np.float32] = self._rows[:-1]
+        self.values: NDArray[Any] = self._rows[:-1]
         self._buffer = np.empty(0, np.float32)
 
-    def _reserve(self, rows: int, width: int) -> NDArray[np.float32]:
+    @classmethod
+    def fitting(
+        cls, network: Network, distinct: Distinct, limit_bytes: int | None, *, precision: Precision, start: int
+    ) -> Self:
+        """A store in the wanted precision of what leaves block ``start - 1``.
+
+        ``auto`` takes half precision where float32 would not fit in memory and a sample of the texts shows that it
+        changes no answer (HALF_TOLERANCE). Raises StoreTooLarge.
+        """
+        half = precision == "float16"
+        if precision == "auto" and distinct.tokens * network.width * 4 > _limit(limit_bytes):
+            half = half_changes(network, start, distinct) <= HALF_TOLERANCE
+        return cls(network, distinct, limit_bytes, half=half)
+
+    def _reserve(self, rows: int, width: int) -> NDArray[Any]:
         """Room for the activations, of which the last row is the one that pads texts."""
         if not self.on_disk:
-            return np.empty((rows, width), np.float32)
-        size = rows * width * 4
+            return np.empty((rows, width), self.dtype)
+        size = rows * width * self.dtype.itemsize
         with tempfile.TemporaryFile(prefix="classtune-store-") as file:  # the mapping keeps it until the store goes
             try:
                 if hasattr(os, "posix_fallocate"):  # a disk that fills later would end the process with SIGBUS
@@ -94,24 +125,41 @@ class ActivationStore:
                 else:
                     file.truncate(size)
             except OSError as error:
-                raise ClasstuneError(
+                raise StoreTooLarge(
                     f"{tempfile.gettempdir()}: no room for {size / 2**20:,.0f} MB of activations ({error.strerror}). "
                     "Set TMPDIR to a larger disk, or use fewer texts."
                 ) from None
-            return np.memmap(file, np.float32, "r+", shape=(rows, width))
+            return np.memmap(file, self.dtype, "r+", shape=(rows, width))
 
-    def fill(self, trunk: Trunk, progress: Progress) -> None:
-        """Run the trunk over every distinct text, in length-sorted batches."""
+    def fill(self, trunk: Trunk, progress: Progress, notify: Callable[[str], None] | None = None) -> None:
+        """Run the trunk over every distinct text, in batches of like length.
+
+        Batches from all lengths go first: ``notify`` is told what is ahead where those say that it takes over a minute.
+        """
         started = time.perf_counter()
         done, total = 0, int(self.starts[-1])
-        for rows in length_sorted_batches(self.lengths.tolist()):
+        announced = notify is None
+        for rows in _evenly(list(length_sorted_batches(self.lengths.tolist()))):
             batch = self.network.encoder.batch([self.distinct.ids[row] for row in rows])
             states = trunk(batch.to(self.network.device)).cpu().numpy()
             self.tokens_passed += batch.values.numel()
             self._put(rows, states)
             done += int(self.lengths[rows].sum())
             progress("trunk", done, total)
-        self.seconds = time.perf_counter() - started
+            self.seconds = time.perf_counter() - started
+            if not announced and self.seconds > _SAMPLE_SECONDS:
+                announced = True
+                if notify and self.seconds * total / done > _LONG_SECONDS:
+                    notify(self.told(self.seconds * total / done))
+
+    def told(self, seconds: float) -> str:
+        """What filling the store takes, in words."""
+        place = f"in {tempfile.gettempdir()}" if self.on_disk else "of memory"
+        return (
+            f"trunk: about {max(1, round(seconds / 60)):,} min for {len(self.distinct.ids):,} distinct texts of "
+            f"{self.distinct.tokens:,} tokens; the activations take {self.values.nbytes / 2**20:,.0f} MB {place} "
+            f"({self.dtype})."
+        )
 
     def advance(self, trunk: Trunk) -> None:
         """Run the stored activations through further blocks; they are replaced by what leaves those."""
@@ -127,6 +175,7 @@ class ActivationStore:
             "distinct_tokens": self.distinct.tokens,
             "seconds": self.seconds,
             "on_disk": self.on_disk,
+            "precision": str(self.dtype),
         }
 
     def restore(self, kept: Path) -> None:
@@ -142,7 +191,10 @@ class ActivationStore:
         width = int(lengths.max())
         places = np.where(np.arange(width) < lengths[:, None], self.starts[texts, None] + np.arange(width), -1)
         values = self._room(places.size).reshape(*places.shape, -1)
-        self._rows.take(places, axis=0, out=values, mode="wrap")  # the mode that copies straight to `out`; -1 is zeros
+        if self._rows.dtype == values.dtype:
+            self._rows.take(places, axis=0, out=values, mode="wrap")  # copied straight to `out`; -1 is the row of zeros
+        else:
+            torch.from_numpy(values).copy_(torch.from_numpy(self._rows.take(places, axis=0, mode="wrap")))
         mask = padding_mask(lengths, width, self.network.encoder.needs_mask)
         return Batch(torch.from_numpy(values), mask, torch.from_numpy(self.last[texts]))
 
@@ -156,4 +208,35 @@ class ActivationStore:
 
     def _put(self, texts: NDArray[np.int64], states: NDArray[np.float32]) -> None:
         real = np.arange(states.shape[1]) < self.lengths[texts, None]
-        self.values[(self.starts[texts, None] + np.arange(states.shape[1]))[real]] = states[real]
+        found = states[real]
+        if self.dtype == np.float16 and not np.abs(found).max() <= np.finfo(np.float16).max:
+            raise ClasstuneError('The activations are beyond what half precision holds. Set store = "float32".')
+        self.values[(self.starts[texts, None] + np.arange(states.shape[1]))[real]] = found
+
+
+@torch.inference_mode()
+def half_changes(network: Network, start: int, distinct: Distinct) -> float:
+    """The largest change in a logit where what leaves the trunk is kept in half precision, as a share of the largest
+    logit, on texts of all lengths; infinite where half precision does not hold the activations."""
+    order = np.argsort([len(item) for item in distinct.ids], kind="stable")
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, _SAMPLE_TEXTS).astype(np.int64))]
+    trunk, tail = Trunk(network, start), network.tail(start).eval()
+    change = largest = 0.0
+    for text in chosen:
+        batch = network.encoder.batch([distinct.ids[text]]).to(network.device)
+        states = trunk(batch)
+        exact = tail(Batch(states, batch.mask, batch.last))
+        rounded = tail(Batch(states.half().float(), batch.mask, batch.last))
+        change = max(change, float((rounded - exact).abs().nan_to_num(nan=math.inf).max()))
+        largest = max(largest, float(exact.abs().max()))
+    return change / max(largest, 1e-6)
+
+
+def _limit(limit_bytes: int | None) -> int:
+    return psutil.virtual_memory().available // 4 if limit_bytes is None else limit_bytes
+
+
+def _evenly(batches: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
+    """Batches of all lengths from the beginning on: every 64th, then the others in their order."""
+    yield from batches[::64]
+    yield from (batch for place, batch in enumerate(batches) if place % 64)
