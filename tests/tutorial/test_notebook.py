@@ -30,8 +30,8 @@ def pictures(cell: Any) -> list[str]:
     return [output.data["image/svg+xml"] for output in cell.outputs if "image/svg+xml" in output.get("data", {})]
 
 
-def said(cell: Any) -> str:
-    return "".join(output.text for output in cell.outputs if output.output_type == "stream")
+def said(cell: Any, stream: str = "stdout") -> str:
+    return "".join(output.text for output in cell.outputs if output.get("name") == stream)
 
 
 def test_it_has_twelve_cells_and_was_run_in_order(notebook: Any) -> None:
@@ -61,3 +61,4 @@ def test_every_cell_runs_without_a_network(
     assert [len(pictures(cell)) for cell in cells(ran)] == [0] * 9 + [1, 1, 0]
     assert "42" in said(cells(ran)[2])
     assert said(cells(ran)[-1]).count("\n") == 2
+    assert not [cell for cell in cells(ran) if "DeprecationWarning" in said(cell, "stderr")]
