@@ -18,7 +18,7 @@ from classtune.data.audit.label_errors import find_label_errors
 from classtune.explain.attributions import pooled_states
 from classtune.model.backbone import load_backbone
 from classtune.sources import fetch_model
-from classtune.training.probes import out_of_sample
+from classtune.training.probe import out_of_sample
 
 DEPTH = 15
 NOISE = 0.05

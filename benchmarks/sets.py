@@ -28,9 +28,23 @@ def trec() -> Parts:
 
 def emotion() -> Parts:
     """TweetEval's four emotions."""
-    folder = needs("tweeteval/emotion/train_text.txt") / "tweeteval" / "emotion"
+    return _tweeteval("emotion")
+
+
+def irony() -> Parts:
+    """TweetEval's irony."""
+    return _tweeteval("irony")
+
+
+def offensive() -> Parts:
+    """TweetEval's offensive language."""
+    return _tweeteval("offensive")
+
+
+def _tweeteval(name: str) -> Parts:
+    folder = needs(f"tweeteval/{name}/train_text.txt") / "tweeteval" / name
     lines = (folder / "mapping.txt").read_text(encoding="utf-8").split("\n")
-    return _side_by_side(folder, "tweet emotion", dict(line.split("\t") for line in lines if line))
+    return _side_by_side(folder, f"tweet {name}", dict(line.split("\t") for line in lines if line))
 
 
 def italian() -> Parts:

@@ -13,5 +13,5 @@ def watch(point: dict[str, Any]) -> bool:
     return bool(point["validation_loss"] < 0.1)
 
 
-classifier = TextClassifier(MODEL, on_epoch=watch, epochs=4).fit(TEXTS, LABELS)
+classifier = TextClassifier(MODEL, on_epoch=watch, epochs=4, candidates="one").fit(TEXTS, LABELS)
 print(classifier.result_["training"]["stopped"])

@@ -17,7 +17,17 @@ CHARACTERS = 256  # a token each: every text can be written, and a length is eas
 LIMIT = 160  # tokens that the small models take
 
 # Settings that make a run short: no probes, two epochs. The rows are near copies of each other.
-QUICK = {"split_by": "exact", "depth": "all", "trainable": 1, "epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
+# One network and nothing else, as most tests want it; what several candidates do is tested where they are.
+ONE = {"candidates": "one", "head_start": "random", "label_smoothing": 0.0, "least_steps": 0}
+QUICK = {
+    **ONE,
+    "split_by": "exact",
+    "depth": "all",
+    "trainable": 1,
+    "epochs": 2,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+}
 
 
 @dataclass(frozen=True)

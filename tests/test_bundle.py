@@ -15,6 +15,7 @@ import pytest
 from safetensors import SafetensorError
 from small import Run, rows, train_small
 
+from classtune.bundle import SCHEMA_VERSION
 from classtune.errors import BundleError
 
 pytest_plugins = ["bundle_fixtures"]
@@ -101,7 +102,7 @@ def test_exactly_these_files_are_written(small_bundle: Path) -> None:
 
 def test_the_record_says_what_is_needed_to_use_and_to_judge_it(small_bundle: Path) -> None:
     record = json.loads((small_bundle / "classtune.json").read_text(encoding="utf-8"))
-    assert record["schema_version"] == 3
+    assert record["schema_version"] == SCHEMA_VERSION
     assert record["labels"] == ["ham", "spam"]
     assert record["tokens"].items() >= {"limit": 160, "cut": False, "pad_to": None, "pool_padding": False}.items()
     assert (record["depth"]["kept"], record["depth"]["of"]) == (3, 3)
@@ -144,7 +145,7 @@ def swap_labels(bundle: Path) -> None:
 
 
 def become_newer(bundle: Path) -> None:
-    edit(bundle, lambda record: record.update(schema_version=4))
+    edit(bundle, lambda record: record.update(schema_version=SCHEMA_VERSION + 1))
 
 
 def become_something_else(bundle: Path) -> None:
@@ -172,7 +173,7 @@ DAMAGE: dict[Callable[[Path], None], str] = {
     forget_labels: "classtune.json: is damaged",
     become_something_else: "classtune.json: is damaged",
     swap_labels: "config.json says ['ham', 'spam'], classtune.json says ['spam', 'ham']",
-    become_newer: "was written by a newer classtune (schema 4; this one reads 3). Install a newer classtune.",
+    become_newer: f"newer classtune (schema {SCHEMA_VERSION + 1}; this one reads {SCHEMA_VERSION}). Install a newer",
     score_otherwise: "the text 'URGENT! Call 0800 123 456",
     not_a_bundle: "holds no classtune.json. Name a folder that `classtune train` wrote.",
     break_settings: "classtune.json: its settings cannot be read",
@@ -239,6 +240,7 @@ def test_a_folder_of_other_things_is_never_replaced(
 def test_a_bundle_is_replaced_only_when_told(copy: Path, small_csv: Path, command: Run, small_llama: Path) -> None:
     weights = (copy / "model.safetensors").read_bytes()
     again = ["train", small_csv, "-o", copy, "--model", small_llama, "--depth", 1, "--trainable", 1, "--epochs", 1]
+    again += ["--set", "candidates=one"]
     refused = command(*again)
     assert (refused.code, refused.out) == (2, "")
     assert "holds a bundle already. Name a new folder, or pass --force to replace it." in refused.err

@@ -62,17 +62,66 @@ def trained(tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory)
         pytest.skip(f"the default model cannot be had: {error}")
     converted(next(folder.glob("*.gguf")))
     bundle = tmp_path_factory.mktemp("bundles") / "bundle"
-    result = classtune("train", tables[0], "-o", bundle, "--set", "probe_tokens=4000")
+    told = ["--model", "smollm2-135m", "--hugging-face", "--effort", "best", "--set", "probe_tokens=4000"]
+    result = classtune("train", tables[0], "-o", bundle, *told, "--set", "epochs=3", "--set", "least_steps=40")
     return bundle, result
+
+
+@pytest.fixture(scope="module")
+def tickets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 made-up rows of four classes, as small a table as people begin with."""
+    asked = {
+        "billing": [
+            "I was charged twice for order {}",
+            "the invoice {} shows a wrong total",
+            "refund payment {} please",
+        ],
+        "shipping": ["my parcel {} has not arrived", "where is package {}", "delivery {} is a week late"],
+        "login": ["I cannot sign in, error {}", "the reset mail for account {} never comes", "code {} is refused"],
+        "praise": ["order {} was perfect", "great service on case {}", "ticket {} was solved in no time"],
+    }
+    ends = ["thanks", "this is urgent", "please help me", "since Monday", "again", "could you look", "on my phone"]
+    lines = []
+    for number in range(200):
+        label = list(asked)[number % 4]
+        text = asked[label][number // 4 % 3].format(1000 + 37 * number)
+        lines.append((f"{text}, {ends[number % 7]} {ends[number // 7 % 7]}", label))
+    path = tmp_path_factory.mktemp("tickets") / "tickets.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *lines])
+    return path
+
+
+def test_a_small_easy_table_is_learned_by_the_defaults(tickets: Path, tmp_path: Path) -> None:
+    """The fault: 240 such rows ended at 50 to 67 % where a probe on the same states had all right."""
+    result = classtune("train", tickets, "-o", tmp_path / "bundle")
+    assert result["test"]["accuracy"] >= 0.95
+    assert min(scores["recall"] for scores in result["test"]["per_label"].values()) > 0.8
+    assert result["test"]["log_loss"] < 0.2
+    (ranked,) = classtune("predict", tmp_path / "bundle", "why was payment 99 charged twice")
+    assert ranked[0]["label"] == "billing"
+
+
+def test_eight_rows_a_class_train_to_something_sensible(tickets: Path, tmp_path: Path) -> None:
+    with tickets.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    for name, chosen in (("few", rows[1:33]), ("others", rows[101:])):
+        with (tmp_path / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([rows[0], *chosen])
+    result = classtune("train", tmp_path / "few.csv", "--test", tmp_path / "others.csv", "-o", tmp_path / "bundle")
+    assert result["cross_validated"]
+    assert result["test"]["accuracy"] > 0.85
+    assert any("more labelled rows will help" in note for note in result["notes"])
 
 
 def test_training_is_better_than_the_most_common_class(trained: tuple[Path, dict[str, Any]]) -> None:
     bundle, result = trained
     test = result["test"]
     assert test["rows"] == result["splits"]["test"] == 60
-    assert test["accuracy"] > 40 / 60 + 0.1  # of 60 rows, after 56 steps
+    assert test["accuracy"] > 40 / 60 + 0.1
     depth = result["depth"]
     assert depth["kept"] < depth["of"] == 30
+    assert result["hugging_face"]
     assert json.loads((bundle / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"] == depth["kept"]
     assert result["trunk"]["texts"] <= 300
     assert result["trunk"]["tokens"] <= 1.02 * result["trunk"]["distinct_tokens"]
@@ -81,7 +130,7 @@ def test_training_is_better_than_the_most_common_class(trained: tuple[Path, dict
 def test_it_classifies_texts_it_never_saw(trained: tuple[Path, dict[str, Any]], tables: tuple[Path, Path]) -> None:
     bundle = trained[0]
     prize, late = ({e["label"]: e["score"] for e in ranked} for ranked in classtune("predict", bundle, *TEXTS))
-    assert prize["spam"] > late["spam"] + 0.1  # 56 steps: enough to tell them apart, not for sure scores
+    assert prize["spam"] > late["spam"] + 0.1
     judged = classtune("evaluate", bundle, tables[1])["test"]
     with tables[1].open(encoding="utf-8", newline="") as file:
         shares = Counter(row["label"] for row in csv.DictReader(file))

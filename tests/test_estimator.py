@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
-from small import QUICK, one_thread, rows
+from small import ONE, QUICK, one_thread, rows
 
 import classtune
 from classtune import BundleError, DataError, NotFittedError, SettingsError, TextClassifier, UserError, load
@@ -42,7 +42,7 @@ NEW = ["win a prize, call now 77 today", "see you at 77 then, mate", "hello"]
 
 
 def small(model: Path, **more: Any) -> TextClassifier:
-    told = {"split_by": "exact", "batch_size": 8, "learning_rate": 1e-3}
+    told = {**ONE, "split_by": "exact", "batch_size": 8, "learning_rate": 1e-3}
     return TextClassifier(str(model), depth="all", trainable=1, epochs=more.pop("epochs", 2), settings=told | more)
 
 

@@ -16,7 +16,6 @@ from small import rows
 from test_house import MODULES, imported
 
 from classtune import TextClassifier, UserError
-from classtune.config import resolve
 from classtune.data.reading.tables import TableFormat, read_table, table_from_rows
 from classtune.errors import missing_extra
 from classtune.inference.answer_files import check_output
@@ -121,21 +120,3 @@ def test_a_missing_extra_names_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=rf'{module} is not installed\. pip install "classtune\[{extra}\]"'):
         door(small_llama, tmp_path)
-
-
-def test_a_comparison_without_peft_has_no_lora(small_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from classtune.jobs.compare import compare
-
-    monkeypatch.setitem(sys.modules, "peft", None)
-    texts, labels = zip(*rows(), strict=True)
-    told = {"model": str(small_llama), "split_by": "exact", "depth": "all", "epochs": 1}
-    notes: list[str] = []
-    ladder = compare(
-        table_from_rows(texts, labels),
-        resolve(overrides=told),
-        full=False,
-        notify=notes.append,
-        progress=lambda *_: None,
-    )
-    assert not [rung["name"] for rung in ladder["rungs"] if "LoRA" in rung["name"]]
-    assert 'LoRA is left out: peft is not installed. pip install "classtune[lora]"' in notes

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import LIMIT, QUICK, Run, one_thread, write_csv
+from small import LIMIT, ONE, QUICK, Run, one_thread, write_csv
 
 from classtune import TextClassifier, load
 
@@ -25,7 +25,7 @@ def texts_and_sets(count: int) -> tuple[list[str], list[list[str]]]:
 
 
 def small(model: Path, **more: Any) -> TextClassifier:
-    told = {"split_by": "exact", "batch_size": 8, "learning_rate": 3e-3, "validation": 0.2}
+    told = {**ONE, "split_by": "exact", "batch_size": 8, "learning_rate": 3e-3, "validation": 0.2}
     return TextClassifier(str(model), depth="all", trainable=1, epochs=more.pop("epochs", 20), settings=told | more)
 
 

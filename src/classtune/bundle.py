@@ -12,7 +12,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from classtune.candidates.blend import Weight
+from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Settings
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, reading, writing
@@ -33,7 +35,7 @@ from classtune.model.backbone import assemble, own_memory, quiet_transformers
 from classtune.model.network import Network
 from classtune.model.tokens import TokenRules
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 RECORD = "classtune.json"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HEAD = "head.safetensors"
@@ -41,6 +43,8 @@ VALIDATION = "validation.safetensors"
 REPORT, CARD = "report.html", "README.md"
 # All that quotes rows of the table. Bundles of an earlier schema have these files beside classtune.json.
 TEXTS = "texts"
+# Folder of the members that are not the main network.
+MEMBERS = "members"
 HELD_OUT = "held_out.jsonl"
 QUOTES = "quotes.json"
 # Largest change of a golden text's probability that another machine or version may bring.
@@ -56,14 +60,37 @@ _RECORD_BYTES, _CONFIG_BYTES = 1 << 28, 1 << 24
 
 
 @dataclass
+class Member:
+    """A part of a classifier, by its name in the comparison: a network with its settings, or TF-IDF (settings None)."""
+
+    name: str
+    model: Network | LexicalModel
+    weight: Weight
+    settings: Settings | None = None
+
+    @property
+    def kind(self) -> str:
+        """``network`` or ``lexical``."""
+        return "network" if isinstance(self.model, Network) else "lexical"
+
+
+@dataclass
 class Bundle:
-    """A loaded classifier. record: what classtune.json says."""
+    """A loaded classifier. main: its main network, None where it has none. record: what classtune.json says."""
 
     folder: Path
-    network: Network
+    main: Network | None
     labels: list[str]
     record: dict[str, Any]
     decisions: Decisions
+    members: list[Member] = field(default_factory=list)
+
+    @property
+    def network(self) -> Network:
+        """The main network. Raises BundleError where the classifier has none."""
+        if self.main is None:
+            raise BundleError(f"{self.folder}: this classifier is {self.record['classifier']}: it holds no network.")
+        return self.main
 
 
 def check_target(folder: Path, *, force: bool) -> None:
@@ -110,22 +137,57 @@ def write_model(folder: Path, network: Network) -> None:
         save_file(state, str(folder / HEAD))
 
 
+def write_members(folder: Path, members: Sequence[Member]) -> list[dict[str, Any]]:
+    """Write every member, the first network to the folder itself; gives what classtune.json says of them."""
+    records, main = [], next((member for member in members if member.kind == "network"), None)
+    for number, member in enumerate(members):
+        place = "" if member is main else f"{MEMBERS}/{number}-{member.kind}"
+        if isinstance(member.model, Network):
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            write_model(folder / place, member.model)
+        else:
+            member.model.save(folder / place)
+        records.append(
+            {"name": member.name, "kind": member.kind, "folder": place, **asdict(member.weight)} | _facts(member)
+        )
+    return records
+
+
+def _facts(member: Member) -> dict[str, Any]:
+    """How a network is to be read, beside what its own folder says; nothing of a member that is none."""
+    if not isinstance(member.model, Network) or member.settings is None:
+        return {}
+    return {
+        "settings": member.settings.model_dump(),
+        "pooling": member.model.pooling,
+        "depth": {"kept": member.model.depth, "of": member.model.of},
+        "tokens": asdict(member.model.encoder.rules),
+        "hugging_face": member.model.is_hugging_face,
+    }
+
+
 def write_record(
-    folder: Path, network: Network, labels: list[str], record: dict[str, Any], golden: Sequence[tuple[str, list[float]]]
+    folder: Path,
+    members: Sequence[Member],
+    labels: list[str],
+    record: dict[str, Any],
+    golden: Sequence[tuple[str, list[float]]],
 ) -> None:
-    """classtune.json, after every other file of the bundle: it names them all.
+    """The members, then classtune.json, after every other file of the bundle: it names them all.
 
     record: what else it shall say; quotes are left out. golden: texts with their probabilities, at least one.
     """
     if not golden:
         raise ValueError("a bundle needs golden texts")
+    records = write_members(folder, members)
+    main = next((one for one in records if one["kind"] == "network"), {})
     document = {
         "schema_version": SCHEMA_VERSION,
         "labels": labels,
-        "pooling": network.pooling,
-        "depth": {"kept": network.depth, "of": network.of},
-        "tokens": asdict(network.encoder.rules),
-        "hugging_face": network.is_hugging_face,
+        "classifier": " + ".join(member.name for member in members),
+        **{key: main.get(key) for key in ("pooling", "depth", "tokens")},
+        "hugging_face": len(members) == 1 and main.get("hugging_face", False),
+        "members": records,
         **without_quotes(record),
         "golden": [{"text": text, "scores": scores} for text, scores in golden],
     }
@@ -157,22 +219,48 @@ def load_bundle(folder: Path, *, device: str | torch.device = "cpu", verify: boo
     check_files(folder, record, verify=verify)
     labels = record["labels"]
     with reading(folder / RECORD, "its settings"):
-        settings, rules, of = Settings(**record["settings"]), TokenRules(**record["tokens"]), int(record["depth"]["of"])
+        Settings(**record["settings"])  # later decisions start from them
         decisions = decisions_of(folder, record)
-    classifier, tokenizer = _read_network(folder, record)
-    with reading(folder, "the model"):
+    members = [_read_member(folder, labels, one, device) for one in _member_records(record)]
+    main = next((member.model for member in members if isinstance(member.model, Network)), None)
+    return Bundle(folder, main, labels, record, decisions, members)
+
+
+def _member_records(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a record says of its members; one of an earlier schema has one network, of which it says everything."""
+    if "members" in record:
+        members: list[dict[str, Any]] = record["members"]
+        return members
+    return [{"name": "network", "kind": "network", "folder": "", "weight": 1.0, "scale": 1.0, **record}]
+
+
+def _read_member(folder: Path, labels: list[str], record: dict[str, Any], device: str | torch.device) -> Member:
+    with reading(folder / RECORD, "its members"):
+        place = folder / record["folder"]
+        weight, name = Weight(float(record["weight"]), float(record["scale"])), str(record["name"])
+        if record["kind"] == "lexical":
+            return Member(name, _fitting(LexicalModel.load(place), labels, place), weight)
+        settings, rules, of = Settings(**record["settings"]), TokenRules(**record["tokens"]), int(record["depth"]["of"])
+    classifier, tokenizer = _read_network(place, record | {"labels": labels})
+    with reading(place, "the model"):
         network = assemble(classifier, tokenizer, settings, of=of, source=settings.model, rules=rules)
     if network.own_head is not None:
-        with reading(folder / HEAD, "the head"):
-            network.own_head.load_state_dict(load_file(str(folder / HEAD)))
+        with reading(place / HEAD, "the head"):
+            network.own_head.load_state_dict(load_file(str(place / HEAD)))
             _check_finite(network.own_head)
-    with reading(folder, "the model"):
+    with reading(place, "the model"):
         network.to(device)
         classifier.eval()
     names = list(classifier.config.id2label.values())
     if names != labels:  # whoever reads the folder, a score must mean the same
-        raise BundleError(f"{folder}: config.json says {names}, {RECORD} says {labels}. Train it again.")
-    return Bundle(folder, network, labels, record, decisions)
+        raise BundleError(f"{place}: config.json says {names}, {RECORD} says {labels}. Train it again.")
+    return Member(name, network, weight, settings)
+
+
+def _fitting(model: LexicalModel, labels: list[str], place: Path) -> LexicalModel:
+    if len(model.intercept) != len(labels):
+        raise BundleError(f"{place}: has {len(model.intercept)} labels, {RECORD} has {len(labels)}. Train it again.")
+    return model
 
 
 def decisions_of(folder: Path, record: dict[str, Any]) -> Decisions:
@@ -297,6 +385,12 @@ def _check_record(folder: Path, record: dict[str, Any]) -> None:
         inside(folder, name)
         if not isinstance(digest, str):
             raise ValueError(f"the sha256 of {name!r} is none")
+    main = next((one for one in record.get("members", []) if one["kind"] == "network"), None)
+    if main is not None and any(main[key] != record[key] for key in ("pooling", "depth", "tokens")):
+        raise ValueError("it says two things of its main network")
+    for member in record.get("members", []):
+        if member["folder"]:
+            inside(folder, f"{member['folder']}/{CONFIG}")
     if not record["golden"]:
         raise ValueError("it has no golden texts, by which the scores are checked")
     for entry in record["golden"]:

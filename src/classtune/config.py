@@ -31,19 +31,46 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     # model
-    model: str = Field("smollm2-135m", description="Backbone: a name from `classtune models`, a Hub id, or a folder.")
+    model: str = Field(
+        "auto",
+        description="Backbones: names from `classtune models`, Hub ids or folders, joined by commas. `auto`: "
+        "minilm-l6, and smollm2-135m where it can gain.",
+    )
+    candidates: Literal["all", "one"] = Field(
+        "all",
+        description="`all`: TF-IDF, a probe and a fine-tuned tail of each backbone compete, and what is chosen ships. "
+        "`one`: one fine-tuned network and nothing else.",
+    )
+    effort: Literal["fast", "balanced", "best"] = Field(
+        "balanced",
+        description="`fast`: the smallest backbone, no fine-tuning. `best`: every backbone, whatever it takes.",
+    )
+    keep: str | None = Field(None, description="Ship this candidate of the comparison instead of the chosen one.")
+    max_ms: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Choose among what answers a text within so many milliseconds on this machine."
+    )
+    hugging_face: bool = Field(
+        False,
+        description="Stay within one network in Hugging Face's own form, so that `pipeline` gives the same scores.",
+    )
     weights: Literal["pretrained", "random"] = Field(
         "pretrained", description="`random` starts the backbone from nothing."
     )
     depth: Literal["auto", "all"] | Annotated[int, Field(ge=1)] = Field(
         "auto", description="Blocks kept: a number, `all`, or `auto` (chosen by probes on training rows)."
     )
-    trainable: Literal["head", "all", "lora"] | Annotated[int, Field(ge=1)] = Field(
-        1, description="What is trained beside the head: the last N blocks, `head` (none), `all`, or `lora`."
+    trainable: Literal["auto", "head", "all", "lora"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="What is trained beside the head: the last N blocks, `head` (none), `all`, or `lora`. `auto`: "
+        "2 blocks of a small network, 1 of a large one.",
     )
     pooling: Pooling = Field(
         "auto",
-        description="How token states become one vector. `auto`: as the backbone's Hugging Face class does.",
+        description="How token states become one vector. `auto`: probes choose; with `candidates = one` as the "
+        "backbone's Hugging Face class does.",
+    )
+    head_start: Literal["probe", "random"] = Field(
+        "probe", description="What the head starts from: the solution of a linear probe, or random numbers."
     )
     head_bias: bool = Field(False, description="A bias in the head. Hugging Face decoder classifiers have none.")
     causal_mask: bool = Field(True, description="`false` lets every token of a decoder see the whole text.")
@@ -101,7 +128,13 @@ class Settings(BaseModel):
         "auto", description="`focal` makes rare and hard texts count more. `auto` is cross-entropy."
     )
     focal_gamma: Annotated[float, Field(ge=0)] = Field(2.0, description="How strongly `focal` favours hard texts.")
-    epochs: Annotated[int, Field(ge=1)] = Field(4, description="Passes over the training rows, at most.")
+    label_smoothing: Fraction = Field(
+        0.05, description="Share of a row's target that is spread over all labels: less overconfidence."
+    )
+    epochs: Annotated[int, Field(ge=1)] = Field(5, description="Passes over the training rows, at most.")
+    least_steps: Count = Field(
+        300, description="Few rows are passed more often than `epochs`, until so many optimizer steps are made."
+    )
     batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Texts per batch.")
     drop_last: bool = Field(False, description="Leave out the last batch of an epoch where it is not full.")
     accumulate: Annotated[int, Field(ge=1)] = Field(1, description="Batches per optimizer step.")
@@ -111,7 +144,7 @@ class Settings(BaseModel):
     schedule: Literal["constant", "linear", "cosine"] = Field("cosine", description="Learning rate after warm-up.")
     clip: Annotated[float, Field(ge=0)] = Field(1.0, description="Largest gradient norm; 0 leaves gradients alone.")
     patience: Count = Field(
-        2, description="Stop after this many epochs without a better validation loss; 0 never stops."
+        0, description="Stop after this many epochs without a better validation loss (calibrated); 0 never stops."
     )
     keep_best: bool = Field(True, description="Keep the weights of the best validation loss rather than the last.")
     evaluate_every: Count = Field(0, description="Steps between evaluations within an epoch; 0: after each epoch only.")
@@ -170,14 +203,15 @@ class Settings(BaseModel):
             problems.append(f"trainable = {self.trainable} is more than the depth = {self.depth} blocks that are kept.")
         if self.pool_padding and self.padding == "none":
             problems.append('pool_padding counts padding, and padding = "none": set padding = "longest" or a length.')
+        if self.candidates == "one" and "," in self.model:
+            problems.append(f'model = {self.model!r} names several backbones, and candidates = "one" trains one.')
+        if self.keep is not None and self.candidates == "one":
+            problems.append('keep chooses among candidates, and candidates = "one" trains one: leave keep out.')
         if self.weights == "random" and self.depth == "auto":
             problems.append('weights = "random" has no best depth to find: set depth to "all" or a number.')
         if problems:
             raise ValueError("\n".join(problems))
         return self
-
-
-DEFAULTS = Settings.model_construct()
 
 
 def recipes() -> dict[str, dict[str, Any]]:

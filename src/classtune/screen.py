@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -121,12 +122,15 @@ def show_training(result: dict[str, Any]) -> None:
     how = f" ({together.get(kept, f'rows alike in {kept} kept together')})"
     parts = ", ".join(f"{size:,} {part}" for part, size in splits.items())
     say(f"split: {parts}{how if result['settings']['split'] == 'grouped' else ''}")
-    say(f"depth: {depth['kept']} of {depth['of']} blocks kept")
+    say(result["chosen"]["sentence"])
+    if depth:
+        model = Path(result["settings"]["model"]).name
+        say(f"depth: {depth['kept']} of {depth['of']} blocks of {model} kept, {result['settings']['pooling']} pooling")
     if result["test"] is not None:
-        name = f"{result['settings']['model']}, fine-tuned"
         say()
-        cheap = {rung["name"]: rung for rung in result["ladder"]["rungs"][:-1]}
-        show_scores({name: result["test"], **dict(reversed(cheap.items()))})
+        rungs = {rung["name"]: rung for rung in reversed(result["ladder"]["rungs"])}
+        chosen = result["ladder"]["recommended"]
+        show_scores({f"{chosen} (chosen)": rungs.pop(chosen), **rungs})
         if result["ladder"]["rule"]:
             say(f"the one-line rule: {result['ladder']['rule']}")
         say()
@@ -194,7 +198,8 @@ def show_ladder(ladder: dict[str, Any]) -> None:
     if ladder["rule"]:
         say(f"the one-line rule: {ladder['rule']}")
     say()
-    say(ladder["recommendation"])
+    say(ladder["chosen"]["sentence"])
+    say(ladder["verdict"]["sentence"])
     say(f"{ladder['timing']['total']:.0f} s in all")
 
 
@@ -221,12 +226,18 @@ def show_explanation(explanation: dict[str, Any]) -> None:
 def show_bundle(name: str, record: dict[str, Any]) -> None:
     """What a bundle is."""
     tokens, depth, decisions = record["tokens"], record["depth"], record.get("decisions") or {}
-    long = "read in windows" if tokens.get("windows") else "cut" if tokens["cut"] else "refused"
+    backbone = {}
+    if tokens:
+        long = "read in windows" if tokens.get("windows") else "cut" if tokens["cut"] else "refused"
+        backbone = {
+            "backbone": f"{record['settings']['model']}, {depth['kept']} of {depth['of']} blocks",
+            "pooling": record["pooling"],
+            "text limit": f"{tokens['limit']:,} tokens; longer texts are {long}",
+        }
     facts = {
         "labels": ", ".join(record["labels"]),
-        "backbone": f"{record['settings']['model']}, {depth['kept']} of {depth['of']} blocks",
-        "pooling": record["pooling"],
-        "text limit": f"{tokens['limit']:,} tokens; longer texts are {long}",
+        "classifier": record.get("classifier", "one network"),
+        **backbone,
         "transformers.pipeline": "same scores, uncalibrated"
         if record["hugging_face"]
         else "no: read by classtune only",

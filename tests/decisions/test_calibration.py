@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from classtune.decisions.calibration import METHODS, Calibration, fit_calibration, sigmoid, softmax
 from classtune.errors import DataError, SettingsError
 from classtune.judging.metrics import expected_calibration_error, judge, reliability
+from classtune.stats import best_scale
 
 
 def rows(count: int, classes: int, *, too_sure: float = 1.0, bias: float = 0.0, seed: int = 0) -> tuple[Any, Any]:
@@ -74,8 +75,10 @@ def test_isotonic_is_scikit_learns_off_zero_and_one() -> None:
     assert 0 < extreme.min() < extreme.max() < 1
 
 
-def test_auto_takes_temperature_unless_another_is_clearly_better() -> None:
-    plain = fit_calibration(*rows(600, 3), seed=1)
+def test_auto_takes_the_simplest_unless_another_is_clearly_better() -> None:
+    logits, truth = rows(600, 3)
+    assert fit_calibration(logits * best_scale(logits, truth), truth, seed=1).method in ("none", "temperature")
+    plain = fit_calibration(3 * logits, truth, seed=1)
     assert plain.method == "temperature"
     assert plain.candidates is not None
     assert set(plain.candidates) == set(METHODS)
@@ -90,7 +93,7 @@ def test_auto_takes_temperature_unless_another_is_clearly_better() -> None:
 
 def test_losses_are_of_rows_that_were_not_fitted() -> None:
     rng = np.random.default_rng(0)
-    logits, truth = rng.normal(size=(200, 8)), rng.integers(0, 8, 200)  # nothing to learn
+    logits, truth = rng.normal(size=(600, 8)), rng.integers(0, 8, 600)  # nothing to learn
     found = fit_calibration(logits, truth, seed=1)
     assert found.candidates is not None
     isotonic = fit_calibration(logits, truth, method="isotonic", seed=1)

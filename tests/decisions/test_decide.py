@@ -39,7 +39,7 @@ def test_plain_is_softmax_and_the_top_label_or_sigmoid_and_a_half() -> None:
 EVERYTHING: list[tuple[list[str], bool, Wishes]] = [
     (TWO, False, Wishes()),
     (TWO, False, Wishes(max_error=0.05)),
-    (TWO, False, Wishes(deploy_prior={"spam": 0.1}, cost="fn=10", max_error=0.1)),
+    (TWO, False, Wishes(deploy_prior={"spam": 0.1}, cost="spam:fn=10", max_error=0.1)),
     (THREE, False, Wishes("isotonic", precision={"a": 0.9}, recall={"b": 0.9})),
     (THREE, False, Wishes("vector", deploy_prior={"c": 0.2}, max_error=0.1)),
     (THREE, True, Wishes(precision={"a": 0.9})),
@@ -214,7 +214,7 @@ def test_many_labels_get_thresholds_for_f1() -> None:
 def test_without_validation_rows_wishes_that_need_none_are_kept() -> None:
     nothing, none = np.empty((0, 2)), np.empty(0, dtype=np.int64)
     prior = np.array([0.5, 0.5])
-    found = decide(nothing, none, TWO, Wishes(deploy_prior={"spam": 0.1}, cost="fn=9"), trained_prior=prior)
+    found = decide(nothing, none, TWO, Wishes(deploy_prior={"spam": 0.1}, cost="spam:fn=9"), trained_prior=prior)
     assert found.probabilities(np.zeros((1, 2)))[0] == pytest.approx([0.9, 0.1])
     assert "no validation rows" in found.notes[-1]
     with pytest.raises(SettingsError, match="--recall, --max-error, --calibration vector: there are no validation"):

@@ -158,8 +158,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "one label": (edit_record(lambda r: r.update(labels=["ham", "ham"])), "its labels are no list"),
     "labels a word": (edit_record(lambda r: r.update(labels="ab")), "classtune.json: is damaged"),
-    "depth": (edit_record(lambda r: r.update(depth=None)), "classtune.json: its settings cannot be read"),
-    "tokens": (edit_record(lambda r: r.update(tokens={"limit": "x", "y": 1})), "classtune.json: its settings"),
+    "depth": (edit_record(lambda r: r.update(depth=None)), "classtune.json: is damaged"),
+    "tokens": (edit_record(lambda r: r.update(tokens={"limit": "x", "y": 1})), "classtune.json: is damaged"),
     "decisions": (edit_record(lambda r: r.update(decisions={"calibration": 7})), "classtune.json: decisions"),
     "settings": (edit_record(lambda r: r.update(settings={"model": 3})), "classtune.json: its settings"),
     "nested record": (

@@ -10,7 +10,7 @@ import pytest
 from small import LIMIT, rows, train_small
 
 from classtune.errors import DataError
-from classtune.inference import predictor as module
+from classtune.inference import scoring as module
 from classtune.inference.predictor import Predictor, load_predictor
 
 pytest_plugins = ["bundle_fixtures"]

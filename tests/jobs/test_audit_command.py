@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from small import LIMIT, Run, rows, write_csv
 
-from classtune.training import probes
+from classtune.training import probe
 
 pytest_plugins = ["bundle_fixtures"]
 
@@ -116,13 +116,13 @@ def test_no_probe_judges_a_row_whose_like_it_saw(
     copies = [(text.upper(), label) for text, label in lines[:10]] + [(f"{text}!", label) for text, label in lines[:10]]
     data = write_csv(tmp_path / "rows.csv", [*lines, *copies])
     given: list[Any] = []
-    real = probes.out_of_sample
+    real = probe.out_of_sample
 
     def spy(*arguments: Any, **options: Any) -> Any:
         given.append(options["groups"])
         return real(*arguments, **options)
 
-    monkeypatch.setattr(probes, "out_of_sample", spy)
+    monkeypatch.setattr(probe, "out_of_sample", spy)
     command("audit", data, "--model", small_bert, "--label-errors", "--json")
     (groups,) = given
     assert groups[:10].tolist() == groups[42:52].tolist() == groups[52:].tolist()

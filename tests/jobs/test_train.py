@@ -129,7 +129,7 @@ def test_the_probes_see_training_rows_only(small_llama: Path, monkeypatch: pytes
         seen.extend(tuple(item.tolist()) for item in ids)
         return choose(network, ids, *rest, **more)
 
-    monkeypatch.setattr("classtune.jobs.steps.choose_depth", spy)
+    monkeypatch.setattr("classtune.candidates.backbone.choose_depth", spy)
     trained = run(small_llama, rows(), depth="auto", epochs=1)
     splits = prepare(table_from_rows(*zip(*rows(), strict=True), name="rows"), resolve(overrides=QUICK)).splits
     train_ids = trained.network.encoder.encode([rows()[row][0] for row in splits.train])
@@ -143,7 +143,7 @@ def test_ctrl_c_without_a_run_folder_says_that_nothing_is_kept(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("classtune.jobs.train.fit", stop)
+    monkeypatch.setattr("classtune.candidates.backbone.fit", stop)
     with pytest.raises(Interrupted, match="Stopped before anything was finished"):
         run(small_llama, rows())
 

@@ -28,54 +28,54 @@ def compare(rows: int, both_wrong: int, gained: int, lost: int, cost_ratio: floa
     [
         (
             (1115, 5, 9, 4, None), "better", False,
-            "The language model makes 9 errors on 1,115 test texts where TF-IDF makes 14: 0.4 points "
+            "The classifier makes 9 errors on 1,115 test texts where TF-IDF makes 14: 0.4 points "
             "better, within noise (p = 0.27). TF-IDF is enough unless a larger test shows a gain.",
         ),
         (
             (1115, 5, 9, 4, 40.3), "better", False,
-            "The language model makes 9 errors on 1,115 test texts where TF-IDF makes 14: 0.4 points "
+            "The classifier makes 9 errors on 1,115 test texts where TF-IDF makes 14: 0.4 points "
             "better, within noise (p = 0.27). TF-IDF is enough unless a larger test shows a gain, "
             "and answers 40 times faster.",
         ),
         (
             (500, 15, 48, 4, 12.0), "better", True,
-            "The language model makes 19 errors on 500 test texts where TF-IDF makes 63: 8.8 points "
-            "better, beyond noise (p < 0.001). The language model earned its cost of 12 times the time per text.",
+            "The classifier makes 19 errors on 500 test texts where TF-IDF makes 63: 8.8 points "
+            "better, beyond noise (p < 0.001). The classifier earned its cost of 12 times the time per text.",
         ),
         (
             (100_000, 9000, 200, 100, 2.0), "better", True,
-            "The language model makes 9,100 errors on 100,000 test texts where TF-IDF makes 9,200: "
+            "The classifier makes 9,100 errors on 100,000 test texts where TF-IDF makes 9,200: "
             "0.1 points better, beyond noise (p < 0.001). The gain is real but small: weigh it against the cost of "
             "2.0 times the time per text.",
         ),
         (
             (300, 2, 3, 5, None), "worse", False,
-            "The language model makes 7 errors on 300 test texts where TF-IDF makes 5: 0.7 points "
+            "The classifier makes 7 errors on 300 test texts where TF-IDF makes 5: 0.7 points "
             "worse, within noise (p = 0.73). TF-IDF is enough.",
         ),
         (
             (100, 0, 0, 10, 1.1), "worse", True,
-            "The language model makes 10 errors on 100 test texts where TF-IDF makes none: 10.0 points "
+            "The classifier makes 10 errors on 100 test texts where TF-IDF makes none: 10.0 points "
             "worse, beyond noise (p = 0.002). Use TF-IDF: it is more accurate.",
         ),
         (
             (300, 1, 3, 3, 20.0), "equal", False,
-            "The language model and TF-IDF make 4 errors each on 300 test texts. "
+            "The classifier and TF-IDF make 4 errors each on 300 test texts. "
             "TF-IDF is enough, and answers 20 times faster.",
         ),
         (
             (1, 0, 0, 0, None), "equal", False,
-            "The language model and TF-IDF make no errors on 1 test text. "
+            "The classifier and TF-IDF make no errors on 1 test text. "
             "That is too few texts to tell: test on more.",
         ),
         (
             (60, 10, 16, 6, 30.0), "better", False,
-            "The language model makes 16 errors on 60 test texts where TF-IDF makes 26: 16.7 points "
+            "The classifier makes 16 errors on 60 test texts where TF-IDF makes 26: 16.7 points "
             "better, within noise (p = 0.052). That is too few texts to tell: test on more.",
         ),
         (
             (100, 0, 1, 0, None), "better", False,
-            "The language model makes no errors on 100 test texts where TF-IDF makes 1: 1.0 point "
+            "The classifier makes no errors on 100 test texts where TF-IDF makes 1: 1.0 point "
             "better, within noise (p = 1). TF-IDF is enough unless a larger test shows a gain.",
         ),
     ],
@@ -116,4 +116,4 @@ def test_different_rows_are_refused() -> None:
 def test_a_baseline_without_a_name_is_still_named_well() -> None:
     right = np.ones(200, dtype=bool)
     sentence = verdict({"rows": 200}, {"rows": 200}, right, right, cost_ratio=None)["sentence"]
-    assert sentence == "The language model and the baseline make no errors on 200 test texts. The baseline is enough."
+    assert sentence == "The classifier and the baseline make no errors on 200 test texts. The baseline is enough."

@@ -24,7 +24,7 @@ MakeNetwork = Callable[..., Network]
 MakeExamples = Callable[..., Examples]
 ROWS = np.arange(20)
 TRAIN, VALIDATION = ROWS[:16], ROWS[16:]
-USUAL = {"epochs": 3, "batch_size": 4, "patience": 0, "learning_rate": 1e-3}
+USUAL = {"epochs": 3, "batch_size": 4, "patience": 0, "learning_rate": 1e-3, "least_steps": 0, "label_smoothing": 0.0}
 
 
 class Run:
@@ -123,7 +123,7 @@ def test_training_stops_early_and_keeps_the_best_weights(run: Callable[..., Run]
     assert len(losses) == done.history.epochs == 3
     assert losses[0] < losses[1] < losses[2]
     assert done.history.best_epoch == 1
-    assert done.history.best_loss == losses[0]
+    assert done.history.best_loss == done.losses("calibrated_loss")[0]
     assert done.history.stopped == "2 epochs without a better validation loss"
     logits = logits_of(done.tail, done.examples, ROWS[10:])
     truth = torch.from_numpy(done.examples.truth[10:])

@@ -21,9 +21,9 @@ from small import one_thread, rows
 from classtune.config import Settings, resolve
 from classtune.data.reading.tables import Table, table_from_rows
 from classtune.data.splits import Splits, tutorial_split
-from classtune.jobs import steps
 from classtune.jobs.train import train
 from classtune.jobs.tutorial_rows import ROWS
+from classtune.model.adapters import add_lora
 from classtune.model.backbone import load_backbone, quiet_transformers
 from classtune.training.loop import shuffled_batches
 
@@ -74,7 +74,10 @@ def plain_tutorial(folder: Path, table: Table, splits: Splits, **told: Any) -> T
 def start_alike(plain: PlainClassifier, settings: Settings) -> None:
     """Give the plain model the head, and the LoRA, that classtune begins with."""
     network = load_backbone(Path(settings.model), ["ham", "spam"], settings)
-    steps.prepare_tail(network, settings)
+    torch.manual_seed(settings.seed)  # as a training begins
+    if settings.trainable == "lora":
+        network.freeze(network.depth)
+        add_lora(network, rank=settings.lora_rank, alpha=settings.lora_alpha, dropout=settings.dropout)
     mine = dict(plain.named_parameters())
     head: Any = network.head
     with torch.no_grad():

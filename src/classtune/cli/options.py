@@ -30,6 +30,12 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting of docs/settings.md; may be repeated."),
 ]
+Effort = Annotated[str | None, typer.Option(help="fast (no fine-tuning), balanced, or best (every backbone).")]
+Keep = Annotated[str | None, typer.Option(metavar="NAME", help="Ship this candidate of the comparison.")]
+MaxMs = Annotated[str | None, typer.Option("--max-ms", help="Most milliseconds that a text may take here.")]
+HuggingFace = Annotated[
+    bool, typer.Option("--hugging-face", help="One network in Hugging Face's own form and nothing else.")
+]
 Depth = Annotated[str | None, typer.Option(help="Blocks kept: a number, all, or auto.")]
 Trainable = Annotated[str | None, typer.Option(help="The last N blocks, head, all, or lora.")]
 Pooling = Annotated[str | None, typer.Option(help="auto, last, first, mean, or last+mean.")]
@@ -148,12 +154,14 @@ def _format(
     )
 
 
-def _told(*, recipe: str | None, assignments: list[str] | None, **flags: str | None) -> Told:
+def _told(*, recipe: str | None, assignments: list[str] | None, **flags: str | bool | None) -> Told:
     from classtune.config import parse_assignments, parse_value
 
-    verbatim = ("model", "split_by", "device")
+    verbatim = ("model", "split_by", "device", "keep", "effort")
     values = {
-        name: value if name in verbatim else parse_value(value) for name, value in flags.items() if value is not None
+        name: parse_value(value) if isinstance(value, str) and name not in verbatim else value
+        for name, value in flags.items()
+        if value is not None and value is not False
     }
     return Told(recipe, {**parse_assignments(assignments or []), **values})
 
@@ -225,6 +233,10 @@ SETTINGS = Flags(
         "model": (Model, None),
         "recipe": (Recipe, None),
         "assignments": (Assignments, None),
+        "effort": (Effort, None),
+        "keep": (Keep, None),
+        "max_ms": (MaxMs, None),
+        "hugging_face": (HuggingFace, False),
         "depth": (Depth, None),
         "trainable": (Trainable, None),
         "pooling": (Pooling, None),

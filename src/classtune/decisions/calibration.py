@@ -14,17 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from classtune.errors import DataError, SettingsError, did_you_mean
-from classtune.stats import SMALLEST_PROBABILITY, FloatArray, Floats
+from classtune.stats import SMALLEST_PROBABILITY, FloatArray, Floats, best_scale
 
 Truth = npt.NDArray[Any]
 
 SIMPLE = ("none", "temperature")
 METHODS = (*SIMPLE, "vector", "isotonic")
-# Where two methods do equally well, the first of this order is taken.
-PREFERRED = ("temperature", "none", "vector", "isotonic")
 FOLDS = 5
-# Below the first, nothing is fitted; below the second, a method with numbers for each class would fit noise.
-LEAST_ROWS, ROWS_FOR_MANY_NUMBERS = 10, 50
+# Below the first, nothing is fitted; below the second, a method with numbers for each class would fit noise, and below
+# the third it is not taken unasked: it can change answers.
+LEAST_ROWS, ROWS_FOR_MANY_NUMBERS, ROWS_TO_CHANGE_ANSWERS = 10, 50, 500
 
 
 @dataclass(frozen=True)
@@ -75,15 +74,15 @@ def fit_calibration(
     """Fit a calibration on rows that the network was not trained on, and that will not judge it.
 
     ``logits`` (n, k); ``truth`` (n,) class numbers, or with ``multi`` booleans (n, k). ``auto`` cross-validates the
-    log loss of every method on these rows. Of the methods within one standard error of the best (of the paired
-    differences), it takes the first of ``PREFERRED``: temperature, unless another is clearly better. With too few
-    rows for a method, a simpler one is taken, and ``notes`` says so. Same input, same result.
+    log loss of every method on these rows. It takes none or a temperature, whichever loses less, and a richer method
+    only where it is better by more than one standard error of the paired difference. With too few rows for a method, a
+    simpler one is taken, and ``notes`` says so. Same input, same result.
     Raises SettingsError for an unknown method; DataError for logits that are not finite or do not fit the truth.
     """
     check_method(method)
     scores = np.asarray(logits, dtype=np.float64)
     hot = _one_hot(scores, truth, multi)
-    scarce = _scarce(hot)
+    scarce = _scarce(hot, ROWS_TO_CHANGE_ANSWERS if method == "auto" else ROWS_FOR_MANY_NUMBERS)
     notes: list[str] = []
     candidates: dict[str, float] | None = None
     if len(scores) < LEAST_ROWS:
@@ -133,9 +132,9 @@ def _one_hot(scores: Floats, truth: Truth, multi: bool) -> Floats:
     return np.asarray(np.eye(scores.shape[1])[truth])
 
 
-def _scarce(hot: Floats) -> str:
+def _scarce(hot: Floats, least: int) -> str:
     """Why there is too little for numbers of each class; empty where there is enough."""
-    if len(hot) < ROWS_FOR_MANY_NUMBERS:
+    if len(hot) < least:
         return f"{len(hot)} validation rows are few"
     missing = np.count_nonzero((hot.sum(axis=0) == 0) | (hot.sum(axis=0) == len(hot)))
     noun = "label is" if missing == 1 else "labels are"
@@ -160,13 +159,14 @@ def _held_out_losses(
 
 
 def _simplest_of_the_best(losses: dict[str, Floats]) -> str:
-    best = min(losses.values(), key=lambda loss: float(loss.mean()))
-    for name in PREFERRED:
+    """None or a temperature, whichever has the lower held-out loss; a richer method only where it is clearly better."""
+    chosen = min((name for name in SIMPLE if name in losses), key=lambda name: float(losses[name].mean()))
+    for name in METHODS[len(SIMPLE) :]:
         if name in losses:
-            behind = losses[name] - best
-            if behind.mean() <= behind.std(ddof=1) / np.sqrt(len(behind)):
-                return name
-    raise AssertionError("the best method is within reach of itself")
+            gain = losses[chosen] - losses[name]
+            if gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)):
+                chosen = name
+    return chosen
 
 
 def _log_loss(probabilities: Floats, hot: Floats, multi: bool) -> Floats:
@@ -181,26 +181,25 @@ def _fit(method: str, scores: Floats, hot: Floats, multi: bool) -> dict[str, Any
         return {}
     if method == "isotonic":
         return {"curves": _rising_curves(scores, hot, multi)}
-    scale, bias = _scale_and_bias(scores, hot, multi, start=1.0, shared=True)
-    if method == "vector":  # drawn towards the temperature, which it can become
-        scale, bias = _scale_and_bias(scores, hot, multi, start=float(scale[0]), shared=False)
+    start = best_scale(scores, hot > 0 if multi else hot.argmax(axis=1))
+    if method == "temperature":
+        return {"scale": (start,), "bias": (0.0,)}
+    # Drawn towards the temperature, which it can become.
+    scale, bias = _scale_and_bias(scores, hot, multi, start=start)
     return {"scale": tuple(scale.tolist()), "bias": tuple(bias.tolist())}
 
 
-def _scale_and_bias(scores: Floats, hot: Floats, multi: bool, *, start: float, shared: bool) -> tuple[Floats, Floats]:
-    """The most likely scale and bias under a standard normal for log(scale / start) and for the bias.
+def _scale_and_bias(scores: Floats, hot: Floats, multi: bool, *, start: float) -> tuple[Floats, Floats]:
+    """The most likely scale and bias of each class under a standard normal for log(scale / start) and for the bias.
 
     That prior weighs no more than a few rows, but keeps probabilities off 0 and 1 where no row is wrong.
-    ``shared``: one scale for all and no bias. Else one of each a class.
     """
     from scipy.optimize import minimize
 
     classes = scores.shape[1]
 
     def unpack(numbers: Floats) -> tuple[Floats, Floats]:
-        return (
-            (start * np.exp(numbers), np.zeros(1)) if shared else (start * np.exp(numbers[:classes]), numbers[classes:])
-        )
+        return start * np.exp(numbers[:classes]), numbers[classes:]
 
     def cost(numbers: Floats) -> tuple[float, Floats]:
         scale, bias = unpack(numbers)
@@ -211,10 +210,9 @@ def _scale_and_bias(scores: Floats, hot: Floats, multi: bool, *, start: float, s
             loss = np.logaddexp.reduce(scaled, axis=1) - (scaled * hot).sum(axis=1)
             gap = softmax(scaled) - hot
         of_scale, of_bias = (gap * scores * scale).sum(axis=0), gap.sum(axis=0)
-        slope = of_scale.sum(keepdims=True) if shared else np.concatenate([of_scale, of_bias])
-        return float(loss.sum() + numbers @ numbers / 2), slope + numbers
+        return float(loss.sum() + numbers @ numbers / 2), np.concatenate([of_scale, of_bias]) + numbers
 
-    found = minimize(cost, np.zeros(1 if shared else 2 * classes), jac=True, method="L-BFGS-B")
+    found = minimize(cost, np.zeros(2 * classes), jac=True, method="L-BFGS-B")
     return unpack(found.x)
 
 

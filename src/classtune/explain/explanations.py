@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.errors import SettingsError, did_you_mean
-from classtune.explain.attributions import STEPS, Method, attribute, by_word, pooled_states, without, words_of
+from classtune.explain.attributions import STEPS, Method, Piece, attribute, by_word, pooled_states, without, words_of
 from classtune.explain.neighbours import Neighbours
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ class Predicts(Protocol):
 
     network: Network
     labels: list[str]
+
+    @property
+    def single(self) -> bool:
+        """Whether ``network`` is all that answers."""
 
     @property
     def whole(self) -> Callable[[Batch], Tensor]:
@@ -67,9 +71,12 @@ def explain(
         raise SettingsError(f"label {label!r} is unknown. {did_you_mean(label, predictor.labels)}")
     scores = predictor.probabilities([text])[0]
     chosen = int(scores.argmax()) if label is None else predictor.labels.index(label)
-    gradients = attribute(predictor.network, text, chosen, "integrated-gradients", steps)
-    words, second = by_word(text, gradients)
-    weights = attribute(predictor.network, text, chosen, "occlusion", run=predictor.whole).weights
+    weighed = word_weights(predictor, text, chosen)
+    words, weights = [word for word, _ in weighed], np.array([weight for _, weight in weighed])
+    gradients, second = None, np.full(len(words), np.nan)
+    if predictor.single:  # the gradients of one member would speak for that member alone
+        gradients = attribute(predictor.network, text, chosen, "integrated-gradients", steps)
+        words, second = by_word(text, gradients)
     near: list[dict[str, Any]] = []
     if neighbours is not None:
         near = neighbours.nearest(pooled_states(predictor.network, predictor.network.encoder.encode([text]))[0])
@@ -83,14 +90,30 @@ def explain(
                 "start": word.start,
                 "end": word.end,
                 "weight": float(weight),
-                "gradients": float(other),
+                "gradients": None if gradients is None else float(other),
             }
             for word, weight, other in zip(words, weights, second, strict=True)
         ],
-        "agreement": agreement(weights, second),
-        "completeness_gap": gradients.gap,
+        "agreement": None if gradients is None else agreement(weights, second),
+        "completeness_gap": None if gradients is None else gradients.gap,
         "neighbours": near,
     }
+
+
+def word_weights(predictor: Predicts, text: str, label_index: int) -> list[tuple[Piece, float]]:
+    """The words of a text, each with how far the log-odds of the label fall when it is left out (occlusion)."""
+    if predictor.single:
+        found = attribute(predictor.network, text, label_index, "occlusion", run=predictor.whole)
+        return list(zip(found.pieces, map(float, found.weights), strict=True))
+    words = words_of(text) or [Piece(text, 0, len(text))]
+    shorter = [without(text, [word]) or text for word in words]
+    odds = _log_odds(predictor.probabilities([text, *shorter])[:, label_index])
+    return [(word, float(odds[0] - fell)) for word, fell in zip(words, odds[1:], strict=True)]
+
+
+def _log_odds(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    safe = np.clip(probabilities, 1e-9, 1 - 1e-9)
+    return np.asarray(np.log(safe) - np.log1p(-safe))
 
 
 def agreement(weights: NDArray[np.float64], others: NDArray[np.float64], top: int = TOP_WORDS) -> float:
@@ -179,8 +202,8 @@ def as_text(explanation: dict[str, Any], color: bool) -> str:
     width = max((len(word["word"]) for word in _top(explanation)), default=0)
     for word in _top(explanation):
         sign = "+" if word["weight"] > 0 else "−"
-        second = f"{word['gradients']:+.2f}".replace("-", "−")
-        lines.append(f"  {sign}{abs(word['weight']):.2f}  {_printable(word['word']):<{width}}  gradients: {second}")
+        second = "" if word["gradients"] is None else f"  gradients: {word['gradients']:+.2f}".replace("-", "−")
+        lines.append(f"  {sign}{abs(word['weight']):.2f}  {_printable(word['word']):<{width}}{second}".rstrip())
     if explanation["neighbours"]:
         lines.append("Most like it among the training texts:")
         for near in explanation["neighbours"]:

@@ -1,176 +1,29 @@
-"""Texts to probabilities with a loaded bundle: the same token path as training, frozen weights laid out for speed."""
+"""A bundle as something that answers: its members put together, and proved on its golden texts."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence, Sized
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from classtune.bundle import Bundle, check_golden, load_bundle
-from classtune.config import Progress
+from classtune.bundle import Bundle, Member, check_golden, load_bundle
+from classtune.candidates.lexical_model import LexicalModel
 from classtune.decisions.decide import Decisions
-from classtune.errors import DataError
+from classtune.inference.blend import BlendPredictor
+from classtune.inference.scoring import Items, Predictor, Ranked, TooLong
 from classtune.model.device import device_of
 from classtune.model.network import Network
-from classtune.model.tokens import TokenIds, length_sorted_batches, pool_pieces
 
-# Texts that are tokenised and sorted together: bounds memory for any number of texts.
-_CHUNK = 8192
-
-Ranked = list[dict[str, Any]]
-
-
-class TooLong(DataError):
-    """A text has more tokens than the classifier takes, and nobody allowed it to be cut."""
-
-
-@dataclass(frozen=True)
-class Items:
-    """Texts as what can wait in a queue until `Predictor.run` is given it: one item a text, or one a window of it.
-
-    items: each has a length, its tokens. of_text: number of the text that each item comes from [items]. texts: count.
-    """
-
-    items: Sequence[Sized]
-    of_text: NDArray[np.int64]
-    texts: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of all items."""
-        return sum(map(len, self.items))
-
-    def pooled(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Logits of the items [items, labels] → logits of the texts [texts, labels]."""
-        result: NDArray[np.float64] = pool_pieces(torch.from_numpy(logits), self.of_text, self.texts).numpy()
-        return result
-
-
-class Predictor:
-    """Scores texts. ``network`` must not be trained any further while the predictor is used.
-
-    decisions: what makes probabilities of logits and answers of probabilities. whole: the module that it runs.
-    """
-
-    def __init__(self, network: Network, labels: list[str], decisions: Decisions) -> None:
-        self.network = network
-        self.labels = labels
-        self.decisions = decisions
-        self.encoder = network.encoder
-        self.whole = network.tail(None, frozen=True).eval()
-
-    def logits(
-        self, texts: Sequence[str], *, places: Sequence[str] | None = None, progress: Progress | None = None
-    ) -> NDArray[np.float64]:
-        """Logits [texts, labels], in the order of ``labels``; equal texts are run once.
-
-        places: what error messages call each text. Raises DataError for texts that are empty or too long.
-        """
-        distinct: dict[str, int] = {}
-        of_row = np.array([distinct.setdefault(text, len(distinct)) for text in texts], dtype=np.int64)
-        first = {text: row for row, text in reversed(list(enumerate(texts)))}
-        unique = list(distinct)
-        result = np.zeros((len(unique), len(self.labels)))
-        for start in range(0, len(unique), _CHUNK):
-            chunk = unique[start : start + _CHUNK]
-            where = [places[first[text]] if places else f"text {first[text] + 1}" for text in chunk]
-            pieces = self.encoder.pieces(chunk, where)
-            logits = np.zeros((len(pieces.ids), len(self.labels)))
-            done = 0
-            for rows in length_sorted_batches([len(item) for item in pieces.ids]):
-                logits[rows] = self.run([pieces.ids[row] for row in rows])
-                done += len(rows)
-                if progress:
-                    progress("predict", start + done * len(chunk) // len(pieces.ids), len(unique))
-            pooled = pool_pieces(torch.from_numpy(logits), pieces.of_text, len(chunk))
-            result[start : start + len(chunk)] = pooled.numpy()
-        found: NDArray[np.float64] = result[of_row]
-        return found
-
-    @property
-    def limit(self) -> int:
-        """Most tokens of a text that are read at once."""
-        return self.encoder.rules.limit
-
-    @property
-    def explainable(self) -> bool:
-        """Whether `classtune.explain` can look into it: an export can only answer."""
-        return self.network.in_parts
-
-    @property
-    def cuts(self) -> bool:
-        """Whether long texts are cut, or read in windows, without being asked."""
-        return self.encoder.rules.cut or self.encoder.rules.windows
-
-    def items(
-        self, texts: Sequence[str], places: Sequence[str] | None = None, *, truncate: bool | None = None
-    ) -> Items:
-        """The texts as items for a queue, each of which `run` takes beside items of other callers; safe under threads.
-
-        truncate: cut long texts; None: as the bundle was made. Raises TooLong, or DataError for texts that cannot be
-        read, each with its place.
-        """
-        reader = copy.copy(self.encoder)  # rules and counts of its own
-        reader.rules = replace(reader.rules, cut=True)
-        reader.texts_cut = 0
-        pieces = reader.pieces(texts, places)
-        if reader.texts_cut and not (self.cuts if truncate is None else truncate):
-            named = places or [f"text {number}" for number in range(1, len(texts) + 1)]
-            raise TooLong(
-                [
-                    f"{place}: the text has more than {self.limit:,} tokens, the most that this classifier takes."
-                    for place, text in zip(named, texts, strict=True)
-                    if len(reader.tokenizer(text, verbose=False)["input_ids"]) > self.limit
-                ]
-            )
-        return Items(pieces.ids, pieces.of_text, len(texts))
-
-    def copy_weights(self) -> None:
-        """Move the weights from the bundle's files into memory: a file that is overwritten then changes no answer."""
-        for parameter in self.whole.parameters():
-            parameter.data = parameter.data.clone()
-
-    @torch.inference_mode()
-    def run(self, ids: Sequence[TokenIds]) -> NDArray[np.float64]:
-        """Logits [pieces, labels] of one batch."""
-        batch = self.encoder.batch(ids).to(self.network.device)
-        logits: NDArray[np.float64] = self.whole(batch).cpu().double().numpy()
-        return logits
-
-    def probabilities(
-        self, texts: Sequence[str], *, places: Sequence[str] | None = None, progress: Progress | None = None
-    ) -> NDArray[np.float64]:
-        """Probabilities [texts, labels], calibrated; see `logits`."""
-        return self.decisions.probabilities(self.logits(texts, places=places, progress=progress))
-
-    def predict(self, texts: Sequence[str]) -> list[Ranked]:
-        """Hugging Face's form: for each text its labels with scores, highest first; see `ranked`."""
-        return self.ranked(self.probabilities(texts))
-
-    def ranked(self, probabilities: NDArray[np.float64]) -> list[Ranked]:
-        """Probabilities [texts, labels] as label and score, highest first.
-
-        Where the answer is not simply the first label (several labels a text, thresholds, answers that are withheld),
-        each entry says in ``answer`` whether its label is given.
-        """
-        decisions = self.decisions
-        plain = not (decisions.multi or decisions.thresholds or decisions.abstention)
-        given = None if plain else decisions.answers(probabilities)
-        order = np.argsort(-probabilities, axis=1, kind="stable")
-        return [
-            [
-                {"label": self.labels[index], "score": float(probabilities[row, index])}
-                | ({} if given is None else {"answer": bool(given[row, index])})
-                for index in ranks
-            ]
-            for row, ranks in enumerate(order)
-        ]
+__all__ = [
+    "Items",
+    "Predictor",
+    "Ranked",
+    "TooLong",
+    "answer_columns",
+    "answer_of",
+    "label_and_score",
+    "load_predictor",
+    "predictor_of",
+]
 
 
 def load_predictor(folder: Path, *, device: str = "cpu", verify: bool = True) -> tuple[Predictor, Bundle]:
@@ -179,11 +32,23 @@ def load_predictor(folder: Path, *, device: str = "cpu", verify: bool = True) ->
     device: see `classtune.model.device.device_of`. Raises BundleError, and SettingsError for the device.
     """
     bundle = load_bundle(folder, device=device_of(device), verify=verify)
-    predictor = Predictor(bundle.network, bundle.labels, bundle.decisions)
+    predictor = predictor_of(bundle.members, bundle.labels, bundle.decisions)
     golden = [entry["text"] for entry in bundle.record.get("golden", [])]
     if golden and verify:
         check_golden(bundle, predictor.probabilities(golden).tolist())
     return predictor, bundle
+
+
+def predictor_of(members: Sequence[Member], labels: list[str], decisions: Decisions) -> Predictor:
+    """What answers: one network by itself, or several members, the main network first among its like."""
+    models = [(_answering(one.model, labels, decisions), one.weight) for one in members]
+    if len(models) == 1 and isinstance(models[0][0], Predictor):
+        return models[0][0]
+    return BlendPredictor(models, labels, decisions)
+
+
+def _answering(model: Network | LexicalModel, labels: list[str], decisions: Decisions) -> Predictor | LexicalModel:
+    return Predictor(model, labels, decisions) if isinstance(model, Network) else model
 
 
 def answer_columns(labels: Sequence[str]) -> list[str]:

@@ -128,7 +128,7 @@ def _label_errors(table: Table, groups: Rows, model: str, notify: Notify, progre
     from classtune.data.audit.label_errors import find_label_errors
     from classtune.explain.attributions import pooled_states
     from classtune.model.activations import Distinct
-    from classtune.training import probes
+    from classtune.training.probe import out_of_sample
 
     if table.labels is None or table.label_sets is not None:
         raise SettingsError("--label-errors: needs one label a text. Leave it out.")
@@ -142,7 +142,7 @@ def _label_errors(table: Table, groups: Rows, model: str, notify: Notify, progre
     number = {label: place for place, label in enumerate(labels)}
     truth = np.array([number[table.labels[row]] for row in rows])
     alike = linked(groups[rows], Distinct.of(ids).of_row)  # longer texts that begin alike are read alike
-    probabilities = probes.out_of_sample(states, truth, seed=settings.seed, groups=alike)
+    probabilities = out_of_sample(states, truth, seed=settings.seed, groups=alike)
     found = find_label_errors(probabilities, truth, labels)
     return Finding(
         kind="label-errors",

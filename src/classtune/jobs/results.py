@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from classtune.config import Settings
+from classtune.candidates.backbone import Backbone
+from classtune.candidates.blend import Choice
 from classtune.data.audit.copies import copied_letters
 from classtune.data.dataset import Material
 from classtune.decisions.abstention import risk_coverage
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decide import Decisions, Wishes
 from classtune.decisions.thresholds import precision_recall
-from classtune.explain.attributions import attribute, words_of
+from classtune.explain.explanations import word_weights
 from classtune.inference.predictor import Predictor
-from classtune.jobs.rungs import TIMED_TEXTS, Rungs
-from classtune.jobs.steps import Scores, seconds, versions
-from classtune.judging.answers import judge_answers, right_rows
+from classtune.jobs.contest import LEXICAL, TIMED_TEXTS, Contest, median_ms
+from classtune.jobs.steps import Scores, versions
+from classtune.judging.answers import OF_ANSWERED, judge_answers, right_rows
+from classtune.judging.comparison import climb
 from classtune.judging.metrics import reliability
 from classtune.judging.paired import verdict
-from classtune.model.network import Network
+from classtune.judging.under_wishes import judge_under_wishes
 from classtune.stats import wilson
-from classtune.training.depth import DepthChoice
-from classtune.training.loop import History
 
 # What of the result a bundle's classtune.json keeps.
 RECORDED = (
+    "chosen",
     "decisions",
     "networks",
     "keeps_texts",
@@ -34,50 +36,67 @@ RECORDED = (
     "test",
     "baseline",
     "verdict",
-    "depth",
     "trunk",
     "timing",
     "versions",
     "notes",
 )
+BASELINE = "TF-IDF + logistic regression"
 _SHOWN_MISTAKES = 10
 _EXPLAINED_WORDS = 60  # a text is run once for each of its words
 
+# From held-out logits [rows, labels] and wishes to decisions that are fitted on them.
+Decide = Callable[[Scores, Wishes], Decisions]
 
-def result(
-    network: Network,
-    material: Material,
-    settings: Settings,
-    history: History,
-    depth: DepthChoice,
-    trunk: dict[str, Any] | None,
-    decisions: Decisions,
-) -> dict[str, Any]:
+
+def result(contest: Contest, choice: Choice, main: Backbone | None, decisions: Decisions) -> dict[str, Any]:
     """The result document of a run that was not tested, but for its timing."""
-    record = decisions.record()
+    material, settings, record = contest.material, contest.settings, decisions.record()
+    histories = {
+        entry.name: entry.learned.history
+        for entry in contest.entries
+        if entry.learned is not None and entry.learned.history.points
+    }
+    shown = next((histories[name] for name in choice.members if name in histories), None)
+    shown = shown or next(iter(histories.values()), None)
+    depth = main.choice if main is not None else None
+    settings = settings if main is None else main.settings
+    notes = dict.fromkeys([*material.notes, *contest.notes, *_warnings(contest, choice), *record["notes"]])
     return {
         "bundle": None,
         "task": "several labels a text" if material.multi else "one label a text",
         "data": material.data,
         "audit": {key: material.data[key] for key in ("rows", "findings")},
         "splits": material.splits.sizes(),
+        "cross_validated": contest.held_out.crossed,
         "labels": material.labels,
+        "chosen": {
+            "name": choice.name,
+            "members": {name: part.weight for name, part in choice.members.items()},
+            "held_out_rows": len(contest.held_out.rows),
+            "held_out_loss": _mean(choice.blend_losses),
+            "losses": {name: _mean(losses) for name, losses in choice.losses.items()},
+            "sentence": _said_of_choice(contest, choice),
+        },
+        "networks": contest.compared,
         "test": None,
         "baseline": None,
         "verdict": None,
-        "depth": {
-            "kept": network.depth,
-            "of": network.of,
+        "depth": depth
+        and {
+            "kept": main.network.depth if main else depth.kept,
+            "of": depth.of,
             "texts": depth.texts,
             "tokens": depth.tokens,
             "curve": depth.curve,
         },
-        "trunk": trunk,
-        "training": {
-            "history": history.points,
-            "best_epoch": history.best_epoch,
-            "epochs": history.epochs,
-            "stopped": history.stopped,
+        "trunk": main.store.facts() if main is not None and main.store is not None else None,
+        "training": shown
+        and {
+            "history": shown.points,
+            "best_epoch": shown.best_epoch,
+            "epochs": shown.epochs,
+            "stopped": shown.stopped,
         },
         "decisions": record,
         "ladder": None,
@@ -86,12 +105,16 @@ def result(
         "curves": None,
         "mistakes": [],
         "settings": settings.model_dump(),
-        "cut_texts": material.data["cut"],
-        "cut_tokens": material.data["cut_tokens"],
+        "cut_texts": material.data.get("cut", 0),
+        "cut_tokens": material.data.get("cut_tokens", 0),
         "versions": versions(),
-        "notes": [*material.notes, *network.notes, *record["notes"]],
-        "hugging_face": network.is_hugging_face,
+        "notes": list(notes),
+        "hugging_face": len(choice.members) == 1 and main is not None and main.network.is_hugging_face,
     }
+
+
+def _mean(losses: Any) -> float | None:
+    return float(losses.mean()) if len(losses) else None
 
 
 def names_of(material: Material, row: int) -> str:
@@ -103,47 +126,171 @@ def names_of(material: Material, row: int) -> str:
 
 
 def judgement(
-    material: Material, logits: Scores, rungs: Rungs, predictor: Predictor, train_seconds: float
+    contest: Contest,
+    choice: Choice,
+    logits: Scores,
+    decide: Decide,
+    decisions: Decisions,
+    predictor: Predictor,
+    wishes: Wishes,
 ) -> dict[str, Any]:
-    """What the test rows say of the model and of the cheaper rungs, and what a text costs each."""
-    rows, labels, decisions = material.splits.test, material.labels, predictor.decisions
+    """What the test rows say of the classifier beside every candidate, and what a text costs each.
+
+    logits: of the classifier for the test rows. decide: as the classifier's own probabilities are made, but without the
+    user's wishes, so that like is compared with like; what the wishes do stands beside it, for both.
+    """
+    material = contest.material
+    rows, labels = material.splits.test, material.labels
     truth, texts = material.truth[rows], [material.texts[row] for row in rows[:TIMED_TEXTS]]
-    plain = Decisions.plain(labels, material.multi)
-    uncalibrated, scores = plain.probabilities(logits), decisions.probabilities(logits)
-    cost = 1e3 * seconds(lambda: predictor.probabilities(texts)) / len(texts)
-    baseline, name = rungs.baseline, "language model"
-    size = 4 * sum(parameter.numel() for parameter in predictor.network.classifier.parameters())
-    costs = {"train_seconds": train_seconds, "ms_per_text": cost}
-    test = rungs.add(name, scores, **costs, size=size, decisions=decisions)
-    right, beside_right = rungs.right[name], rungs.right[baseline["name"]]
-    ratio = cost / baseline["ms_per_text"]
-    outcome = verdict(test, baseline, right, beside_right, cost_ratio=ratio)
+    held_out, _ = contest.logits(choice)
+    unwished = Wishes(calibration=wishes.calibration)
+    plain, raw = decide(held_out, unwished), Decisions.plain(labels, material.multi)
+    uncalibrated, scores = raw.probabilities(logits), plain.probabilities(logits)
+    rungs, right = _rungs(contest, decide, unwished)
+    lexical = contest.entry(LEXICAL)
+    parts = [contest.entry(name) for name in choice.members]
+    if choice.name not in right:
+        rungs.append(
+            {
+                "name": choice.name,
+                **judge_answers(plain, scores, truth),
+                "train_seconds": sum(entry.train_seconds for entry in parts),
+                "bytes": sum(entry.bytes for entry in parts),
+                "cost": sum(entry.cost for entry in parts),
+            }
+        )
+        right[choice.name] = right_rows(plain, scores, truth)
+    chosen = next(rung for rung in rungs if rung["name"] == choice.name)
+    if decisions.abstention is not None:  # how many texts get an answer, and how right those are
+        withheld = judge_answers(decisions, decisions.probabilities(logits), truth)
+        chosen |= {key: withheld[key] for key in OF_ANSWERED if key in withheld}
+    chosen["ms_per_text"] = median_ms(lambda: predictor.probabilities(texts), len(texts))
+    rungs.sort(key=lambda rung: rung["cost"])
+    baseline = next(rung for rung in rungs if rung["name"] == LEXICAL)
+    ratio = chosen["ms_per_text"] / baseline["ms_per_text"]
+    outcome = verdict(
+        chosen, baseline | {"name": BASELINE}, right[choice.name], right[LEXICAL], cost_ratio=ratio, shipped=choice.name
+    )
+    comparison = climb(rungs, right, chosen=choice.name)
     copied = copied_letters(
         [material.texts[row] for row in material.splits.train], [material.texts[row] for row in rows]
     )
     return {
-        "test": _figures(test),
-        "baseline": {"name": baseline["name"], **_figures(baseline)},
-        "verdict": {**outcome, "ms_per_text": cost, "baseline_ms_per_text": baseline["ms_per_text"]},
-        "ladder": rungs.climbed(),
-        "copies": _without_copies(copied, right, beside_right, baseline["name"]),
+        "test": _figures(chosen),
+        "baseline": {"name": BASELINE, **_figures(baseline)},
+        "verdict": {
+            **outcome,
+            "ms_per_text": chosen["ms_per_text"],
+            "baseline_ms_per_text": baseline["ms_per_text"],
+        },
+        "ladder": comparison | {"rule": contest.rule},
+        "under_wishes": judge_under_wishes(
+            wishes,
+            truth,
+            {"the classifier": (decisions, logits), BASELINE: (decide(lexical.held_out, wishes), lexical.test)},
+        ),
+        "copies": _without_copies(copied, right[choice.name], right[LEXICAL], BASELINE),
         "calibration": {
-            "method": decisions.calibration.method,
-            "candidates": decisions.calibration.candidates,
-            "before": _calibration_facts(plain, uncalibrated, truth),
-            "after": _calibration_facts(plain, scores, truth),
+            "method": plain.calibration.method,
+            "candidates": plain.calibration.candidates,
+            "before": _calibration_facts(raw, uncalibrated, truth),
+            "after": _calibration_facts(raw, scores, truth),
         },
         "curves": {
             "precision_recall": precision_recall(scores, truth, labels),
             "risk_coverage": None if material.multi else risk_coverage(scores, truth),
         },
-        "mistakes": _mistakes(material, scores, predictor),
+        "mistakes": _mistakes(material, decisions.probabilities(logits), predictor),
     }
+
+
+def _rungs(contest: Contest, decide: Decide, unwished: Wishes) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Every candidate judged on the test rows by its calibrated probabilities, and which rows it had right."""
+    material = contest.material
+    truth = material.truth[material.splits.test]
+    rungs, right = [], {}
+    for entry in contest.entries:
+        simple = entry.kind in ("majority", "rule")
+        plain = Decisions.plain(material.labels, material.multi) if simple else decide(entry.held_out, unwished)
+        scores = plain.probabilities(entry.test)
+        right[entry.name] = right_rows(plain, scores, truth)
+        costs = {key: getattr(entry, key) for key in ("train_seconds", "ms_per_text", "bytes", "cost")}
+        # The two that learn nothing to speak of come first, whatever their few multiplications are.
+        costs["cost"] = -1.0 if entry.kind == "majority" else 0.0 if entry.kind == "rule" else costs["cost"]
+        rungs.append({"name": entry.name, **judge_answers(plain, scores, truth), **costs})
+    return rungs, right
+
+
+def _said_of_choice(contest: Contest, choice: Choice) -> str:
+    """What was chosen, and why, in two sentences."""
+    if contest.settings.keep is not None:
+        return f"The classifier is {choice.name}, as asked."
+    if len(choice.losses) < 2:
+        return f"The classifier is {choice.name}: nothing else was compared."
+    how = "by cross-validation" if contest.held_out.crossed else "on validation rows"
+    rivals = {name: float(losses.mean()) for name, losses in choice.losses.items() if [name] != list(choice.members)}
+    next_best = min(rivals, key=rivals.__getitem__)
+    loss = float(choice.blend_losses.mean())
+    why = "has the lowest log loss" if loss <= rivals[next_best] else "is as good as any within noise, and costs less"
+    return (
+        f"The classifier is {choice.name}: of {len(choice.losses)} candidates and their blends it {why} {how} "
+        f"({loss:.3f}). Next comes {next_best} alone ({rivals[next_best]:.3f}); TF-IDF alone has "
+        f"{choice.losses[LEXICAL].mean():.3f}."
+        if LEXICAL in choice.losses
+        else f"The classifier is {choice.name}: of {len(choice.losses)} candidates and their blends it {why} {how} "
+        f"({loss:.3f}). Next comes {next_best} alone ({rivals[next_best]:.3f})."
+    )
+
+
+def _warnings(contest: Contest, choice: Choice) -> list[str]:
+    """What the held-out rows show that the user should know before trusting the classifier."""
+    material = contest.material
+    notes: list[str] = []
+    truth = material.truth[contest.held_out.rows]
+    if not len(truth):
+        return notes
+    held_out, _ = contest.logits(choice)
+    if not material.multi:
+        taught = np.bincount(material.truth[material.splits.train], minlength=len(material.labels)) > 0
+        present = np.bincount(truth, minlength=len(material.labels))
+        given = np.bincount(held_out.argmax(1), minlength=len(material.labels))
+        if never := [material.labels[i] for i in np.flatnonzero(taught & (present > 0) & (given == 0))]:
+            notes.append(f"Never answered on {len(truth):,} held-out rows, though taught: {_listed(never)}.")
+        if few := [material.labels[i] for i in np.flatnonzero(taught & (present == 0))]:
+            notes.append(
+                f"No held-out row has {_listed(few)}: how well they are told apart is unknown, and calibration and "
+                "choice were made without them."
+            )
+    probes = {entry.name.removesuffix(" probe"): entry for entry in contest.entries if entry.kind == "probe"}
+    for entry in contest.entries:
+        probe = probes.get(entry.name.rpartition(" ")[0])
+        if entry.kind == "tail" and entry.name in choice.members and probe is not None:
+            ours, its = (_right(one.held_out, truth) for one in (entry, probe))
+            if ours < its:
+                notes.append(f"{entry.name} is right on {ours:,} held-out rows, its own probe on {its:,}.")
+    least = material.splits.sizes()["train"] / max(1, len(material.labels))
+    if least < 20:
+        notes.append(
+            f"{len(material.splits.train):,} training rows for {len(material.labels)} labels are few: more labelled "
+            "rows will help more than any setting."
+        )
+    return notes
+
+
+def _right(logits: Scores, truth: Any) -> int:
+    """How many rows have the class, or every label, right."""
+    return int((logits.argmax(1) == truth).sum() if truth.ndim == 1 else ((logits > 0) == truth).all(1).sum())
+
+
+def _listed(labels: list[str], most: int = 5) -> str:
+    names = ", ".join(map(repr, labels[:most]))
+    return names + (f" and {len(labels) - most:,} more" if len(labels) > most else "")
 
 
 def _figures(rung: dict[str, Any]) -> dict[str, Any]:
     """What `judge` found of a rung, without its costs."""
-    return {key: value for key, value in rung.items() if key not in ("name", "train_seconds", "ms_per_text", "bytes")}
+    costs = ("name", "train_seconds", "ms_per_text", "bytes", "cost")
+    return {key: value for key, value in rung.items() if key not in costs}
 
 
 def _without_copies(copied: Any, right: Any, baseline_right: Any, name: str) -> dict[str, Any] | None:
@@ -185,11 +332,10 @@ def _mistakes(material: Material, scores: Scores, predictor: Predictor) -> list[
     for index in worst:
         text = material.texts[rows[index]]
         words = []
-        if len(words_of(text)) <= _EXPLAINED_WORDS:
-            found = attribute(predictor.network, text, int(guess[index]), "occlusion", run=predictor.whole)
+        if len(text.split()) <= _EXPLAINED_WORDS:
             words = [
                 {"word": word.text, "start": word.start, "end": word.end, "weight": float(weight)}
-                for word, weight in zip(found.pieces, found.weights, strict=True)
+                for word, weight in word_weights(predictor, text, int(guess[index]))
             ]
         mistakes.append(
             {

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from classtune.candidates.backbone import Backbone
 from classtune.candidates.lexical import fit_tfidf
 from classtune.candidates.rules import fit_rule
 from classtune.config import Progress, Settings, resolve
@@ -34,13 +35,11 @@ from classtune.jobs.steps import Notify
 from classtune.jobs.tutorial_rows import RECIPE, ROWS, Row
 from classtune.model.activations import ActivationStore
 from classtune.model.backbone import load_facts, quiet_transformers
-from classtune.model.network import Network, Trunk
-from classtune.model.tokens import Pieces
+from classtune.model.network import Trunk
 from classtune.report.tutorial import write_tables
 from classtune.sources import fetch_model
 from classtune.stats import wilson
 from classtune.training.checkpoint import Checkpoint
-from classtune.training.loop import fit
 
 MESSAGES = "sms-spam"  # the data set that the published figures are of
 FIRST_CHOICE, SECOND_CHOICE = "gpt2", "smollm2-135m"
@@ -57,11 +56,14 @@ class _Shared:
     seconds: float = 0.0
     rows: list[int] = field(default_factory=list)
 
-    def reach(self, network: Network, pieces: Pieces, start: int, settings: Settings, progress: Progress) -> Any:
-        """The store at block ``start`` of this network, whose frozen blocks are those that filled it."""
-        began = time.perf_counter()
+    def reach(self, backbone: Backbone) -> ActivationStore:
+        """The store at the block that the tail starts from; the frozen blocks are those that filled it."""
+        began, network, start = time.perf_counter(), backbone.network, backbone.start
+        assert start is not None
         if self.store is None:
-            self.store = steps.fill_store(network, pieces, start, settings, None, progress)
+            backbone.pass_trunk()
+            assert backbone.store is not None
+            self.store = backbone.store
         else:
             self.store.network = network
             self.store.last = np.array([network.encoder.last_pooled(i) for i in self.store.distinct.ids], np.int64)
@@ -301,28 +303,18 @@ def _train_row(row: Row, settings: Settings, shared: _Shared, run: _Run) -> dict
     splits = material.splits
     network = steps.load_network(material.labels, settings, multi=False, notify=run.notify)
     pieces, settings = steps.encode(network, material, settings)
-    steps.choose(network, pieces, material, settings, None, run.progress)
-    with quiet_transformers():
-        start, _ = steps.prepare_tail(network, settings)
-    if start is None:
-        run.notify(f"row {row.number}: trains through every block, so that nothing can be stored")
-        examples = steps.computed(network, pieces, material, None)
-    else:
-        store = shared.reach(network, pieces, start, settings, run.progress)
-        shared.rows.append(row.number)
-        examples = steps.stored(store, pieces, material)
-    tail = network.tail(start)
     checkpoint = _checkpoint(row, material, settings, run)
-    history = fit(
-        tail,
-        examples,
-        pieces.rows(splits.train),
-        pieces.rows(splits.validation),
-        settings,
-        checkpoint=checkpoint,
-        progress=run.progress,
-    )
-    logits = steps.logits_of_rows(tail, examples, pieces, splits.test, run.progress)
+    backbone = Backbone(network, pieces, material, settings, checkpoint=checkpoint, progress=run.progress)
+    backbone.climb()
+    with quiet_transformers():
+        backbone.prepare()
+    if backbone.start is None:
+        run.notify(f"row {row.number}: trains through every block, so that nothing can be stored")
+    else:
+        backbone.store = shared.reach(backbone)
+        shared.rows.append(row.number)
+    history = backbone.train(splits.train, splits.validation, "")
+    logits = backbone.logits(backbone.tail, splits.test)
     right = logits.argmax(1) == material.truth[splits.test]
     texts = {part: [material.texts[number] for number in getattr(splits, part)] for part in ("train", "test")}
     fresh = ~copied_letters(texts["train"], texts["test"])
@@ -338,7 +330,7 @@ def _train_row(row: Row, settings: Settings, shared: _Shared, run: _Run) -> dict
         "padded_to": settings.padding if isinstance(settings.padding, int) else None,
         "steps": last["step"],
         "own_seconds": time.perf_counter() - began - (shared.seconds - passed),
-        "pass_seconds": shared.seconds if start is not None else 0.0,
+        "pass_seconds": shared.seconds if backbone.start is not None else 0.0,
         "history": history.points,
         "notes": [*material.notes, *network.notes],
     }

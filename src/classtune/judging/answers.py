@@ -13,7 +13,7 @@ from classtune.judging.metrics import judge
 from classtune.judging.multilabel import judge_multilabel
 from classtune.stats import Floats
 
-_OF_ANSWERED = ("answered", "error_of_answered", "error_of_answered_ci95")
+OF_ANSWERED = ("answered", "error_of_answered", "error_of_answered_ci95")
 
 
 def judge_answers(decisions: Decisions, probabilities: Floats, truth: Truth) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def judge_answers(decisions: Decisions, probabilities: Floats, truth: Truth) -> 
     if decisions.abstention is None:
         return judged
     given = judge(probabilities, truth, decisions.labels, answers=decisions.choices(probabilities))
-    return judged | {key: given[key] for key in _OF_ANSWERED if key in given}
+    return judged | {key: given[key] for key in OF_ANSWERED if key in given}
 
 
 def right_rows(decisions: Decisions, probabilities: Floats, truth: Truth) -> npt.NDArray[np.bool_]:

@@ -18,11 +18,14 @@ from classtune.stats import BoolArray
 FIGURES = ("name", "accuracy", "accuracy_ci95", "macro_f1", "log_loss", "ece", "train_seconds", "ms_per_text", "bytes")
 
 
-def climb(rungs: Sequence[Mapping[str, Any]], right: Mapping[str, BoolArray]) -> dict[str, Any]:
+def climb(
+    rungs: Sequence[Mapping[str, Any]], right: Mapping[str, BoolArray], *, chosen: str | None = None
+) -> dict[str, Any]:
     """Compare classifiers, cheapest first, on the same n test rows, and recommend one.
 
     A rung: its ``name``, the figures of ``judge``, and where known ``train_seconds``, ``ms_per_text`` and ``bytes``
-    (None otherwise). ``right[name]`` (n,): was the row classified right?
+    (None otherwise). ``right[name]`` (n,): was the row classified right? chosen: the one that held-out rows have chosen
+    already; it is the recommended one, and no other sentence speaks for another.
 
     Gives ``rungs`` with ``p_value``, ``difference`` (accuracy, in points) and ``difference_ci95`` against the rung
     below (None for the lowest; McNemar's exact test, see ``paired_test``), ``recommended`` (a name),
@@ -47,6 +50,8 @@ def climb(rungs: Sequence[Mapping[str, Any]], right: Mapping[str, BoolArray]) ->
             {key: rung.get(key) for key in FIGURES}
             | {key: test.get(key) for key in ("p_value", "difference", "difference_ci95")}
         )
+    if chosen is not None:
+        return {"rungs": told, "recommendation": None, "recommended": chosen, "rows": rows.pop()}
     place = _cheapest_that_stands([right[name] for name in names])
     sentence = _sentence(place, rungs, [right[name] for name in names])
     return {"rungs": told, "recommendation": sentence, "recommended": names[place], "rows": rows.pop()}

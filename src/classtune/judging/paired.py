@@ -1,4 +1,4 @@
-"""Did the language model earn its cost? Two classifiers on the same test rows, compared row by row."""
+"""Did the classifier earn its cost? Two classifiers on the same test rows, compared row by row."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def verdict(
     baseline_right: BoolArray,
     *,
     cost_ratio: float | None,
+    shipped: str | None = None,
 ) -> dict[str, Any]:
-    """Compare a language model with a baseline on the same n test rows, in their order.
+    """Compare the classifier with a baseline on the same n test rows, in their order.
 
     ``model`` and ``baseline`` are documents of ``judge``; a ``name`` in ``baseline`` is used. ``*_right`` (n,): was the
-    row classified right? ``cost_ratio``: the language model's time per text over the baseline's, where known.
+    row classified right? ``cost_ratio``: the classifier's time per text over the baseline's, where known.
 
     Gives ``outcome`` (``better``, ``equal`` or ``worse`` by the number of errors), ``significant`` (p < 0.05),
     ``p_value`` (McNemar's exact test, two-sided), ``difference`` in accuracy in points (-100 … 100, positive: the
@@ -91,12 +92,12 @@ def _sentence(result: dict[str, Any], rows: int, baseline: str) -> str:
     too_few = "That is too few texts to tell: test on more." if undecided else ""
     if outcome == "equal":
         errors = f"make {_count(wrong, 'error')}{' each' if wrong else ''}"
-        facts = f"The language model and {baseline} {errors} on {texts}."
+        facts = f"The classifier and {baseline} {errors} on {texts}."
         return f"{facts} {too_few or f'{start(baseline)} is enough{cheaper}.'}"
     noise = "beyond noise" if result["significant"] else "within noise"
     baseline_errors = f"{baseline_wrong:,}" if baseline_wrong else "none"
     facts = (
-        f"The language model makes {_count(wrong, 'error')} on {texts} where {baseline} makes {baseline_errors}: "
+        f"The classifier makes {_count(wrong, 'error')} on {texts} where {baseline} makes {baseline_errors}: "
         f"{in_points(abs(result['difference']))} {outcome}, {noise} ({p_in_words(result['p_value'])})."
     )
     if not result["significant"]:
@@ -107,7 +108,7 @@ def _sentence(result: dict[str, Any], rows: int, baseline: str) -> str:
     cost = f" of {times} times the time per text" if times else ""
     if baseline_wrong - wrong < SMALL_GAIN * baseline_wrong:
         return f"{facts} The gain is real but small: weigh it against the cost{cost}."
-    return f"{facts} The language model earned its cost{cost}."
+    return f"{facts} The classifier earned its cost{cost}."
 
 
 def _count(number: int, noun: str) -> str:

@@ -160,6 +160,13 @@ class Network:
         return int(self.classifier.config.hidden_size)
 
     @property
+    def final_norm(self) -> nn.Module:
+        """The norm between the last block and the pooling; of a family without one the identity."""
+        if self.family is None or not self.family.norm:
+            return nn.Identity()
+        return self.base.get_submodule(self.family.norm)  # type: ignore[no-any-return]
+
+    @property
     def labels(self) -> int:
         return int(self.classifier.config.num_labels)
 
@@ -181,6 +188,16 @@ class Network:
         self.classifier.to(device)
         if self.own_head is not None:
             self.own_head.to(device)
+
+    def pool_by(self, pooling: str) -> None:
+        """Pool so from now on: with the Hugging Face class's own head where it pools so, else with a linear head."""
+        if self.family is None or pooling == self.pooling:
+            return
+        self.pooling = pooling
+        if pooling == self.family.pooling:
+            self.own_head = None
+        else:
+            self.own_head = LinearHead(self.width, self.labels, pooling, bias=True, dropout=0.0).to(self.device)
 
     def cut(self, depth: int) -> None:
         """Throw away the blocks above ``depth``."""

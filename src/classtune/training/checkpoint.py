@@ -31,19 +31,34 @@ class Checkpoint:
     """A run folder beside the bundle that is being made: ``<bundle>.run/``.
 
     identity: what must be equal for the checkpoint to be this run's (settings, data, weights, versions).
-    notify: told of files that are damaged and made again.
+    notify: told of files that are damaged and made again. name: of the part of the run, such as one of its trainings.
     """
 
     def __init__(
-        self, folder: Path, identity: dict[str, Any], notify: Callable[[str], None] = lambda line: None
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        notify: Callable[[str], None] = lambda line: None,
+        name: str = "",
     ) -> None:
         self.folder = folder
         self.identity = identity
         self.notify = notify
+        self.name = name
+
+    def part(self, name: str, **identity: str) -> Checkpoint:
+        """The checkpoint of a part of the run. identity: what must be equal for it beside what must be for the run."""
+        named = "-".join(filter(None, [self.name, re.sub(r"[^\w.-]", "_", name)]))
+        return Checkpoint(self.folder, self.identity | identity, self.notify, named)
+
+    def named(self, file: str) -> str:
+        """The name of a file of this part: ``activations.npy`` → ``activations-minilm-l6.npy``."""
+        stem, dot, suffix = file.partition(".")
+        return f"{stem}{'-' + self.name if self.name else ''}{dot}{suffix}"
 
     @property
     def _file(self) -> Path:
-        return self.folder / "checkpoint.safetensors"
+        return self.folder / self.named("checkpoint.safetensors")
 
     def exists(self) -> bool:
         return self._file.exists()
@@ -122,13 +137,13 @@ class Checkpoint:
     def remember(self, name: str, value: Any, *, file: str | None = None) -> None:
         """Keep the result of a step for a resumed run. file: of the run folder, that belongs to it."""
         digest = sha256(self.folder / file) if file and (self.folder / file).exists() else None
-        with self.replacing(f"{name}.step.json") as scratch:
+        with self.replacing(self.named(f"{name}.step.json")) as scratch:
             document = {"identity": self.identity, "value": value, "file": digest}
             scratch.write_text(json.dumps(document), encoding="utf-8")
 
     def recall(self, name: str, *, file: str | None = None) -> Any:
         """What `remember` kept of the same run, or None; also where its file is missing or not as it was."""
-        kept = self._read_json(self.folder / f"{name}.step.json")
+        kept = self._read_json(self.folder / self.named(f"{name}.step.json"))
         if kept is None or kept.get("identity") != self.identity:
             return None
         if file is not None:

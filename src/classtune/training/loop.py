@@ -16,16 +16,20 @@ from torch import Tensor, nn
 from classtune.config import Progress, Settings
 from classtune.errors import ClasstuneError
 from classtune.model.tokens import Batch, length_sorted_batches
+from classtune.stats import best_scale
 from classtune.training.checkpoint import Checkpoint
 from classtune.training.extensions import NOTHING, Extensions
 from classtune.training.loss import accuracy, class_weights, classification_loss
 from classtune.training.optimizer import build_optimizer, learning_rate
 
 Rows = NDArray[np.int64]
-Judge = Callable[[Rows], tuple[float | None, float | None]]  # loss and accuracy of some rows; None for no rows
+# Loss of some rows, the same at its best temperature, and accuracy; None for no rows.
+Judge = Callable[[Rows], tuple[float | None, float | None, float | None]]
 
 # Batches whose texts are sorted together by length before they are shuffled: little padding, still random batches.
 _SORTED_TOGETHER = 50
+# Passes over a few rows, at most: beyond, they are learned by heart.
+MOST_EPOCHS = 30
 
 
 @dataclass
@@ -46,7 +50,8 @@ class History:
 
     points: one entry an evaluation: epoch (may be a fraction), step, examples seen, losses and accuracies (None where
         not asked for). With several labels a text, accuracy is the share of texts with every label right at 0.5.
-    best_epoch, best_loss: the lowest validation loss; without validation rows the last epoch.
+    best_epoch, best_loss: the lowest validation loss once a temperature is fitted to it, for one follows in any case;
+        without validation rows the last epoch.
     """
 
     points: list[dict[str, Any]] = field(default_factory=list)
@@ -78,6 +83,8 @@ def fit(
     classes = examples.truth.shape[1] if examples.truth.ndim == 2 else int(examples.truth.max()) + 1
     weights = class_weights(examples.truth[train], classes, settings)
     loss_of = extensions.loss_of(partial(classification_loss, weights=weights, settings=settings))
+    smoothed = partial(classification_loss, weights=weights, settings=settings, smoothing=settings.label_smoothing)
+    lowered = extensions.loss_of(smoothed)
     judge = partial(_judge, network, examples, loss_of)
     examples_per_epoch = len(train) - len(train) % settings.batch_size if settings.drop_last else len(train)
     per_epoch = math.ceil(examples_per_epoch / settings.batch_size)
@@ -86,11 +93,12 @@ def fit(
             f"{len(train)} training rows do not fill one batch of {settings.batch_size}: lower batch_size."
         )
     steps_per_epoch = math.ceil(per_epoch / settings.accumulate)
-    steps = steps_per_epoch * settings.epochs
+    epochs = epochs_of(settings, steps_per_epoch)
+    steps = steps_per_epoch * epochs
     history, best = History(), {name: p.detach().clone() for name, p in trained.items()}
     if checkpoint and (state := checkpoint.load(trained, best, optimizer)):
         history = History(**state)
-    for epoch in range(history.epochs, settings.epochs):
+    for epoch in range(history.epochs, epochs):
         if settings.patience and epoch - history.best_epoch >= settings.patience:
             history.stopped = f"{settings.patience} epochs without a better validation loss"
             break
@@ -102,7 +110,7 @@ def fit(
         network.train()
         for index, rows in enumerate(batches):
             logits = network(examples.batch(rows))
-            loss = loss_of(logits, torch.from_numpy(examples.truth[rows]).to(logits.device))
+            loss = lowered(logits, torch.from_numpy(examples.truth[rows]).to(logits.device))
             # The last group of an epoch may hold fewer batches than the others.
             group = min(settings.accumulate, per_epoch - index // settings.accumulate * settings.accumulate)
             (loss / group).backward()  # type: ignore[no-untyped-call]
@@ -124,11 +132,11 @@ def fit(
                     done = epoch + (index + 1) / per_epoch
                     history.points.append({"epoch": done, "step": step, "examples": before + seen, **point})
                     network.train()
-            progress("epochs", before + seen, settings.epochs * examples_per_epoch)
+            progress("epochs", before + seen, epochs * examples_per_epoch)
         point = _after_epoch(judge, train, validation, settings, loss_sum / seen)
         history.points.append({"epoch": epoch + 1, "step": step, "examples": before + seen, **point})
         history.epochs = epoch + 1
-        loss_now = point["validation_loss"]
+        loss_now = point["calibrated_loss"]
         better = loss_now is None or loss_now < history.best_loss
         if better:
             history.best_epoch = epoch + 1
@@ -180,14 +188,21 @@ def shuffled_batches(lengths: NDArray[np.int64], rows: Rows, settings: Settings,
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
+def epochs_of(settings: Settings, steps_per_epoch: int) -> int:
+    """How often the rows are passed: ``epochs``, or as often as ``least_steps`` takes, MOST_EPOCHS at most."""
+    needed = math.ceil(settings.least_steps / steps_per_epoch)
+    return max(settings.epochs, min(needed, MOST_EPOCHS))
+
+
 def _judge(
     network: nn.Module, examples: Examples, loss_of: Callable[[Tensor, Tensor], Tensor], rows: Rows
-) -> tuple[float | None, float | None]:
-    """Loss and accuracy of some rows; None for none."""
+) -> tuple[float | None, float | None, float | None]:
+    """Loss, calibrated loss and accuracy of some rows; None for none."""
     if len(rows) == 0:
-        return None, None
+        return None, None, None
     logits, truth = logits_of(network, examples, rows), torch.from_numpy(examples.truth[rows])
-    return float(loss_of(logits, truth)), accuracy(logits, truth)
+    calibrated = logits * best_scale(logits.numpy(), examples.truth[rows])
+    return float(loss_of(logits, truth)), float(loss_of(calibrated, truth)), accuracy(logits, truth)
 
 
 def _within_epoch(judge: Judge, train: Rows, validation: Rows, settings: Settings) -> dict[str, float | None]:
@@ -196,6 +211,7 @@ def _within_epoch(judge: Judge, train: Rows, validation: Rows, settings: Setting
     return {
         "train_loss": judge(train[:first])[0],
         "validation_loss": judge(validation[:first])[0],
+        "calibrated_loss": None,
         "train_accuracy": None,
         "validation_accuracy": None,
     }
@@ -205,10 +221,11 @@ def _after_epoch(
     judge: Judge, train: Rows, validation: Rows, settings: Settings, train_loss: float
 ) -> dict[str, float | None]:
     """Training loss as it was on the way, validation loss and accuracy; training accuracy where it is asked for."""
-    validation_loss, validation_accuracy = judge(validation)
+    validation_loss, calibrated_loss, validation_accuracy = judge(validation)
     return {
         "train_loss": train_loss,
         "validation_loss": validation_loss,
-        "train_accuracy": judge(train)[1] if settings.epoch_metrics == "accuracy" else None,
+        "calibrated_loss": calibrated_loss,
+        "train_accuracy": judge(train)[2] if settings.epoch_metrics == "accuracy" else None,
         "validation_accuracy": validation_accuracy,
     }

@@ -21,20 +21,23 @@ MOST_LABEL_WEIGHT = 20.0
 _LEAST_DOUBT = 1e-6
 
 
-def classification_loss(logits: Tensor, truth: Tensor, weights: Tensor | None, settings: Settings) -> Tensor:
+def classification_loss(
+    logits: Tensor, truth: Tensor, weights: Tensor | None, settings: Settings, smoothing: float = 0.0
+) -> Tensor:
     """The mean loss (nats) of logits [rows, labels], as the settings ask for.
 
     One label a row: cross-entropy, the mean weighted by ``weights`` of the classes [labels], as torch has it. A matrix:
     binary cross-entropy, the mean over rows and labels; where a label is true it counts ``weights`` [labels] times.
     ``focal`` multiplies each term by (1 - p)^gamma, p the probability of what is true, so that what is already sure
     counts little; the weights are its alpha (Lin et al. 2017, arXiv:1708.02002, equation 5).
+    smoothing: share of a row's one label that is spread over all labels, in cross-entropy (Szegedy et al. 2016).
     """
     logits = logits.float()
     weights = None if weights is None else weights.to(logits.device)
     focal = settings.loss == "focal"
     if truth.ndim == 1:
         if not focal:
-            return F.cross_entropy(logits, truth, weights)
+            return F.cross_entropy(logits, truth, weights, label_smoothing=smoothing)
         surprise = F.cross_entropy(logits, truth, reduction="none")
         weight = torch.ones_like(surprise) if weights is None else weights[truth]
         return (weight * _focus(surprise, settings.focal_gamma) * surprise).sum() / weight.sum()

@@ -1,0 +1,135 @@
+"""TF-IDF + logistic regression as a classifier that ships: plain arrays, saved without pickle, the same scores again.
+
+``vocabulary.json`` holds the terms and how texts are cut into them, ``weights.safetensors`` the numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classtune.candidates.lexical import TOKEN, TfidfBaseline
+from classtune.errors import reading, writing
+from classtune.files import check_regular
+from classtune.stats import Floats
+
+VOCABULARY, WEIGHTS = "vocabulary.json", "weights.safetensors"
+# Log-odds of a label that no training row had, and of one that all had.
+_CERTAIN = 20.0
+_LARGEST = 1 << 30  # bytes of a file
+# How each vectorizer cuts texts into terms, by its name.
+_CUTS: dict[str, dict[str, Any]] = {
+    "words": {"ngram_range": (1, 2), "token_pattern": TOKEN},
+    "characters": {"ngram_range": (2, 5), "analyzer": "char_wb"},
+}
+
+
+@dataclass(frozen=True)
+class LexicalModel:
+    """Logits = tf-idf features @ coefficients.T + intercept. coefficients float32 [labels, terms].
+
+    terms, idf: of each vectorizer by name, its terms in the order of its columns and their weights.
+    """
+
+    terms: dict[str, list[str]]
+    idf: dict[str, NDArray[np.float64]]
+    coefficients: NDArray[np.float32]
+    intercept: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "_vectorizers", [_vectorizer(name, self.terms[name], self.idf[name]) for name in self.terms]
+        )
+
+    @classmethod
+    def of(cls, fitted: TfidfBaseline) -> Self:
+        """The fitted baseline as arrays."""
+        vectorizers = dict(fitted.features.transformer_list)
+        terms = {
+            name: sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
+            for name, vectorizer in vectorizers.items()
+        }
+        idf = {name: np.asarray(vectorizer.idf_, dtype=np.float64) for name, vectorizer in vectorizers.items()}
+        coefficients, intercept = _linear(fitted.regression, fitted.classes, sum(map(len, terms.values())))
+        return cls(terms, idf, coefficients, intercept)
+
+    def logits(self, texts: Sequence[str]) -> Floats:
+        """Logits [texts, labels]; of several labels a text their log-odds."""
+        from scipy.sparse import hstack
+
+        if not len(texts):
+            return np.zeros((0, len(self.intercept)))
+        vectorizers: list[Any] = self._vectorizers  # type: ignore[attr-defined]
+        features = hstack([vectorizer.transform(texts) for vectorizer in vectorizers]).tocsr()
+        return np.asarray(features @ self.coefficients.T.astype(np.float64) + self.intercept, dtype=np.float64)
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on disk, about."""
+        letters = sum(len(term.encode()) + 4 for terms in self.terms.values() for term in terms)
+        return int(letters + self.coefficients.nbytes + sum(idf.nbytes for idf in self.idf.values()))
+
+    def save(self, folder: Path) -> None:
+        """Write the two files. Raises BundleError where they cannot be written."""
+        from safetensors.numpy import save_file
+
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / VOCABULARY).write_text(json.dumps(self.terms, ensure_ascii=False), encoding="utf-8", newline="\n")
+            numbers: dict[str, NDArray[Any]] = {f"idf.{name}": idf for name, idf in self.idf.items()}
+            numbers |= {"coefficients": self.coefficients, "intercept": self.intercept}
+            save_file({name: np.ascontiguousarray(value) for name, value in numbers.items()}, str(folder / WEIGHTS))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote. Raises BundleError for files that are missing or damaged."""
+        from safetensors.numpy import load_file
+
+        with reading(folder, "the lexical member"):
+            for name in (VOCABULARY, WEIGHTS):
+                check_regular(folder / name, _LARGEST)
+            terms = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+            numbers = load_file(str(folder / WEIGHTS))
+            idf = {name: numbers[f"idf.{name}"] for name in terms}
+            columns = sum(map(len, terms.values()))
+            coefficients, intercept = numbers["coefficients"], numbers["intercept"]
+            fits = [len(terms[name]) == len(idf[name]) for name in terms]
+            if not terms.keys() <= _CUTS.keys() or not all(fits) or coefficients.shape != (len(intercept), columns):
+                raise ValueError("its terms and its numbers do not fit")
+            if not all(np.isfinite(value).all() for value in numbers.values()):
+                raise ValueError("a weight is no number")
+            return cls(terms, idf, coefficients, intercept)
+
+
+def _vectorizer(name: str, terms: list[str], idf: NDArray[np.float64]) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        sublinear_tf=True, vocabulary={term: place for place, term in enumerate(terms)}, **_CUTS[name]
+    )
+    vectorizer.idf_ = idf
+    return vectorizer
+
+
+def _linear(regression: Any, classes: int, terms: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Coefficients [classes, terms] and intercepts [classes] of a fitted regression, or of one a label."""
+    coefficients = np.zeros((classes, terms), dtype=np.float32)
+    intercept = np.full(classes, -_CERTAIN, dtype=np.float32)
+    if hasattr(regression, "fitted"):  # a regression a label; None: every row has it
+        for label, one in zip(regression.classes_, regression.fitted, strict=True):
+            intercept[label] = _CERTAIN if one is None else one.intercept_[0]
+            if one is not None:
+                coefficients[label] = one.coef_[0]
+    elif len(regression.classes_) == 2:  # the second class against the first
+        first, second = regression.classes_
+        coefficients[second], intercept[second] = regression.coef_[0] / 2, regression.intercept_[0] / 2
+        coefficients[first], intercept[first] = -coefficients[second], -intercept[second]
+    else:
+        coefficients[regression.classes_], intercept[regression.classes_] = regression.coef_, regression.intercept_
+    return coefficients, intercept

@@ -1,0 +1,361 @@
+"""The candidates of a run side by side: each learns from the same rows, is judged on the same held-out rows, and one
+classifier is chosen. `train` ships it, `compare` shows all.
+
+The cheap ones come first, then the backbones, the smallest first; a larger one is tried only where the rows could show
+that it is better, and where this machine can do it in a few minutes.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classtune.bundle import Member
+from classtune.candidates.backbone import Backbone, Learned, names_of
+from classtune.candidates.blend import Choice, Option, Weight, blended, choose
+from classtune.candidates.folds import HeldOut
+from classtune.candidates.lexical import TfidfBaseline, fit_tfidf
+from classtune.candidates.lexical_model import LexicalModel
+from classtune.candidates.rules import fit_majority, fit_rule
+from classtune.config import Progress, Settings
+from classtune.data.dataset import Material
+from classtune.data.splits import Rows
+from classtune.decisions.decide import Decisions
+from classtune.errors import SettingsError, SourceError, did_you_mean
+from classtune.inference.predictor import Predictor
+from classtune.jobs import steps
+from classtune.jobs.steps import Clock, Notify, Scores
+from classtune.sources import fetch_model
+from classtune.training.checkpoint import Checkpoint
+from classtune.training.extensions import NOTHING, Extensions
+
+LEXICAL = "tf-idf"
+TIMED_TEXTS, TIMED_RUNS = 200, 3
+# A larger backbone is not tried where the best one so far makes at most so few held-out errors, or so small a share of
+# them: no gain could be told from noise (McNemar's exact test needs 6 rows).
+FEW_ERRORS, SMALL_ERROR = 5, 0.01
+# Seconds that a further backbone may take by estimate; `effort = best` takes any.
+BUDGET_SECONDS = 180.0
+
+
+@dataclass
+class Entry:
+    """A candidate of the comparison.
+
+    held_out: logits [held-out rows, labels] by models that did not learn from them; test: of the final model. cost:
+        multiplications that a text takes, by which candidates are chosen: milliseconds differ from run to run.
+    ships: gives the member that a bundle holds; None for what never ships.
+    """
+
+    name: str
+    kind: str
+    held_out: Scores
+    test: Scores
+    ms_per_text: float
+    cost: float
+    train_seconds: float
+    bytes: int
+    backbone: Backbone | None = None
+    learned: Learned | None = None
+    ships: Callable[[], Member] | None = None
+
+
+@dataclass
+class Contest:
+    """The entries so far, cheapest first, and what they are judged on."""
+
+    material: Material
+    settings: Settings
+    held_out: HeldOut
+    clock: Clock
+    notify: Notify
+    progress: Progress
+    entries: list[Entry] = field(default_factory=list)
+    rule: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    # --- the cheap ones ------------------------------------------------------------------------------------------
+
+    def add_cheap(self) -> None:
+        """Majority class, one-line rule, TF-IDF + logistic regression."""
+        material, seed = self.material, self.settings.seed
+        labels, balanced = material.labels, self.settings.class_weights == "balanced"
+
+        def texts(rows: Rows) -> list[str]:
+            return [material.texts[row] for row in rows]
+
+        def learn(fit: Callable[[Rows], Any]) -> Callable[[Rows], Callable[[Rows], Scores]]:
+            def fitted(rows: Rows) -> Callable[[Rows], Scores]:
+                model = fit(rows)
+                return lambda wanted: as_logits(model.probabilities(texts(wanted)), multi=material.multi)
+
+            return fitted
+
+        majority = learn(lambda rows: fit_majority(material.truth[rows], labels))
+        self._add_simple("majority class", "majority", majority, size=8 * len(labels))
+        if not material.multi:
+            rule = learn(lambda rows: fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed))
+            self._add_simple("one-line rule", "rule", rule, size=100)
+            train = material.splits.train
+            self.rule = fit_rule(texts(train), material.truth[train], classes=labels, seed=seed).sentence
+        models: dict[int, LexicalModel] = {}
+
+        def lexical(rows: Rows) -> Callable[[Rows], Scores]:
+            fitted: TfidfBaseline = fit_tfidf(
+                texts(rows),
+                material.truth[rows],
+                classes=len(labels),
+                seed=seed,
+                class_weight="balanced" if balanced else None,
+            )
+            models[0] = LexicalModel.of(fitted)
+            return lambda wanted: models[0].logits(texts(wanted))
+
+        entry = self._add_simple(LEXICAL, "lexical", lexical, size=0)
+        model = models[0]
+        entry.bytes = model.bytes
+        if not self.settings.hugging_face and self.settings.candidates == "all":
+            entry.ships = lambda: Member(LEXICAL, model, Weight(1.0, 1.0))
+
+    def _add_simple(
+        self, name: str, kind: str, learn: Callable[[Rows], Callable[[Rows], Scores]], *, size: int
+    ) -> Entry:
+        """A candidate that needs no language model: ``learn`` gives what makes logits of rows."""
+        started = time.perf_counter()
+        held_out = self.held_out.collect(lambda rows, judge: learn(rows)(judge), len(self.material.labels))
+        final = learn(self.material.splits.train)
+        spent = time.perf_counter() - started
+        timed = self._timed_rows()
+        entry = Entry(
+            name,
+            kind,
+            held_out,
+            final(self.material.splits.test),
+            ms_per_text=median_ms(lambda: final(timed), len(timed)),
+            cost=float(4 * np.mean([len(text) for text in self.material.texts]) * len(self.material.labels)),
+            train_seconds=spent,
+            bytes=size,
+        )
+        self.entries.append(entry)
+        return entry
+
+    def _timed_rows(self) -> Rows:
+        splits = self.material.splits
+        return (splits.test if len(splits.test) else splits.train)[:TIMED_TEXTS]
+
+    # --- the backbones -------------------------------------------------------------------------------------------
+
+    def add_backbones(self, checkpoint: Checkpoint | None, extensions: Extensions = NOTHING) -> None:
+        """Every backbone that the settings name, or that can gain: its probe and its tail."""
+        problems: list[str] = []
+        names = names_of(self.settings)
+        for number, name in enumerate(names):
+            if number and self.settings.model == "auto" and not self._can_gain(name):
+                continue
+            try:
+                self._add_backbone(name, checkpoint, extensions, further=number > 0)
+            except SourceError as error:  # the others may be had
+                problems += error.problems
+                self._note(f"{name} cannot be had, and the run goes on without it: {error.problems[0]}")
+        if problems and not any(entry.backbone for entry in self.entries):
+            raise SourceError(problems)
+
+    def _can_gain(self, name: str) -> bool:
+        """Whether the held-out rows could show that a further candidate is better."""
+        if self.settings.effort == "best" or self.settings.keep == name or not len(self.held_out.rows):
+            return True
+        errors = min(self._errors(entry) for entry in self.entries)
+        rows = len(self.held_out.rows)
+        if errors <= max(FEW_ERRORS, SMALL_ERROR * rows):
+            self._note(
+                f"{name} is not tried: {errors} of {rows:,} held-out rows are wrong without it, too few to show a gain."
+            )
+            return False
+        return True
+
+    def _errors(self, entry: Entry) -> int:
+        truth = self.material.truth[self.held_out.rows]
+        if self.material.multi:
+            return int(((entry.held_out > 0) != truth).any(1).sum())
+        return int((entry.held_out.argmax(1) != truth).sum())
+
+    def _add_backbone(self, name: str, checkpoint: Checkpoint | None, extensions: Extensions, *, further: bool) -> None:
+        settings, material, clock = self.settings.model_copy(update={"model": name}), self.material, self.clock
+        shown = Path(name).name
+        with clock.time("load"):
+            network = steps.load_network(material.labels, settings, multi=material.multi, notify=self.notify)
+        with clock.time("tokens"):
+            pieces, settings = steps.encode(network, material, settings)
+        weights = steps.fingerprint(fetch_model(name, notify=self.notify)) if checkpoint else ""
+        part = None if checkpoint is None else checkpoint.part(shown, weights=weights)
+        backbone = Backbone(
+            network,
+            pieces,
+            material,
+            settings,
+            checkpoint=part,
+            extensions=extensions,
+            notify=self.notify,
+            progress=self.progress,
+        )
+        automatic = self.settings.model == "auto" and self.settings.effort != "best"
+        if further and automatic and (seconds := backbone.estimate()) > BUDGET_SECONDS:
+            self._note(f"{shown} is not tried: it would take about {_minutes(seconds)}. --effort best tries it.")
+            return
+        started = time.perf_counter()
+        with clock.time("depth"):
+            backbone.climb()
+        with clock.time("trunk"):
+            backbone.prepare()
+            backbone.pass_trunk()
+        shared = time.perf_counter() - started
+        ms = self._network_ms(backbone)
+        probed = self.settings.candidates == "all" and backbone.has_probe
+        if probed:
+            with clock.time("probe"):
+                self._add_learned(backbone, f"{shown} probe", "probe", backbone.learn_probe, ms, shared)
+        if not (probed and self.settings.effort == "fast") and (not probed or self._can_gain(f"{shown} tail")):
+            with clock.time("epochs"):
+                kind = {"head": "head", "all": "all blocks", "lora": "LoRA"}.get(
+                    str(backbone.settings.trainable), "tail"
+                )
+                self._add_learned(backbone, f"{shown} {kind}", "tail", backbone.learn_tail, ms, shared)
+        self.notes += network.notes
+
+    def _add_learned(
+        self,
+        backbone: Backbone,
+        name: str,
+        kind: str,
+        learn: Callable[[HeldOut], Learned],
+        ms: float,
+        shared: float,
+    ) -> None:
+        started = time.perf_counter()
+        learned = learn(self.held_out)
+        spent = shared + time.perf_counter() - started
+        network = backbone.network
+        size = 4 * sum(parameter.numel() for parameter in network.classifier.parameters())
+
+        def ships() -> Member:
+            return Member(name, backbone.become(learned), Weight(1.0, 1.0), backbone.settings)
+
+        self.entries.append(
+            Entry(name, kind, learned.held_out, learned.test, ms, backbone.cost, spent, size, backbone, learned, ships)
+        )
+
+    def _network_ms(self, backbone: Backbone) -> float:
+        """What a text costs with this network, on the fast layers that answer later."""
+        predictor = Predictor(
+            backbone.network, self.material.labels, Decisions.plain(self.material.labels, self.material.multi)
+        )
+        texts = [self.material.texts[row] for row in self._timed_rows()]
+        return median_ms(lambda: predictor.logits(texts), len(texts))
+
+    def _note(self, line: str) -> None:
+        self.notes.append(line)
+        self.notify(line)
+
+    # --- the choice ----------------------------------------------------------------------------------------------
+
+    def entry(self, name: str) -> Entry:
+        return next(entry for entry in self.entries if entry.name == name)
+
+    def choose(self) -> Choice:
+        """The classifier to ship: what the settings name, or what held-out rows choose.
+
+        Raises SettingsError for a name that no candidate has, and for a time that none keeps.
+        """
+        truth = self.material.truth[self.held_out.rows]
+        shipping = [entry for entry in self.entries if entry.ships is not None]
+        if (keep := self.settings.keep) is not None:
+            named = [entry for entry in shipping if entry.name == keep]
+            if not named:
+                known = [entry.name for entry in shipping]
+                raise SettingsError(f"keep = {keep!r}: no such candidate ships. {did_you_mean(keep, known)}")
+            shipping = named
+        elif (most := self.settings.max_ms) is not None:
+            fastest = min(shipping, key=lambda entry: entry.ms_per_text)
+            if fastest.ms_per_text > most:
+                raise SettingsError(
+                    f"max_ms = {most:g}: the fastest candidate, {fastest.name}, takes {fastest.ms_per_text:.2g} ms a "
+                    "text on this machine. Allow at least that."
+                )
+            shipping = [entry for entry in shipping if entry.ms_per_text <= most]
+        if not len(truth):  # nothing judges: what was trained last is what was asked for
+            last = shipping[-1]
+            return Choice({last.name: Weight(1.0, 1.0)}, {last.name: 1.0}, {}, np.zeros(0))
+        options = [Option(e.name, e.held_out, e.cost, e.ms_per_text) for e in self._one_a_backbone(shipping)]
+        single = self.settings.hugging_face or self.settings.candidates == "one"
+        most_ms = self.settings.max_ms if self.settings.keep is None else None
+        return choose(options, truth, single=single, most_ms=most_ms)
+
+    def _one_a_backbone(self, entries: list[Entry]) -> list[Entry]:
+        """Of the candidates of a backbone, which cost the same to use, the one of least calibrated held-out loss."""
+        truth = self.material.truth[self.held_out.rows]
+        best: dict[int, tuple[float, Entry]] = {}
+        for entry in entries:
+            loss = steps.calibrated_loss(entry.held_out, truth)
+            key = id(entry.backbone) if entry.backbone else id(entry)
+            if key not in best or loss < best[key][0]:
+                best[key] = (loss, entry)
+        return [entry for _, entry in best.values()]
+
+    def members(self, choice: Choice) -> list[Member]:
+        """What a bundle of the choice holds."""
+        members = []
+        for name, weight in choice.members.items():
+            ships = self.entry(name).ships
+            assert ships is not None
+            member = ships()
+            member.weight = weight
+            members.append(member)
+        return members
+
+    @property
+    def compared(self) -> int:
+        """How many classifiers the held-out rows compared: candidates, and epochs where they chose among those."""
+        shipping = [entry for entry in self.entries if entry.ships is not None]
+        epochs = [entry.learned.history.epochs for entry in shipping if entry.learned is not None]
+        if not self.settings.keep_best or self.held_out.crossed:
+            return max(1, len(shipping))
+        return max(1, sum(max(1, count) for count in epochs) + len(shipping) - len(epochs))
+
+    def main(self, choice: Choice) -> Backbone | None:
+        """The backbone of the main network; None for a classifier without one."""
+        return next((entry.backbone for name in choice.members if (entry := self.entry(name)).backbone), None)
+
+    def close(self) -> None:
+        """Let the stores go: what was chosen needs none."""
+        for entry in self.entries:
+            if entry.backbone is not None:
+                entry.backbone.close()
+
+    def logits(self, choice: Choice) -> tuple[Scores, Scores]:
+        """Logits of the choice for the held-out and for the test rows."""
+        entries, weights = [self.entry(name) for name in choice.members], list(choice.members.values())
+        multi = self.material.multi
+        held_out = blended([entry.held_out for entry in entries], weights, multi=multi)
+        return held_out, blended([entry.test for entry in entries], weights, multi=multi)
+
+
+def as_logits(probabilities: Any, *, multi: bool) -> Scores:
+    """Logits of which softmax (or, of several labels, sigmoid) gives these probabilities."""
+    safe = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-7, 1 - 1e-7)
+    logits: Scores = np.log(safe) - np.log1p(-safe) if multi else np.log(safe)
+    return logits
+
+
+def median_ms(work: Callable[[], Any], texts: int) -> float:
+    """Milliseconds a text, the median of some runs: one run's time is an accident."""
+    return 1e3 * statistics.median(steps.seconds(work) for _ in range(TIMED_RUNS)) / max(1, texts)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

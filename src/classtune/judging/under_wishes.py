@@ -1,0 +1,53 @@
+"""What the user's costs and class priors do, for the classifier and for its baseline alike: a table beside the figures.
+
+The figures themselves compare plain calibrated answers: like with like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from classtune.decisions.decide import Decisions, Wishes
+from classtune.judging.answers import right_rows
+from classtune.stats import Floats
+
+
+def judge_under_wishes(
+    wishes: Wishes, truth: np.ndarray[Any, Any], classifiers: Mapping[str, tuple[Decisions, Floats]]
+) -> dict[str, Any] | None:
+    """Test figures of each classifier with decisions as wished; None where nothing was wished.
+
+    truth: class numbers [rows] or booleans [rows, labels]. classifiers: name → decisions and logits [rows, labels].
+    Of each: ``accuracy`` of its answers; ``weighted_accuracy``, rows weighted to the deployed class prior (None without
+    one); ``expected_cost`` a text by the user's costs, on rows so weighted (None without costs).
+    """
+    if not (wishes.deploy_prior or wishes.cost or wishes.precision or wishes.recall):
+        return None
+    figures = {}
+    for name, (decisions, logits) in classifiers.items():
+        probabilities = decisions.probabilities(logits)
+        right = right_rows(decisions, probabilities, truth)
+        weights = _weights(decisions, truth, weighted=bool(wishes.deploy_prior))
+        costs = decisions.thresholds.costs if decisions.thresholds and not decisions.multi else None
+        cost = None
+        if costs is not None:
+            given = decisions.answers(probabilities).argmax(1)
+            cost = float(np.average(np.array(costs)[truth, given], weights=weights))
+        figures[name] = {
+            "accuracy": float(right.mean()),
+            "weighted_accuracy": float(np.average(right, weights=weights)) if wishes.deploy_prior else None,
+            "expected_cost": cost,
+        }
+    return {"rows": len(truth), "classifiers": figures}
+
+
+def _weights(decisions: Decisions, truth: np.ndarray[Any, Any], *, weighted: bool) -> Floats:
+    """Weights [rows] that give the labels their deployed shares; equal ones for several labels a text."""
+    if not weighted or decisions.multi or decisions.prior is None:
+        return np.ones(len(truth))
+    present = np.bincount(truth, minlength=len(decisions.labels)) / len(truth)
+    deployed = np.array(decisions.prior.deployed)
+    return np.asarray((deployed / np.maximum(present, 1 / len(truth)))[truth])

@@ -1,0 +1,54 @@
+"""TF-IDF + logistic regression as it ships: scikit-learn's scores, through two plain files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+from small import rows
+
+from classtune.candidates.lexical import fit_tfidf
+from classtune.candidates.lexical_model import VOCABULARY, LexicalModel
+from classtune.errors import BundleError
+
+TEXTS = [text for text, _ in rows()]
+NEW = ["win a prize, call now 77 today", "see you at 77 then, mate", "hello", "🎉 nothing known"]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_its_softmax_is_what_scikit_learn_says(classes: int) -> None:
+    truth = np.arange(len(TEXTS)) % min(classes, 3)  # of four classes one has no rows
+    fitted = fit_tfidf(TEXTS, truth, classes=classes, seed=1)
+    model = LexicalModel.of(fitted)
+    np.testing.assert_allclose(softmax(model.logits(NEW), axis=1), fitted.probabilities(NEW), atol=1e-4)
+
+
+def test_of_several_labels_each_has_its_own_sigmoid() -> None:
+    numbers = np.arange(len(TEXTS))
+    truth = np.column_stack([numbers % 2 == 0, numbers % 3 == 0, numbers < 0, numbers >= 0])
+    fitted = fit_tfidf(TEXTS, truth, classes=4, seed=1)
+    model = LexicalModel.of(fitted)
+    np.testing.assert_allclose(expit(model.logits(NEW)), fitted.probabilities(NEW), atol=1e-4)
+
+
+def test_it_comes_back_the_same(tmp_path: Path) -> None:
+    model = LexicalModel.of(fit_tfidf(TEXTS, np.arange(len(TEXTS)) % 2, classes=2, seed=1))
+    model.save(tmp_path)
+    again = LexicalModel.load(tmp_path)
+    np.testing.assert_array_equal(model.logits(NEW), again.logits(NEW))
+    assert again.logits([]).shape == (0, 2)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    model = LexicalModel.of(fit_tfidf(TEXTS, np.arange(len(TEXTS)) % 2, classes=2, seed=1))
+    model.save(tmp_path)
+    terms = json.loads((tmp_path / VOCABULARY).read_text(encoding="utf-8"))
+    (tmp_path / VOCABULARY).write_text(json.dumps({**terms, "words": terms["words"][1:]}), encoding="utf-8")
+    with pytest.raises(BundleError, match="do not fit"):
+        LexicalModel.load(tmp_path)
+    (tmp_path / VOCABULARY).write_text("{", encoding="utf-8")
+    with pytest.raises(BundleError, match="lexical member"):
+        LexicalModel.load(tmp_path)

@@ -1,0 +1,199 @@
+"""Several candidates of a run: one classifier is chosen, and it is what ships."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small import rows
+
+from classtune.bundle import MEMBERS, RECORD, load_bundle
+from classtune.config import resolve
+from classtune.data.reading.tables import table_from_rows
+from classtune.errors import BundleError, SettingsError
+from classtune.explain.explanations import as_html, as_text, explain
+from classtune.inference.predictor import load_predictor
+from classtune.inference.tables import evaluate_bundle
+from classtune.jobs.train import Trained, train
+
+pytest_plugins = ["bundle_fixtures"]
+pytestmark = pytest.mark.usefixtures("single_thread")
+
+TEXTS = [text for text, _ in rows(80)]
+LABELS = [label for _, label in rows(80)]
+NEW = ["win a prize, call now 77 today", "see you at 77 then, mate", "hello"]
+QUICK: dict[str, Any] = {"split_by": "exact", "depth": "all", "epochs": 1, "least_steps": 10, "batch_size": 8}
+
+
+def run(*models: Path, notes: list[str] | None = None, folder: Path | None = None, **told: Any) -> Trained:
+    settings = resolve(overrides={**QUICK, "effort": "best", "model": ",".join(map(str, models)), **told})
+    table = table_from_rows(TEXTS, LABELS, name="rows")
+    notify = (lambda line: None) if notes is None else notes.append
+    return train(table, settings, run_folder=folder, resume=folder is not None, notify=notify, progress=lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def blend(small_llama: Path, small_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path]:
+    """A blend of two networks and TF-IDF, whatever the rows would choose, and its bundle."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("classtune.jobs.contest.choose", _all_of_them)
+        trained = run(small_llama, small_bert)
+    folder = tmp_path_factory.mktemp("blend") / "bundle"
+    trained.save(folder)
+    return trained, folder
+
+
+def _all_of_them(options: Sequence[Any], truth: Any, **_: Any) -> Any:
+    from classtune.candidates.blend import Choice, Weight, choose
+
+    found = choose(options, truth)
+    members = {option.name: Weight(1 / len(options), found.scales[option.name]) for option in options}
+    return Choice(members, found.scales, found.losses, found.blend_losses)
+
+
+def test_every_candidate_is_in_the_comparison(blend: tuple[Trained, Path], small_llama: Path, small_bert: Path) -> None:
+    trained, _ = blend
+    names = [rung["name"] for rung in trained.result["ladder"]["rungs"]]
+    wanted = {"majority class", "one-line rule", "tf-idf"}
+    wanted |= {f"{model.name} {kind}" for model in (small_llama, small_bert) for kind in ("probe", "tail")}
+    assert wanted | {trained.result["chosen"]["name"]} == set(names)
+    assert trained.result["ladder"]["recommended"] == trained.result["chosen"]["name"]
+    assert trained.result["splits"] == {"train": 64, "validation": 0, "test": 16}
+    assert trained.result["cross_validated"]
+
+
+def test_a_blend_comes_back_with_the_same_scores(blend: tuple[Trained, Path]) -> None:
+    trained, folder = blend
+    predictor, bundle = load_predictor(folder)
+    assert [member.kind for member in bundle.members] == ["lexical", "network", "network"]
+    assert len(list((folder / MEMBERS).iterdir())) == 2
+    assert bundle.main is bundle.members[1].model
+    np.testing.assert_allclose(predictor.probabilities(NEW), trained.predictor.probabilities(NEW), atol=1e-6)
+    alone = np.concatenate([predictor.probabilities([text]) for text in NEW])
+    np.testing.assert_allclose(alone, predictor.probabilities(NEW), atol=1e-5)
+    items = predictor.items(NEW)
+    assert items.texts == 3
+    np.testing.assert_allclose(items.pooled(predictor.run(items.items)), predictor.logits(NEW), atol=1e-5)
+
+
+def test_a_blend_is_explained_by_what_leaving_words_out_does(blend: tuple[Trained, Path]) -> None:
+    predictor, _ = load_predictor(blend[1])
+    found = explain(predictor, NEW[0])
+    whole = predictor.probabilities([NEW[0]])[0].max()
+    first = found["words"][0]
+    less = predictor.probabilities([NEW[0].removeprefix("win ")])[0, predictor.labels.index(found["label"])]
+    fall = np.log(whole / (1 - whole)) - np.log(less / (1 - less))
+    assert first["weight"] == pytest.approx(fall, abs=1e-4)
+    assert found["agreement"] is None
+    assert "today" in as_text(found, color=False)
+    assert "win" in as_html(found)
+
+
+def test_a_member_that_is_missing_or_changed_is_refused(blend: tuple[Trained, Path], tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "bundle"
+    shutil.copytree(blend[1], folder)
+    member = next(path for path in (folder / MEMBERS).iterdir() if path.name.endswith("lexical"))
+    (member / "weights.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"weights\.safetensors: is missing"):
+        load_bundle(folder)
+    shutil.rmtree(folder)
+    shutil.copytree(blend[1], folder)
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    record["members"][0]["folder"] = "../elsewhere"
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(BundleError, match="damaged"):
+        load_bundle(folder)
+
+
+def test_tf_idf_alone_is_a_bundle_that_works(small_bert: Path, tmp_path: Path) -> None:
+    trained = run(small_bert, keep="tf-idf")
+    trained.save(tmp_path / "bundle")
+    assert not (tmp_path / "bundle" / "config.json").exists()
+    predictor, bundle = load_predictor(tmp_path / "bundle")
+    np.testing.assert_allclose(predictor.probabilities(NEW), trained.predictor.probabilities(NEW), atol=1e-9)
+    assert explain(predictor, NEW[0])["words"]
+    with pytest.raises(BundleError, match="holds no network"):
+        bundle.network  # noqa: B018 - asking is the act
+    table = table_from_rows(TEXTS[:20], LABELS[:20], name="later")
+    judged = evaluate_bundle(tmp_path / "bundle", table, {"cost": "spam:fn=5"}, notify=print, progress=lambda *_: None)
+    assert judged["test"]["rows"] == 20
+
+
+def test_what_is_kept_or_asked_for_must_be_there(small_bert: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no such candidate ships\. Did you mean 'tf-idf'"):
+        run(small_bert, keep="tfidf")
+    with pytest.raises(SettingsError, match="the fastest candidate, tf-idf, takes"):
+        run(small_bert, max_ms=1e-7)
+
+
+def test_hugging_faces_own_form_is_one_network_that_pipeline_reads(small_bert: Path, tmp_path: Path) -> None:
+    from transformers import pipeline
+
+    trained = run(small_bert, hugging_face=True)
+    trained.save(tmp_path / "bundle")
+    record = json.loads((tmp_path / "bundle" / RECORD).read_text(encoding="utf-8"))
+    assert record["hugging_face"] is True
+    assert len(record["members"]) == 1
+    ask = pipeline("text-classification", model=str(tmp_path / "bundle"), top_k=None)
+    raw = trained.predictor.logits(NEW)
+    expected = np.exp(raw) / np.exp(raw).sum(1, keepdims=True)
+    for row, answer in enumerate(ask(NEW)):
+        scores = {entry["label"]: entry["score"] for entry in answer}
+        assert [scores[label] for label in trained.labels] == pytest.approx(expected[row].tolist(), abs=1e-4)
+
+
+def test_fast_trains_no_tail(small_bert: Path) -> None:
+    names = [rung["name"] for rung in run(small_bert, effort="fast").result["ladder"]["rungs"]]
+    assert not [name for name in names if name.endswith("tail")]
+    assert f"{small_bert.name} probe" in names
+
+
+def test_a_backbone_that_cannot_be_had_is_left_out_and_said(small_bert: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+    trained = run(small_bert, tmp_path / "nowhere", notes=notes)
+    assert any("cannot be had" in note for note in notes)
+    assert any(name.startswith(small_bert.name) for name in trained.result["chosen"]["losses"])
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(
+    small_llama: Path, small_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(small_llama, small_bert)
+    whole.save(tmp_path / "whole")
+    stops = iter([3, 7])
+    left = next(stops)
+
+    def stop(point: dict[str, Any]) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+
+    from classtune.errors import Interrupted
+    from classtune.training.extensions import Extensions
+
+    settings = {**QUICK, "effort": "best", "model": f"{small_llama},{small_bert}"}
+    table = table_from_rows(TEXTS, LABELS, name="rows")
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            train(
+                table,
+                resolve(overrides=settings),
+                run_folder=tmp_path / "run",
+                resume=True,
+                extensions=Extensions(on_epoch=stop),
+                notify=lambda _: None,
+                progress=lambda *_: None,
+            )
+        left = next(stops, 1000)
+    resumed = run(small_llama, small_bert, folder=tmp_path / "run")
+    resumed.save(tmp_path / "resumed")
+    for path in sorted((tmp_path / "whole").rglob("*.safetensors")):
+        other = tmp_path / "resumed" / path.relative_to(tmp_path / "whole")
+        assert path.read_bytes() == other.read_bytes(), path.name
