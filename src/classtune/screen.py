@@ -111,7 +111,7 @@ def say(line: str = "") -> None:
 
 
 def show_training(result: dict[str, Any]) -> None:
-    """What a run found, as a table of model and baseline and the verdict."""
+    """What a run found: the data, what was chosen, every candidate on the test rows, the verdict."""
     data, splits, depth = result["data"], result["splits"], result["depth"]
     copies = f"{data['duplicates']:,} copies of other rows, {data['near_duplicates']:,} near copies"
     say(f"{data['name']}: {data['rows']:,} rows, {len(data['classes'])} classes, {copies}")
@@ -120,8 +120,13 @@ def show_training(result: dict[str, Any]) -> None:
     kept = result["settings"]["split_by"]
     together = {"near": "copies and near copies kept together", "exact": "copies kept together"}
     how = f" ({together.get(kept, f'rows alike in {kept} kept together')})"
-    parts = ", ".join(f"{size:,} {part}" for part, size in splits.items())
+    crossed = result["cross_validated"]
+    parts = ", ".join(
+        f"{size:,} {part}" for part, size in splits.items() if size or part != "validation" or not crossed
+    )
     say(f"split: {parts}{how if result['settings']['split'] == 'grouped' else ''}")
+    if crossed:
+        say("cross-validation in place of a validation split: every training row was judged in turn")
     say(result["chosen"]["sentence"])
     if depth:
         model = Path(result["settings"]["model"]).name
@@ -135,6 +140,9 @@ def show_training(result: dict[str, Any]) -> None:
             say(f"the one-line rule: {result['ladder']['rule']}")
         say()
         say(result["verdict"]["sentence"])
+        if result["under_wishes"]:
+            say()
+            show_under_wishes(result["under_wishes"])
         if result["copies"]:
             say(result["copies"]["sentence"])
         before, after = (result["calibration"][key] for key in ("before", "after"))
@@ -177,7 +185,7 @@ def show_audit(document: dict[str, Any]) -> None:
 
 
 def show_ladder(ladder: dict[str, Any]) -> None:
-    """The rungs side by side, cheapest first, and the recommendation."""
+    """The candidates side by side, cheapest first, and which one was chosen."""
     rows = [
         (
             rung["name"],
@@ -193,7 +201,7 @@ def show_ladder(ladder: dict[str, Any]) -> None:
         )
         for rung in ladder["rungs"]
     ]
-    names = ("accuracy", "95 % interval", "macro F1", "log loss", "calibration error", "p to the rung below")
+    names = ("accuracy", "95 % interval", "macro F1", "log loss", "calibration error", "p against the line above")
     show(rows, ("on the test rows", *names, "training", "ms per text", "size"))
     if ladder["rule"]:
         say(f"the one-line rule: {ladder['rule']}")
@@ -267,6 +275,25 @@ def show_scores(judged: dict[str, dict[str, Any]]) -> None:
         for name, scores in judged.items()
     ]
     show(rows, ("on the test rows", "accuracy", "95 % interval", "macro F1", "log loss", "calibration error"))
+
+
+def show_under_wishes(under: dict[str, Any]) -> None:
+    """Test figures under the user's costs and class priors; a figure that nothing was asked for is left out."""
+    figures = {
+        "accuracy": ("accuracy", "{:.2%}"),
+        "weighted_accuracy": ("weighted to the class prior in production", "{:.2%}"),
+        "expected_cost": ("expected cost of a text", "{:.4f}"),
+    }
+    sides = under["classifiers"]
+    given = {key: row for key, row in figures.items() if any(one[key] is not None for one in sides.values())}
+    rows = [
+        (
+            name,
+            *("" if one[key] is None else form.format(one[key]).replace("%", " %") for key, (_, form) in given.items()),
+        )
+        for name, one in sides.items()
+    ]
+    show(rows, ("under your costs and class prior", *(title for title, _ in given.values())))
 
 
 def show_predictions(texts: Sequence[str], predictions: Sequence[Sequence[dict[str, Any]]]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from classtune.explain.explanations import as_html, as_text, explain
 from classtune.inference.predictor import load_predictor
 from classtune.inference.tables import evaluate_bundle
 from classtune.jobs.train import Trained, train
+from classtune.report.page import model_card, write_report
+from classtune.screen import show_training
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -123,6 +127,35 @@ def test_tf_idf_alone_is_a_bundle_that_works(small_bert: Path, tmp_path: Path) -
     table = table_from_rows(TEXTS[:20], LABELS[:20], name="later")
     judged = evaluate_bundle(tmp_path / "bundle", table, {"cost": "spam:fn=5"}, notify=print, progress=lambda *_: None)
     assert judged["test"]["rows"] == 20
+
+
+@pytest.mark.parametrize("kind", ["blend", "tf-idf", "network"])
+def test_report_card_and_screen_say_what_was_chosen(
+    kind: str, request: pytest.FixtureRequest, small_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: dict[str, Any] = {"cost": "spam:fn=5", "deploy_prior": {"spam": 0.1}}
+    keep = "tf-idf" if kind == "tf-idf" else f"{small_bert.name} probe"
+    trained = request.getfixturevalue("blend")[0] if kind == "blend" else run(small_bert, keep=keep, **told)
+    result = trained.result
+    write_report(tmp_path / "report.html", result)
+    show_training(result)
+    page = re.sub(
+        r"<svg.*?</svg>|<[^>]*>", " ", (tmp_path / "report.html").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    card, screen = model_card(result), capsys.readouterr().out
+    card = card.replace("\\", "")
+    for shown in (" ".join(html.unescape(text).split()) for text in (page, card, screen)):
+        assert result["chosen"]["sentence"] in shown
+        assert "ross-validation" in shown
+        assert "validation 0," not in shown
+        assert "0 validation" not in shown
+        assert "None" not in shown.replace("top_k=None", "")
+        assert ("under your costs and class prior" in shown.lower()) == (kind != "blend")
+    assert ("Members of the blend" in page) == (kind == "blend")
+    assert ("It is a blend" in card) == (kind == "blend")
+    assert "classtune.load" in card
+    assert ("from transformers import" in card) == result["hugging_face"]
+    assert ("Depth" in page) == ("depth:" in screen) == (kind != "tf-idf")
 
 
 def test_what_is_kept_or_asked_for_must_be_there(small_bert: Path) -> None:

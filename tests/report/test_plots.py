@@ -23,6 +23,11 @@ HISTORY: list[dict[str, Any]] = [
     for epoch in range(41)
 ]
 CURVE = [{"depth": depth, "score": 0.8 + 0.01 * min(depth, 15), "se": 0.01} for depth in range(1, 31)]
+POOLED = [
+    point | {"pooling": pooling, "score": point["score"] - less}
+    for point in CURVE
+    for pooling, less in (("last", 0.02), ("mean", 0))
+]
 MODEL = {"accuracy": 0.992, "accuracy_ci95": [0.985, 0.996]}
 BASELINE = {"accuracy": 0.987, "accuracy_ci95": [0.979, 0.992], "name": "TF-IDF + logistic regression"}
 NAMES = ("majority class", "one-line rule", "TF-IDF + logistic regression", "frozen probe", "last block", "LoRA")
@@ -45,6 +50,7 @@ FIGURES = {
     "one measurement": lambda: plots.training_curves([HISTORY[0]]),
     "nothing measured": lambda: plots.training_curves([]),
     "depth": lambda: plots.depth_curve(CURVE, 15, 30),
+    "depth and pooling": lambda: plots.depth_curve(POOLED, 15, 30),
     "one depth": lambda: plots.depth_curve(CURVE[:1], 1, 1),
     "two classes": lambda: plots.confusion_matrix([[960, 5], [9, 141]], ["ham", "spam"]),
     "odd labels": lambda: plots.confusion_matrix(
@@ -97,7 +103,9 @@ def test_confusion_matrix_names_every_class_and_counts_few() -> None:
 def test_alternative_text_tells_the_figures() -> None:
     assert "kept" in FIGURES["depth"]()
     assert "best 95.0\u00a0% after block 15; 15 of 30 blocks kept" in FIGURES["depth"]()
-    assert "language model 99.2\u00a0% (98.5\u00a0% to 99.6\u00a0%)" in FIGURES["comparison"]()
+    assert "best 95.0\u00a0% after block 15 with mean pooling; 15" in FIGURES["depth and pooling"]()
+    assert {"last", "mean"} <= set(words(FIGURES["depth and pooling"]()))
+    assert "the classifier 99.2\u00a0% (98.5\u00a0% to 99.6\u00a0%)" in FIGURES["comparison"]()
     assert "1,101 of 1,115 texts right" in FIGURES["two classes"]()
 
 

@@ -309,7 +309,7 @@ def test_several_labels_a_text(tmp_path: Path) -> None:
         "average precision",
     ):
         assert part in text
-    assert "What is taken for what" not in text
+    assert "Confusion matrix" not in text
     card = model_card(multilabel())
     assert "a text may have several labels; macro F1 is **" in card
     assert "| micro F1 |" in card
@@ -338,9 +338,9 @@ def test_missing_parts_are_left_out(tmp_path: Path, missing: str, none: bool) ->
     text = Page(render(tmp_path, document)).text
     assert "None" not in text
     heading = {
-        "depth": "Where the network was cut", "training": "Training\n", "mistakes": "most confident mistakes",
-        "notes": "Worth knowing", "versions": "Versions", "settings": "Settings", "timing": "Time\n",
-        "audit": "What is wrong with the data", "ladder": "The ladder", "calibration": "How sure it may be",
+        "depth": "Depth\n", "training": "Training\n", "mistakes": "Most confident mistakes",
+        "notes": "Notes\n", "versions": "Versions", "settings": "Settings", "timing": "Time\n",
+        "audit": "Data audit", "ladder": "Candidates compared", "calibration": "Before and after calibration",
         "decisions": "Thresholds",
     }.get(missing, "of test texts right" if missing == "test" else "\0")  # fmt: skip
     assert heading not in text
@@ -361,7 +361,7 @@ def test_bare_document_is_a_page_that_claims_nothing(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_ladder_alone_is_a_page_of_its_own(tmp_path: Path) -> None:
     page = Page(render(tmp_path, {"data": {"name": "x"}, "ladder": full()["ladder"]}))
-    assert "text classifiers side by side" in page.text
+    assert "candidates compared" in page.text
     assert "no test rows" not in page.text
     assert "What to do" not in page.text
     assert page.text.count(full()["ladder"]["recommendation"]) == 2
@@ -437,8 +437,8 @@ def test_shares_of_the_field_are_shown_only_where_they_differ(tmp_path: Path) ->
         write_report(tmp_path / "report.html", result)
         return (tmp_path / "report.html").read_text(encoding="utf-8")
 
-    assert "Shares of the classes" in page(0.1)
-    assert "Shares of the classes" not in page(0.5)
+    assert "Class prior" in page(0.1)
+    assert "Class prior" not in page(0.5)
 
 
 def test_page_says_nothing_of_where_it_was_made(tmp_path: Path) -> None:

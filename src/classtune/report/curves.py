@@ -10,21 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from classtune.report.plots import BASELINE, INK, MODEL, percent, shown, squeezed, svg_of
+from classtune.report.plots import BASELINE, COLOURS, DASHES, INK, MODEL, percent, shown, squeezed, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LINES, MOST_POINTS = 8, 120
-# Each at least 3:1 on white and on near-black.
-COLOURS = (MODEL, BASELINE, "#2e9b6b", "#b56bc0", "#c9524a", "#8a8a3c", "#4a9ab0", "#8f7a6b")
-DASHES = ("-", "--", "-.", ":")
 
 
 def accuracy_over_cost(rungs: Sequence[Mapping[str, Any]], recommended: str | None = None) -> str:
-    """Accuracy of each rung with its 95 % interval over its milliseconds per text; the recommended one is filled.
+    """Accuracy of each candidate with its 95 % interval over its milliseconds per text; the chosen one is filled.
 
-    Every rung must have both (see ``has_cost``). The names stand beside the figure in the order of
+    Every candidate must have both (see ``has_cost``). The names stand beside the figure in the order of
     accuracy, spread so that none covers another, each tied to its point by a thin line.
     """
     from matplotlib.ticker import LogLocator, NullLocator
@@ -68,12 +65,12 @@ def accuracy_over_cost(rungs: Sequence[Mapping[str, Any]], recommended: str | No
 
 
 def has_cost(rung: Mapping[str, Any]) -> bool:
-    """Whether ``accuracy_over_cost`` can show this rung."""
+    """Whether ``accuracy_over_cost`` can show this candidate."""
     return rung.get("ms_per_text") is not None and bool(rung.get("accuracy_ci95"))
 
 
 def reliability(calibration: Mapping[str, Any]) -> str:
-    """How often answers are right over how sure they were, before and after calibration, with the ideal diagonal.
+    """Reliability diagram: accuracy over confidence, before and after calibration, with the ideal diagonal.
 
     ``calibration`` holds ``before`` and ``after``, each with ``bins``: ``confidence``, ``accuracy`` (0 … 1), ``rows``.
     """
@@ -93,7 +90,7 @@ def reliability(calibration: Mapping[str, Any]) -> str:
             axes.plot(
                 x, y, line, color=colour, marker=marker, ms=4, mfc="none" if side == "before" else colour, label=side
             )
-        axes.set(xlabel="how sure the answer was, %", ylabel="how often it was right, %")
+        axes.set(xlabel="confidence, %", ylabel="accuracy, %")
         axes.legend(loc="upper left")
 
     told = [
@@ -101,7 +98,7 @@ def reliability(calibration: Mapping[str, Any]) -> str:
         for side, *_ in sides
         if calibration[side].get("ece") is not None
     ]
-    return svg_of(draw, 3.2, f"Reliability: {'; '.join(told) or 'confidence against accuracy'}.")
+    return svg_of(draw, 3.2, f"Reliability diagram: {'; '.join(told) or 'confidence against accuracy'}.")
 
 
 def precision_recall(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
@@ -138,7 +135,7 @@ def risk_coverage(curve: Mapping[str, Sequence[float]], max_error: float | None 
             axes.axhline(100 * max_error, color=BASELINE, ls="--")
             axes.text(1, 100 * max_error, f"allowed: {percent(max_error)}", va="bottom")
         top = 100 * max([*error.tolist(), max_error or 0, 1e-3])
-        axes.set(xlabel="texts answered, the surest first, %", ylabel="error among them, %", xlim=(0, 101))
+        axes.set(xlabel="coverage: texts answered, %", ylabel="error of the answers, %", xlim=(0, 101))
         axes.set_ylim(0, 1.15 * top)
 
     parts = [

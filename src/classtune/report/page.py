@@ -26,25 +26,26 @@ LIMITS = {
     "lines": curves.MOST_LINES,
 }
 SHOWN_PAIRS, SHOWN_CHARACTERS = 10, 400
-# The page's sections in their order, named as in sections.html.j2: what to do, the evidence, the data, how it was made.
+# The page's sections in their order, named as in sections.html.j2: what to do, the evidence, the data, the training.
 CONTENTS = {
     "todo": "What to do",
-    "worth": "Worth knowing",
+    "worth": "Notes",
     "figures_on_test": "Figures on the test texts",
-    "rungs": "The ladder",
-    "confusion": "What is taken for what",
-    "per_label": "Class by class",
-    "certainty": "How sure it may be",
-    "answers": "When it answers",
-    "wrong": "The most confident mistakes",
-    "audited": "What is wrong with the data",
+    "rungs": "Candidates compared",
+    "confusion": "Confusion matrix",
+    "per_label": "Per-class results",
+    "certainty": "Calibration",
+    "answers": "Coverage and error",
+    "wrong": "Most confident mistakes",
+    "audited": "Data audit",
     "rows": "Data",
-    "made": "How it was made",
+    "made": "How it was trained",
 }
 # Every part that the templates know, so that a missing one is None and not an error.
 PARTS = {"bundle", "data", "splits", "test", "baseline", "verdict", "depth", "trunk", "training", "settings"}
 PARTS |= {"cut_texts", "timing", "versions", "notes", "mistakes", "audit", "ladder", "calibration", "decisions"}
 PARTS |= {"curves", "keeps_texts", "labels", "cut_tokens", "quotes"}
+PARTS |= {"chosen", "under_wishes", "cross_validated", "hugging_face"}
 # Kinds of findings whose name is not plain enough.
 FINDINGS = {
     "leak": "Copies across splits",
@@ -71,7 +72,7 @@ def model_card(result: dict[str, Any]) -> str:
     from huggingface_hub import ModelCardData
 
     front = ModelCardData(
-        library_name="transformers",
+        library_name="classtune" if result.get("hugging_face") is False else "transformers",
         pipeline_tag="text-classification",
         tags=["classtune", "text-classification"],
         metrics=["accuracy", "f1"] if result.get("test") else None,
@@ -111,7 +112,7 @@ def _figures(result: dict[str, Any]) -> dict[str, str]:
     test, depth, drawn = parts["test"], parts["depth"], parts["curves"]
     found = {}
     if test.get("accuracy_ci95") and parts["baseline"].get("accuracy_ci95"):
-        found["comparison"] = plots.comparison(test, parts["baseline"])
+        found["comparison"] = plots.comparison(test, parts["baseline"], parts["chosen"].get("name"))
     if rungs := [rung for rung in parts["ladder"].get("rungs") or [] if curves.has_cost(rung)]:
         found["ladder"] = curves.accuracy_over_cost(rungs, parts["ladder"].get("recommended"))
     if test.get("confusion"):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MODEL, BASELINE = "#3b82c4", "#d97a1e"  # at least 3:1 on white and on near-black
+# Each at least 3:1 on white and on near-black. Lines differ in dash as well as in colour.
+COLOURS = (MODEL, BASELINE, "#2e9b6b", "#b56bc0", "#c9524a", "#8a8a3c", "#4a9ab0", "#8f7a6b")
+DASHES = ("-", "--", "-.", ":")
 INK = "#010203"  # stands for the page's text colour until the SVG is finished
 FONT = "DejaVu Sans"  # matplotlib's own, for measuring; it is wider than most, so nothing overlaps
 STYLE = {
@@ -69,14 +72,27 @@ def training_curves(history: Sequence[dict[str, Any]]) -> str:
 
 
 def depth_curve(curve: Sequence[dict[str, Any]], kept: int, of: int) -> str:
-    """Score of a linear probe after each block, one standard error around it, and the depth that was ``kept``."""
-    depths, scores, errors = (np.array([point[key] for point in curve]) for key in ("depth", "score", "se"))
+    """Score of a linear probe after each block, a line for each pooling, and the depth that was ``kept``.
+
+    One standard error is drawn around the line that reaches the highest score.
+    """
+    best = max(curve, key=lambda point: point["score"])
+    poolings = list(dict.fromkeys(point.get("pooling") for point in curve))
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.fill_between(depths, 100 * (scores - errors), 100 * (scores + errors), color=MODEL, alpha=0.25, lw=0)
-        axes.plot(depths, 100 * scores, color=MODEL, marker=".")
-        axes.axvline(kept, color=BASELINE, ls="--")
+        for place, pooling in enumerate(poolings):
+            points = [point for point in curve if point.get("pooling") == pooling]
+            depths, scores, errors = (np.array([point[key] for point in points]) for key in ("depth", "score", "se"))
+            colour, dash = COLOURS[place % len(COLOURS)], DASHES[place % len(DASHES)]
+            if pooling == best.get("pooling"):
+                axes.fill_between(
+                    depths, 100 * (scores - errors), 100 * (scores + errors), color=colour, alpha=0.2, lw=0
+                )
+            axes.plot(depths, 100 * scores, dash, color=colour, marker=".", label=pooling)
+        axes.axvline(kept, color=INK, ls="--", lw=1)
+        if len(poolings) > 1:
+            figure.legend(title="pooling", loc="outside lower center", ncols=4, fontsize=8)
         axes.annotate(
             f"kept: {kept} of {of}",
             (kept, 0.03),
@@ -87,9 +103,11 @@ def depth_curve(curve: Sequence[dict[str, Any]], kept: int, of: int) -> str:
         )
         axes.set(xlabel="blocks kept", ylabel="probe accuracy, %", xlim=(0, of + 0.5))
 
-    best = curve[int(scores.argmax())]
-    peak = f"best {percent(best['score'])} after block {best['depth']}"
-    return svg_of(draw, 2.6, f"Probe accuracy by depth: {peak}; {kept} of {of} blocks kept.")
+    how = f" with {best['pooling']} pooling" if best.get("pooling") else ""
+    peak = f"best {percent(best['score'])} after block {best['depth']}{how}"
+    return svg_of(
+        draw, 2.6 if len(poolings) == 1 else 3.1, f"Probe accuracy by depth: {peak}; {kept} of {of} blocks kept."
+    )
 
 
 def confusion_matrix(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
@@ -124,9 +142,12 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], labels: Sequence[str]) 
     )
 
 
-def comparison(model: dict[str, Any], baseline: dict[str, Any]) -> str:
-    """Test accuracy of the language model and its baseline with their 95 % intervals; both documents of ``judge``."""
-    both = [(str(baseline.get("name", "baseline")), baseline, BASELINE), ("language model", model, MODEL)]
+def comparison(model: dict[str, Any], baseline: dict[str, Any], name: str | None = None) -> str:
+    """Test accuracy of the classifier called ``name`` and of its baseline, with their 95 % intervals.
+
+    Both are documents of ``judge``.
+    """
+    both = [(str(baseline.get("name", "baseline")), baseline, BASELINE), (name or "the classifier", model, MODEL)]
 
     def draw(figure: Figure) -> None:
         axes: Axes = figure.subplots()
