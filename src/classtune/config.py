@@ -214,6 +214,13 @@ class Settings(BaseModel):
         return self
 
 
+def backbone_names(settings: Settings) -> list[str]:
+    """The backbones that a run may use, the smallest first: what ``model`` names, or what ``auto`` stands for."""
+    if settings.model == "auto":
+        return ["minilm-l6"] if settings.effort == "fast" else ["minilm-l6", "smollm2-135m"]
+    return [name.strip() for name in settings.model.split(",") if name.strip()]
+
+
 def recipes() -> dict[str, dict[str, Any]]:
     """The named recipes that come with classtune, by name."""
     folder = resources.files("classtune") / "recipes"

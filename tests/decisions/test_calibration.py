@@ -104,7 +104,7 @@ def test_few_rows_and_absent_classes_get_no_more_than_a_temperature() -> None:
     logits, truth = rows(40, 3)
     found = fit_calibration(logits, truth, seed=1)
     assert set(found.candidates or {}) == {"none", "temperature"}
-    assert "40 validation rows are few" in found.notes[0]
+    assert "40 held-out rows are few" in found.notes[0]
     logits, truth = rows(300, 3)
     asked = fit_calibration(logits, np.minimum(truth, 1), method="isotonic", seed=1)
     assert asked.method == "temperature"

@@ -181,6 +181,33 @@ def test_hugging_faces_own_form_is_one_network_that_pipeline_reads(small_bert: P
         assert [scores[label] for label in trained.labels] == pytest.approx(expected[row].tolist(), abs=1e-4)
 
 
+def test_a_shifted_test_is_said_and_what_loses_to_the_majority_is_not_recommended(small_bert: Path) -> None:
+    table = table_from_rows(TEXTS, LABELS, name="rows")
+    texts = [text.replace("now", "then") for text, _ in rows(140)[80:]]
+    others = table_from_rows(texts, ["ham" if number % 3 else "spam" for number in range(60)], name="elsewhere")
+    settings = resolve(overrides={**QUICK, "effort": "fast", "model": str(small_bert)})
+    trained = train(table, settings, test=others, notify=lambda _: None, progress=lambda *_: None)
+    said = trained.result["verdict"]["sentence"]
+    assert "beyond noise: the test rows differ from those it learned from" in said
+    assert "Do not use it as it is: always giving the most common label is right more often" in said
+
+
+def test_when_tf_idf_is_enough_it_is_what_was_saved(small_bert: Path) -> None:
+    trained = run(small_bert, effort="balanced")
+    assert [member.name for member in trained.members] == ["tf-idf"]
+    assert "is enough here, and is what was saved: 0 errors on 16 test texts." in trained.result["verdict"]["sentence"]
+
+
+def test_a_class_that_is_never_answered_is_said(small_bert: Path) -> None:
+    texts = [f"{text} {number % 7}" for number, (text, _) in enumerate(rows(120))]
+    labels = ["rare" if number % 40 == 0 else label for number, (_, label) in enumerate(rows(120))]
+    settings = resolve(overrides={**QUICK, "effort": "fast", "model": str(small_bert), "test": 0.0})
+    notes: list[str] = []
+    table = table_from_rows(texts, labels, name="rows")
+    train(table, settings, notify=notes.append, progress=lambda *_: None)
+    assert any(note.startswith("Never answered on") and "'rare'" in note for note in notes)
+
+
 def test_fast_trains_no_tail(small_bert: Path) -> None:
     names = [rung["name"] for rung in run(small_bert, effort="fast").result["ladder"]["rungs"]]
     assert not [name for name in names if name.endswith("tail")]

@@ -6,7 +6,7 @@ The trunk runs once for all of them. A **probe** is the network with the solutio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from classtune.candidates.folds import HeldOut
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
-from classtune.errors import SettingsError
 from classtune.model.activations import ActivationStore, Distinct, StoreTooLarge
 from classtune.model.adapters import add_lora
 from classtune.model.head import has_bias, start_head, takes_linear
@@ -398,16 +397,3 @@ class Backbone:
                     parameter.copy_(learned.state[name])
         self.network.classifier.requires_grad_(False).eval()
         return self.network
-
-
-def refuse_uncuttable(network: Network, wanted_by: str) -> None:
-    """Raise SettingsError where a network cannot be run in parts."""
-    if network.family is None:
-        raise SettingsError(f"model = {network.source!r}: classtune cannot cut it, which {wanted_by} needs.")
-
-
-def names_of(settings: Settings) -> Sequence[str]:
-    """The backbones that a run may use, the smallest first."""
-    if settings.model == "auto":
-        return ("minilm-l6",) if settings.effort == "fast" else ("minilm-l6", "smollm2-135m")
-    return [name.strip() for name in settings.model.split(",") if name.strip()]

@@ -87,7 +87,7 @@ def fit_calibration(
     candidates: dict[str, float] | None = None
     if len(scores) < LEAST_ROWS:
         if method != "none":
-            notes.append(f"Calibration: {len(scores)} validation rows are too few to fit one; scores stay as they are.")
+            notes.append(f"Calibration: {len(scores)} held-out rows are too few to fit one; scores stay as they are.")
         chosen = "none"
     elif method == "auto":
         losses = _held_out_losses(scores, hot, multi, SIMPLE if scarce else METHODS, seed)
@@ -135,10 +135,10 @@ def _one_hot(scores: Floats, truth: Truth, multi: bool) -> Floats:
 def _scarce(hot: Floats, least: int) -> str:
     """Why there is too little for numbers of each class; empty where there is enough."""
     if len(hot) < least:
-        return f"{len(hot)} validation rows are few"
+        return f"{len(hot)} held-out rows are few"
     missing = np.count_nonzero((hot.sum(axis=0) == 0) | (hot.sum(axis=0) == len(hot)))
     noun = "label is" if missing == 1 else "labels are"
-    return f"{missing} {noun} on none or all of the validation rows" if missing else ""
+    return f"{missing} {noun} on none or all of the held-out rows" if missing else ""
 
 
 def _held_out_losses(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from classtune.config import Progress, resolve
+from classtune.config import Progress, backbone_names, resolve
 from classtune.data.audit.audit import Finding, audit_rows
 from classtune.data.audit.cleaning import clean_rows
 from classtune.data.near import near_groups
@@ -42,12 +42,12 @@ def audit_table(
     model: whose tokens the lengths are counted in; None: the default model, if it is in the cache.
     label_errors: also look for wrong labels by cross-validated probes on the model's states.
     """
-    settings = resolve(overrides={} if model is None else {"model": model})
+    name = backbone_names(resolve(overrides={} if model is None else {"model": model}))[0]
     lengths, limit = None, None
-    if model is not None or _is_cached(settings.model):
-        lengths, limit = _token_lengths(table, settings.model, notify)
+    if model is not None or _is_cached(name):
+        lengths, limit = _token_lengths(table, name, notify)
     else:
-        notify(f"lengths in tokens are not checked: {settings.model} is not fetched yet. Pass --model to fetch it.")
+        notify(f"lengths in tokens are not checked: {name} is not fetched yet. Pass --model to fetch it.")
     groups = near_groups([*table.texts, *chain.from_iterable(part.texts for part in parts.values())], progress=progress)
     audit = audit_rows(
         table.texts,
@@ -61,7 +61,7 @@ def audit_table(
         progress=progress,
     )
     if label_errors:
-        audit.add([_label_errors(table, groups[: len(table.texts)], settings.model, notify, progress)])
+        audit.add([_label_errors(table, groups[: len(table.texts)], name, notify, progress)])
     return {"name": table.name, "unit": table.unit, **audit.document()}
 
 
@@ -134,7 +134,7 @@ def _label_errors(table: Table, groups: Rows, model: str, notify: Notify, progre
         raise SettingsError("--label-errors: needs one label a text. Leave it out.")
     labels = sorted(set(table.labels))
     rows = np.array([row for row, text in enumerate(table.texts) if text.strip() and table.labels[row].strip()])
-    settings = resolve(overrides={"model": model, "max_tokens": _READ_TOKENS, "pooling": "last+mean"})
+    settings = resolve(overrides={"model": model, "max_tokens": _READ_TOKENS, "pooling": "mean"})
     network = steps.load_network(labels, settings, multi=False, notify=notify)
     network.cut(round(_PROBED_SHARE * network.of))
     ids = network.encoder.encode([table.texts[row] for row in rows])

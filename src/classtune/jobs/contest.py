@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from classtune.bundle import Member
-from classtune.candidates.backbone import Backbone, Learned, names_of
+from classtune.candidates.backbone import Backbone, Learned
 from classtune.candidates.blend import Choice, Option, Weight, blended, choose
 from classtune.candidates.folds import HeldOut
 from classtune.candidates.lexical import TfidfBaseline, fit_tfidf
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.candidates.rules import fit_majority, fit_rule
-from classtune.config import Progress, Settings
+from classtune.config import Progress, Settings, backbone_names
 from classtune.data.dataset import Material
 from classtune.data.splits import Rows
 from classtune.decisions.decide import Decisions
@@ -154,7 +154,7 @@ class Contest:
     def add_backbones(self, checkpoint: Checkpoint | None, extensions: Extensions = NOTHING) -> None:
         """Every backbone that the settings name, or that can gain: its probe and its tail."""
         problems: list[str] = []
-        names = names_of(self.settings)
+        names = backbone_names(self.settings)
         for number, name in enumerate(names):
             if number and self.settings.model == "auto" and not self._can_gain(name):
                 continue

@@ -42,6 +42,7 @@ RECORDED = (
     "notes",
 )
 BASELINE = "TF-IDF + logistic regression"
+SHIFTED = 0.01  # p of the difference between held-out and test accuracy, below which it is said
 _SHOWN_MISTAKES = 10
 _EXPLAINED_WORDS = 60  # a text is run once for each of its words
 
@@ -168,9 +169,7 @@ def judgement(
     rungs.sort(key=lambda rung: rung["cost"])
     baseline = next(rung for rung in rungs if rung["name"] == LEXICAL)
     ratio = chosen["ms_per_text"] / baseline["ms_per_text"]
-    outcome = verdict(
-        chosen, baseline | {"name": BASELINE}, right[choice.name], right[LEXICAL], cost_ratio=ratio, shipped=choice.name
-    )
+    outcome = _verdict(contest, choice, rungs, right, ratio)
     comparison = climb(rungs, right, chosen=choice.name)
     copied = copied_letters(
         [material.texts[row] for row in material.splits.train], [material.texts[row] for row in rows]
@@ -232,13 +231,53 @@ def _said_of_choice(contest: Contest, choice: Choice) -> str:
     next_best = min(rivals, key=rivals.__getitem__)
     loss = float(choice.blend_losses.mean())
     why = "has the lowest log loss" if loss <= rivals[next_best] else "is as good as any within noise, and costs less"
+    among = f"of {len(choice.losses)} candidates and their blends"
+    said = [f"The classifier is {choice.name}: {among} it {why} {how} ({loss:.3f})."]
+    said.append(f"Next comes {next_best} alone ({rivals[next_best]:.3f}).")
+    if LEXICAL in rivals and next_best != LEXICAL:
+        said.append(f"TF-IDF alone has {rivals[LEXICAL]:.3f}.")
+    return " ".join(said)
+
+
+def _verdict(
+    contest: Contest, choice: Choice, rungs: list[dict[str, Any]], right: dict[str, Any], ratio: float
+) -> dict[str, Any]:
+    """The classifier against TF-IDF, and against what loses to nothing: one voice."""
+    found = {rung["name"]: rung for rung in rungs}
+    chosen, lexical, majority = found[choice.name], found[LEXICAL], found["majority class"]
+    outcome = verdict(chosen, lexical | {"name": BASELINE}, right[choice.name], right[LEXICAL], cost_ratio=ratio)
+    if list(choice.members) == [LEXICAL]:
+        errors = outcome["model_errors"]
+        outcome["sentence"] = (
+            f"{BASELINE} is enough here, and is what was saved: {errors:,} error{'s' * (errors != 1)} on "
+            f"{chosen['rows']:,} test texts."
+        )
+    if chosen["accuracy"] < majority["accuracy"]:
+        outcome["sentence"] += (
+            f" Do not use it as it is: always giving the most common label is right more often "
+            f"({100 * majority['accuracy']:.1f} % against {100 * chosen['accuracy']:.1f} %)."
+        )
+    if shift := _shift(contest, choice, right[choice.name]):
+        outcome["sentence"] += f" {shift}"
+    return outcome
+
+
+def _shift(contest: Contest, choice: Choice, right: Any) -> str:
+    """A sentence where held-out and test rows disagree beyond noise; "" where they do not."""
+    from scipy.stats import fisher_exact
+
+    truth = contest.material.truth[contest.held_out.rows]
+    if not len(truth) or not len(right) or contest.material.multi:
+        return ""
+    held_out, rows = _right(contest.logits(choice)[0], truth), len(truth)
+    tested = int(right.sum())
+    p = float(fisher_exact([[held_out, rows - held_out], [tested, len(right) - tested]]).pvalue)
+    if p >= SHIFTED or held_out / rows <= tested / len(right):
+        return ""
     return (
-        f"The classifier is {choice.name}: of {len(choice.losses)} candidates and their blends it {why} {how} "
-        f"({loss:.3f}). Next comes {next_best} alone ({rivals[next_best]:.3f}); TF-IDF alone has "
-        f"{choice.losses[LEXICAL].mean():.3f}."
-        if LEXICAL in choice.losses
-        else f"The classifier is {choice.name}: of {len(choice.losses)} candidates and their blends it {why} {how} "
-        f"({loss:.3f}). Next comes {next_best} alone ({rivals[next_best]:.3f})."
+        f"It is right on {100 * held_out / rows:.1f} % of the held-out rows and on {100 * tested / len(right):.1f} % "
+        "of the test rows, beyond noise: the test rows differ from those it learned from, and so may the texts "
+        "to come. Label some of those, and train again with them."
     )
 
 

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.candidates.backbone import names_of
-from classtune.config import Settings
+from classtune.config import Settings, backbone_names
 from classtune.data.dataset import Material
 from classtune.files import sha256
 from classtune.model.adapters import require_lora
@@ -76,7 +75,7 @@ def start_checkpoint(
     identity = {
         "settings": settings.model_dump(mode="json"),
         "data": digest.hexdigest(),
-        "weights": fingerprint(fetch_model(names_of(settings)[0], notify=notify)),
+        "weights": fingerprint(fetch_model(backbone_names(settings)[0], notify=notify)),
         "versions": versions(),
         "extensions": dict(extensions or {}),
     }

@@ -24,7 +24,6 @@ def verdict(
     baseline_right: BoolArray,
     *,
     cost_ratio: float | None,
-    shipped: str | None = None,
 ) -> dict[str, Any]:
     """Compare the classifier with a baseline on the same n test rows, in their order.
 
