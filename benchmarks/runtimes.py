@@ -23,7 +23,7 @@ from train_sms import train_sms_spam
 from classtune.export.graph import ClassifierGraph
 from classtune.export.write import FORMATS, MOST_CHANGED, export_bundle
 from classtune.inference.predictor import load_predictor
-from classtune.inference.runtimes import start
+from classtune.inference.runtimes import FILES, start
 from classtune.model.tokens import length_sorted_batches
 
 Array = np.ndarray[Any, Any]
@@ -44,7 +44,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
                 way, output = f"{runtime} {precision}", Path(scratch) / f"{runtime}-{precision}"
                 note(f"exporting: {way}")
                 export_bundle(folder, runtime, output, int8=precision == "int8", force=True, notify=note)
-                run = start(output, runtime)
+                run = start(output / FILES[runtime, precision], runtime)
                 ways[way] = lambda ids, mask, run=run: run(ids, mask, "probabilities")  # type: ignore[misc]
         batches = _batches(predictor, messages(args.messages))
         times: dict[str, list[float]] = defaultdict(list)

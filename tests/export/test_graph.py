@@ -10,7 +10,7 @@ import torch
 
 from classtune.decisions.calibration import METHODS, fit_calibration
 from classtune.decisions.decide import Decisions, Prior
-from classtune.export.graph import ClassifierGraph, Probabilities
+from classtune.export.graph import Calibrated, ClassifierGraph
 from classtune.model.network import Network
 from classtune.model.tokens import padding_mask
 
@@ -31,8 +31,10 @@ def test_probabilities_are_those_of_the_decisions(method: str, multi: bool, shif
     decisions = Decisions(LABELS, multi, calibration, prior)
     asked = np.concatenate([generator.normal(size=(200, 3)) * 4, np.full((1, 3), 2.0), np.eye(3) * 60 - 30])
     asked = asked.astype(np.float32).astype(np.float64)
-    found = Probabilities(decisions)(torch.from_numpy(asked).float()).numpy()
-    assert np.abs(found - decisions.probabilities(asked)).max() < 2e-5
+    given, found = Calibrated(decisions)(torch.from_numpy(asked).float())
+    assert np.abs(found.numpy() - decisions.probabilities(asked)).max() < 2e-5
+    others_see = given.sigmoid() if multi else given.softmax(1)
+    assert np.abs(others_see.numpy() - decisions.probabilities(asked)).max() < 2e-5
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "mistral-window", "bert", "modernbert", "opt"])

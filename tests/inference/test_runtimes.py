@@ -15,7 +15,7 @@ import pytest
 from small import one_thread, rows, train_small
 
 from classtune.bundle import RECORD
-from classtune.decisions.calibration import fit_calibration
+from classtune.decisions.calibration import fit_calibration, softmax
 from classtune.decisions.decide import Decisions, Prior
 from classtune.errors import BundleError, SettingsError, UserError
 from classtune.export.write import export_bundle
@@ -106,12 +106,27 @@ def test_others_can_use_the_onnx_file_alone(small_bundle: Path, small_onnx: Path
     import onnxruntime
     from transformers import AutoTokenizer
 
-    session = onnxruntime.InferenceSession(str(small_onnx / "model.onnx"), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(small_onnx / "onnx" / "model.onnx"), providers=["CPUExecutionProvider"])
     tokens = AutoTokenizer.from_pretrained(str(small_onnx))(TEXTS, padding=True, return_tensors="np")
-    found = session.run(["probabilities"], {name: tokens[name] for name in ("input_ids", "attention_mask")})[0]
+    inputs = {name: tokens[name] for name in ("input_ids", "attention_mask")}
+    probabilities, logits = session.run(["probabilities", "logits"], inputs)
     predictor, bundle = load_predictor(small_bundle)
-    assert np.abs(found - predictor.probabilities(TEXTS)).max() < 1e-4
+    assert np.abs(probabilities - predictor.probabilities(TEXTS)).max() < 1e-4
+    assert np.abs(softmax(logits) - predictor.probabilities(TEXTS)).max() < 1e-4
     assert json.loads(session.get_modelmeta().custom_metadata_map["labels"]) == bundle.labels
+
+
+def test_exports_of_an_earlier_classtune_load(small_bundle: Path, small_onnx: Path, tmp_path: Path) -> None:
+    """Their graph lies at the root, and the record does not name it."""
+    folder = tmp_path / "export"
+    shutil.copytree(small_onnx, folder)
+    (folder / "onnx" / "model.onnx").rename(folder / "model.onnx")
+    (folder / "onnx").rmdir()
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    del record["export"]["file"]
+    record["sha256"]["model.onnx"] = record["sha256"].pop("onnx/model.onnx")
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    assert_alike(small_bundle, folder, "onnx", TEXTS)
 
 
 def test_many_threads_get_the_same_scores(small_onnx: Path) -> None:
@@ -130,12 +145,12 @@ def test_torch_is_a_runtime_too(small_bundle: Path) -> None:
 def test_what_is_wrong_with_an_export_is_said(small_bundle: Path, small_onnx: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--runtime onyx: is unknown"):
         load_exported(small_onnx, "onyx")
-    with pytest.raises(BundleError, match=r"holds no model\.xml\. Run `classtune export .* --to openvino -o OUT`"):
+    with pytest.raises(BundleError, match=r"no export for openvino\. Run `classtune export .* --to openvino -o OUT`"):
         load_exported(small_onnx, "openvino")
-    with pytest.raises(BundleError, match=r"holds no model\.onnx"):
+    with pytest.raises(BundleError, match=r"holds no export for onnx"):
         load_exported(small_bundle, "onnx")
     shutil.copytree(small_onnx, tmp_path / "export")
-    (tmp_path / "export" / "model.onnx").write_bytes(b"cut")
+    (tmp_path / "export" / "onnx" / "model.onnx").write_bytes(b"cut")
     with pytest.raises(BundleError, match=r"model\.onnx: was changed or truncated"):
         load_exported(tmp_path / "export", "onnx")
 

@@ -34,6 +34,7 @@ class Calibration:
     curves: for ``isotonic``, breakpoints a class: log-odds (rising) and their probabilities.
     candidates: mean log loss (nats) of each method on rows it was not fitted on; empty where a method was asked for.
     rows: how many rows it was fitted on.
+    folded: method, scale and bias that the network's own weights carry since; None where they carry none.
     """
 
     method: str = "none"
@@ -44,6 +45,7 @@ class Calibration:
     candidates: dict[str, float] | None = None
     rows: int = 0
     notes: tuple[str, ...] = ()
+    folded: dict[str, Any] | None = None
 
     def apply(self, logits: FloatArray) -> Floats:
         """Probabilities (n, k) of logits (n, k): rows sum to 1, or with ``multi`` each label has its own."""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from classtune.decisions.decide import Decisions
+from classtune.export.folding import factors
 from classtune.model.head import pool
 from classtune.model.network import Network
 from classtune.model.slicing import part, states
@@ -41,17 +42,18 @@ class ClassifierGraph(nn.Module):
         if network.family is not None:
             self.base: nn.Module = part(network.base, network.family, None, network.depth, norm=True)
             self.head = network.head
-        self.probabilities = Probabilities(decisions)
+        self.calibrated = Calibrated(decisions, logits=not network.encoder.rules.windows)
         self.eval()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         if self.whole is not None:
-            logits: Tensor = self.whole(input_ids=input_ids, attention_mask=attention_mask).logits
+            logits = self.whole(input_ids=input_ids, attention_mask=attention_mask).logits
         else:
             real = attention_mask.bool()
             hidden = states(self.base, input_ids, real if self.sees_padding else None)
             logits = self.head(self._pooled(hidden, input_ids, real))
-        return logits, self.probabilities(logits)
+        logits, probabilities = self.calibrated(logits)
+        return logits, probabilities
 
     def _pooled(self, hidden: Tensor, input_ids: Tensor, real: Tensor) -> Tensor:
         """Pooled states; each text's last position is found here."""
@@ -60,8 +62,12 @@ class ClassifierGraph(nn.Module):
         return pool(hidden, (positions * counted).amax(1), self.pooling)
 
 
-class Probabilities(nn.Module):
-    """Logits → probabilities [texts, labels] as `Decisions.probabilities` gives them, in 32 bits."""
+class Calibrated(nn.Module):
+    """Logits → logits that carry the calibration, and probabilities [texts, labels], as `Decisions` has them.
+
+    Softmax (or sigmoids) of these logits are the probabilities, in 32 bits. logits: also where curves calibrate; else
+    such logits stay as they are, for the pieces of one text are averaged before its curve is looked up.
+    """
 
     scale: Tensor
     bias: Tensor
@@ -70,8 +76,9 @@ class Probabilities(nn.Module):
     here: Tensor
     elsewhere: Tensor
 
-    def __init__(self, decisions: Decisions) -> None:
+    def __init__(self, decisions: Decisions, *, logits: bool = True) -> None:
         super().__init__()
+        self.logits = logits
         calibration, prior = decisions.calibration, decisions.prior
         self.multi = decisions.multi
         here = elsewhere = np.ones(len(decisions.labels))
@@ -86,27 +93,29 @@ class Probabilities(nn.Module):
                 for side in (0, 1)
             )
             self._keep(odds=odds, shares=shares, here=here, elsewhere=elsewhere)
-        else:  # a factor of odds is a bias of logits
-            with np.errstate(divide="ignore"):
-                shift = np.log(here) - (np.log(elsewhere) if self.multi else 0)
-            self._keep(
-                scale=calibration.scale,
-                bias=np.array(calibration.bias) + np.nan_to_num(shift, nan=-1e4).clip(-1e4, 1e4),
-            )
+        else:
+            scale, bias = factors(decisions, prior=True)
+            self._keep(scale=scale, bias=bias)
 
     def _keep(self, **numbers: Any) -> None:
         for name, values in numbers.items():
             self.register_buffer(name, torch.tensor(np.asarray(values), dtype=torch.float32))
 
-    def forward(self, logits: Tensor) -> Tensor:
+    def forward(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         if not self.curved:
             scaled = logits * self.scale + self.bias
-            return scaled.sigmoid() if self.multi else scaled.softmax(1)
-        found = self._on_curves(logits if self.multi else _log_odds(logits))
-        found = found if self.multi else found / found.sum(1, keepdim=True)
-        here = found * self.here
-        whole = here + (1 - found) * self.elsewhere if self.multi else here.sum(1, keepdim=True)
-        return here / whole.clamp_min(torch.finfo(torch.float32).tiny)
+            return scaled, scaled.sigmoid() if self.multi else scaled.softmax(1)
+        tiny = torch.finfo(torch.float32).tiny
+        shares = self._on_curves(logits if self.multi else _log_odds(logits))
+        shares = shares if self.multi else shares / shares.sum(1, keepdim=True)
+        here = shares * self.here
+        others = (1 - shares) * self.elsewhere
+        whole = (here + others if self.multi else here.sum(1, keepdim=True)).clamp_min(tiny)
+        if self.logits:
+            logits = (here / whole).clamp_min(tiny).log()
+            if self.multi:
+                logits = logits - (others / whole).clamp_min(tiny).log()
+        return logits, here / whole
 
     def _on_curves(self, odds: Tensor) -> Tensor:
         """Each label's curve at its log-odds [texts, labels], straight between points and flat outside: np.interp."""
@@ -145,9 +154,9 @@ def layers_with_outliers(graph: ClassifierGraph, texts: Sequence[TokenIds], shar
     spread = dict.fromkeys(layers, 0.0)
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def look(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-            usual = given[0].square().mean().sqrt().clamp_min(1e-12)
-            spread[name] = max(spread[name], float(given[0].abs().max() / usual))
+        def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            usual = inputs[0].square().mean().sqrt().clamp_min(1e-12)
+            spread[name] = max(spread[name], float(inputs[0].abs().max() / usual))
 
         return look
 
@@ -158,13 +167,13 @@ def layers_with_outliers(graph: ClassifierGraph, texts: Sequence[TokenIds], shar
     for hook in hooks:
         hook.remove()
     sizes = {name: sum(value.numel() for value in module.parameters()) for name, module in layers.items()}
-    left, found = share * sum(sizes.values()), []
+    left, chosen = share * sum(sizes.values()), []
     for name in sorted(layers, key=spread.__getitem__, reverse=True):
         if sizes[name] > left:
             break
         left -= sizes[name]
-        found.append(name)
-    return found
+        chosen.append(name)
+    return chosen
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ from classtune.data.reading.tables import Table
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean, require
 from classtune.explain.neighbours import Neighbours
+from classtune.export.folding import without_folded
 from classtune.export.graph import (
     ClassifierGraph,
     exported,
@@ -95,7 +96,9 @@ def export_bundle(
             _refuse(output, check, precision, force, notify)
         if to != "hf":
             _write_record(scratch, to, bundle, precision, check)
-    files = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
+    files = {
+        path.relative_to(target).as_posix(): path.stat().st_size for path in sorted(target.rglob("*")) if path.is_file()
+    }
     return {"bundle": str(folder), "to": to, "precision": precision, "output": str(output), "files": files} | {
         "check": check
     }
@@ -104,16 +107,16 @@ def export_bundle(
 def _texts_to_check(bundle: Bundle, data: Table | None) -> tuple[list[str], str]:
     """At most CHECKED_TEXTS different texts, evenly from all, and what they are."""
     if data is not None:
-        found, texts_are = list(data.texts), data.name
+        candidates, texts_are = list(data.texts), data.name
     elif held_out := read_held_out(bundle.folder):
-        found, texts_are = held_out, "held-out texts of the bundle"
+        candidates, texts_are = held_out, "held-out texts of the bundle"
     elif neighbours := Neighbours.load(bundle.folder):  # of an earlier classtune
-        found, texts_are = neighbours.texts, "training texts of the bundle"
+        candidates, texts_are = neighbours.texts, "training texts of the bundle"
     else:
-        found, texts_are = [entry["text"] for entry in bundle.record["golden"]], "golden texts of the bundle"
-    found = list(dict.fromkeys(found))
-    count = min(len(found), CHECKED_TEXTS)
-    return [found[place * len(found) // count] for place in range(count)], texts_are
+        candidates, texts_are = [entry["text"] for entry in bundle.record["golden"]], "golden texts of the bundle"
+    candidates = list(dict.fromkeys(candidates))
+    count = min(len(candidates), CHECKED_TEXTS)
+    return [candidates[place * len(candidates) // count] for place in range(count)], texts_are
 
 
 def _write_graph(
@@ -123,20 +126,21 @@ def _write_graph(
     network, decisions = bundle.network, bundle.decisions
     facts = {"labels": json.dumps(bundle.labels, ensure_ascii=False), "multi": str(decisions.multi).lower()}
     facts |= {"producer": "classtune", "longest_text": str(network.encoder.rules.limit)}
-    graph = ClassifierGraph(network, decisions)
+    graph, path = ClassifierGraph(network, decisions), folder / FILES[to, "int8" if int8 else "fp32"]
+    path.parent.mkdir(exist_ok=True)
     if to == "openvino":
-        _write_openvino(exported(graph), folder / FILES[to], facts, int8=int8)
+        _write_openvino(exported(graph), path, facts, int8=int8)
     else:
         samples = network.encoder.pieces(texts[:SAMPLES]).ids
         whole = layers_with_outliers(graph, samples, SHARE_KEPT_WHOLE) if int8 else []
-        _write_onnx(exported(graph), folder / FILES[to], facts, int8=int8, whole=whole)
+        _write_onnx(exported(graph), path, facts, int8=int8, whole=whole)
     with quiet_transformers():
         network.encoder.tokenizer.save_pretrained(str(folder))
         network.classifier.config.save_pretrained(str(folder))
     encoder = exported_encoder(folder, bundle.record["tokens"], needs_mask=network.encoder.needs_mask)
-    run = start(folder, to)
+    run, left = start(path, to), _left(bundle)
     expected, answers = predictor.probabilities(texts), replace(decisions, abstention=None).answers
-    ours = Predictor(ExportedNetwork(run, encoder), bundle.labels, decisions).probabilities(texts)
+    ours = Predictor(ExportedNetwork(run, encoder), bundle.labels, left).probabilities(texts)
     check = compare(expected, ours, answers)
     # What others read of the graph. A text of many windows has probabilities only after its logits are averaged.
     pieces = encoder.pieces(texts)
@@ -146,6 +150,13 @@ def _write_graph(
     return check | {
         key: max(check[key], inside[key]) for key in ("changed_labels", "changed_share", "largest_difference")
     }
+
+
+def _left(bundle: Bundle) -> Decisions:
+    """What is left to do to the logits of the bundle's graph."""
+    decisions = bundle.decisions
+    windows = bundle.network.encoder.rules.windows
+    return decisions if decisions.calibration.curves and windows else without_folded(decisions, prior=True)
 
 
 def compare(expected: Floats, found: Floats, answers: Callable[[Floats], NDArray[np.bool_]]) -> dict[str, Any]:
@@ -186,17 +197,17 @@ def _write_onnx(
 
     first = path.with_name("fp32.onnx") if int8 else path
     with quiet_export():
-        found: Any = torch.onnx.export(
+        converted: Any = torch.onnx.export(
             program, dynamo=True, verbose=False, input_names=INPUTS, output_names=OUTPUTS, external_data=False
         )
-        found.model.metadata_props.update(facts)
-        found.save(str(first), external_data=False)
+        converted.model.metadata_props.update(facts)
+        converted.save(str(first), external_data=False)
         if int8:
             from onnxruntime.quantization import QuantType, quantize_dynamic
 
             kept = [
                 node.name
-                for node in found.model.graph
+                for node in converted.model.graph
                 if set(whole) & set(ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]")))
             ]
             # 7 bits: a processor without VNNI adds products of 8 bits in pairs, in 16 bits, which 8 by 8 overflow.
@@ -255,11 +266,21 @@ def _write_hugging_face(
 def _write_record(folder: Path, to: str, bundle: Bundle, precision: str, check: dict[str, Any]) -> None:
     """classtune.json of an export, with the golden texts' scores as the export itself gives them."""
     encoder = exported_encoder(folder, bundle.record["tokens"], needs_mask=bundle.network.encoder.needs_mask)
-    predictor = Predictor(ExportedNetwork(start(folder, to), encoder), bundle.labels, bundle.decisions)
+    left, file = _left(bundle), FILES[to, precision]
+    predictor = Predictor(ExportedNetwork(start(folder / file, to), encoder), bundle.labels, left)
     golden: Sequence[str] = [entry["text"] for entry in bundle.record["golden"]]
     scores = predictor.probabilities(golden).tolist()
     record = {key: value for key, value in bundle.record.items() if key in _KEPT} | {
-        "export": {"to": to, "precision": precision, "needs_mask": encoder.needs_mask, "check": check},
+        "export": {
+            "to": to,
+            "file": file,
+            "precision": precision,
+            "needs_mask": encoder.needs_mask,
+            # What softmax (or sigmoids) of the graph's logits are: curves follow the averaged windows of a text.
+            "logits": "not calibrated; the probabilities are" if left.calibration.curves else "calibrated",
+            "check": check,
+        },
+        "decisions": left.record(),
         "golden": [{"text": text, "scores": row} for text, row in zip(golden, scores, strict=True)],
     }
     put_record(folder, record)

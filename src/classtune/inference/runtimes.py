@@ -32,7 +32,14 @@ Run = Callable[[Array, Array, str], Array]
 INPUTS = ("input_ids", "attention_mask")
 OUTPUTS = ("logits", "probabilities")
 RUNTIMES = ("torch", "onnx", "openvino")
-FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
+# Runtime and precision → the graph's file: where transformers.js and Optimum look for it.
+FILES = {
+    ("onnx", "fp32"): "onnx/model.onnx",
+    ("onnx", "int8"): "onnx/model_quantized.onnx",
+    ("openvino", "fp32"): "model.xml",
+    ("openvino", "int8"): "model.xml",
+}
+_EARLIER = {"onnx": "model.onnx", "openvino": "model.xml"}  # of exports whose record names none
 PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino", "nncf")}
 
 
@@ -87,16 +94,17 @@ def load_exported(folder: Path, runtime: str = "torch", device: str = "auto") ->
         raise SettingsError(f"--device {device}: the runtime {runtime} runs on the processor. Leave one of them out.")
     record = read_record(folder)
     export = record.get("export") or {}
-    if export.get("to") != runtime:
+    file = export.get("file", _EARLIER[runtime])
+    if export.get("to") != runtime or file not in record["sha256"]:
         raise BundleError(
-            f"{folder}: holds no {FILES[runtime]}. Run `classtune export {folder} --to {runtime} -o OUT` on the "
+            f"{folder}: holds no export for {runtime}. Run `classtune export {folder} --to {runtime} -o OUT` on the "
             "bundle, and name OUT."
         )
     require(f"--runtime {runtime}", runtime, *PACKAGES[runtime])
     check_files(folder, record, verify=True)
     with reading(folder, "the export", "Export it again."):
         encoder = exported_encoder(folder, record["tokens"], needs_mask=export["needs_mask"])
-        network = ExportedNetwork(start(folder, runtime), encoder)
+        network = ExportedNetwork(start(folder / file, runtime), encoder)
         labels = [str(label) for label in record["labels"]]
     bundle = Bundle(folder, network, labels, record, decisions_of(folder, record))
     predictor = Predictor(network, labels, bundle.decisions)
@@ -131,9 +139,9 @@ def exported_encoder(folder: Path, rules: dict[str, Any], *, needs_mask: bool) -
     return TextEncoder(tokenizer, TokenRules(**rules), needs_mask=needs_mask)
 
 
-def start(folder: Path, runtime: str) -> Run:
-    """The forward pass of an export, safe under threads, on as many processor threads as torch has here."""
-    return {"onnx": _onnx, "openvino": _openvino}[runtime](folder / FILES[runtime])
+def start(path: Path, runtime: str) -> Run:
+    """The forward pass of an export's graph, safe under threads, on as many processor threads as torch has here."""
+    return {"onnx": _onnx, "openvino": _openvino}[runtime](path)
 
 
 def _onnx(path: Path) -> Run:
