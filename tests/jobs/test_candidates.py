@@ -155,6 +155,7 @@ def test_report_card_and_screen_say_what_was_chosen(
     assert ("It is a blend" in card) == (kind == "blend")
     assert "classtune.load" in card
     assert ("from transformers import" in card) == result["hugging_face"]
+    assert ("not part of the classifier" in page) == (kind != "blend")
     assert ("Depth" in page) == ("depth:" in screen) == (kind != "tf-idf")
 
 

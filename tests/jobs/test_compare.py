@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any
 
@@ -76,5 +77,8 @@ def test_the_command_shows_every_candidate_and_writes_page_and_picture(
     assert ran.code == 0, ran.err
     for name in ("majority class", "tf-idf", f"{small_bert.name} probe", "The classifier is"):
         assert name in ran.out
-    assert "tf-idf" in page.read_text(encoding="utf-8")
+    written = html.unescape(page.read_text(encoding="utf-8"))
+    for name in ("tf-idf", "The classifier is", "Candidates compared", "candidates compared</p>"):
+        assert name in written
+    assert "no test rows" not in written
     assert picture.read_text(encoding="utf-8").startswith("<svg")

@@ -15,6 +15,8 @@ from classtune.report.page import write_report
 
 # The tutorial's; a network that is trained as a whole forgets at the rate that suits its last blocks.
 FULL_LEARNING_RATE = 5e-5
+# What of a run's result is told beside the candidates.
+PARTS = ("data", "splits", "cross_validated", "depth", "settings", "timing", "chosen", "verdict")
 
 
 def compare(
@@ -39,14 +41,12 @@ def compare(
         settings = settings.model_copy(update=told)
     trained = train(table, settings, validation=validation, test=test, notify=notify, progress=progress)
     result = trained.result
-    parts = ("data", "splits", "depth", "settings", "timing", "chosen")
-    return {**result["ladder"], "verdict": result["verdict"], **{part: result[part] for part in parts}}
+    return {**result["ladder"], **{part: result[part] for part in PARTS}}
 
 
 def write_comparison(path: Path, comparison: dict[str, Any]) -> None:
     """The comparison as an HTML page like a bundle's report. Raises BundleError where it cannot be written."""
-    parts = ("data", "splits", "depth", "settings", "timing")
-    write_report(path, {"ladder": comparison, **{part: comparison[part] for part in parts}})
+    write_report(path, {"ladder": comparison, **{part: comparison[part] for part in PARTS}})
 
 
 def write_picture(path: Path, comparison: dict[str, Any]) -> None:

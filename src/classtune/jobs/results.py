@@ -58,8 +58,8 @@ def result(contest: Contest, choice: Choice, main: Backbone | None, decisions: D
         for entry in contest.entries
         if entry.learned is not None and entry.learned.history.points
     }
-    shown = next((histories[name] for name in choice.members if name in histories), None)
-    shown = shown or next(iter(histories.values()), None)
+    trained = next((name for name in choice.members if name in histories), next(iter(histories), None))
+    shown = histories[trained] if trained is not None else None
     depth = main.choice if main is not None else None
     settings = settings if main is None else main.settings
     notes = dict.fromkeys([*material.notes, *contest.notes, *_warnings(contest, choice), *record["notes"]])
@@ -94,6 +94,7 @@ def result(contest: Contest, choice: Choice, main: Backbone | None, decisions: D
         "trunk": main.store.facts() if main is not None and main.store is not None else None,
         "training": shown
         and {
+            "candidate": trained,
             "history": shown.points,
             "best_epoch": shown.best_epoch,
             "epochs": shown.epochs,
