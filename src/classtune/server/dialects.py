@@ -275,7 +275,8 @@ def info_answer(bundles: Sequence[LoadedBundle], queue: int, most_texts: int) ->
                 "withholds_answers": bundle.withholds,
                 "max_input_length": bundle.predictor.limit,
                 "auto_truncate": bundle.predictor.cuts,
-                "depth": bundle.record["depth"]["kept"],
+                "classifier": bundle.record.get("classifier", "one network"),
+                "depth": (bundle.record["depth"] or {}).get("kept"),  # TF-IDF has no blocks
             }
             for bundle in bundles
         ],

@@ -156,7 +156,8 @@ def explanation_html(explanation: dict[str, Any]) -> str:
         f'<p class="ct-key"><span class="ct-for">Blue, underlined</span>: for {label}. '
         f'<span class="ct-against">Orange, dotted</span>: against it. The stronger the colour, the more.</p>',
     ]
-    if explanation["completeness_gap"] > ROUGH:
+    gap = explanation["completeness_gap"]  # only where one network alone answers
+    if gap is not None and gap > ROUGH:
         parts += ['<p class="ct-note">The colours are only a rough guide for this text.</p>']
     if explanation["neighbours"]:
         parts += ['<h2>Most similar training texts</h2><ul class="ct-near">']
