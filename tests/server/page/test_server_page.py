@@ -403,6 +403,19 @@ def test_without_gradio_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatc
         mount_page(object(), [], feedback=None)  # type: ignore[arg-type]
 
 
+def test_no_download_holds_a_formula_that_a_spreadsheet_would_run(small_bundle: Path, tmp_path: Path) -> None:
+    predictor, bundle = load_predictor(small_bundle)
+    page = Page([Offered("messages", small_bundle, predictor, bundle.record, None)], None)
+    file = tmp_path / "inbox.csv"
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        csv.writer(opened).writerows([("text", "from"), ("=HYPERLINK(1) win", "@SUM(1)"), ("call now", "anna")])
+    _, paths = page.classify_file("messages", str(file), "", tmp_path, lambda *_: None)
+    (as_csv,) = (path for path in paths if path.suffix == ".csv")
+    with as_csv.open(encoding="utf-8-sig", newline="") as opened:
+        kept = [(row["text"], row["from"]) for row in csv.DictReader(opened)]
+    assert kept == [("'=HYPERLINK(1) win", "'@SUM(1)"), ("call now", "anna")]
+
+
 def test_page_asks_in_words_that_fit_any_number_of_labels() -> None:
     assert "Is your text a, b or c?" in wording.heading(["a", "b", "c"], multi=False)
     assert "Which of 77 labels fits your text?" in wording.heading([f"l{i}" for i in range(77)], multi=False)
