@@ -1,4 +1,4 @@
-"""64 clients at once while a new version and a broken one come: every request is answered, by the one or the other.
+"""64 clients at once while a new version and a broken one come: every request is answered.
 
 ``CLASSTUNE_LOAD_SECONDS=120 pytest tests/server/test_load.py -s`` is the long form; it prints its figures.
 """
