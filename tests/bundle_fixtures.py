@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from small import Ran, Run, one_thread, rows, save_model, train_small, write_csv
+from small import SEVERAL, Ran, Run, one_thread, rows, save_model, train_small, write_csv
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,32 @@ def small_bundle(small_llama: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("bundles") / "llama"
     train_small(small_llama, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_blend(small_llama: Path, small_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A finished run that blends TF-IDF and two networks, whatever the rows would choose, and its bundle."""
+    from classtune.config import resolve
+    from classtune.data.reading.tables import table_from_rows
+    from classtune.jobs.train import train
+
+    texts, labels = zip(*rows(80), strict=True)
+    settings = resolve(overrides={**SEVERAL, "model": f"{small_llama},{small_bert}"})
+    folder = tmp_path_factory.mktemp("blend") / "bundle"
+    with pytest.MonkeyPatch.context() as patch, one_thread():
+        patch.setattr("classtune.jobs.contest.choose", _all_of_them)
+        table = table_from_rows(texts, labels, name="rows")
+        trained = train(table, settings, notify=lambda _: None, progress=lambda *_: None)
+        trained.save(folder)
+    return trained, folder
+
+
+def _all_of_them(options: Sequence[Any], truth: Any, **_: Any) -> Any:
+    from classtune.candidates.blend import Choice, Weight, choose
+
+    found = choose(options, truth)
+    members = {option.name: Weight(1 / len(options), found.scales[option.name]) for option in options}
+    return Choice(members, found.scales, found.losses, found.blend_losses)
 
 
 @pytest.fixture

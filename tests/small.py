@@ -29,6 +29,12 @@ QUICK = {
     "learning_rate": 1e-3,
 }
 
+# Settings of a short run of several candidates.
+SEVERAL: dict[str, Any] = {
+    **{"effort": "best", "split_by": "exact", "depth": "all"},
+    **{"epochs": 1, "least_steps": 10, "batch_size": 8},
+}
+
 
 @dataclass(frozen=True)
 class Ran:

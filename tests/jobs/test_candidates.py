@@ -5,13 +5,12 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from small import rows
+from small import SEVERAL, rows
 
 from classtune.bundle import MEMBERS, RECORD, load_bundle
 from classtune.config import resolve
@@ -30,33 +29,19 @@ pytestmark = pytest.mark.usefixtures("single_thread")
 TEXTS = [text for text, _ in rows(80)]
 LABELS = [label for _, label in rows(80)]
 NEW = ["win a prize, call now 77 today", "see you at 77 then, mate", "hello"]
-QUICK: dict[str, Any] = {"split_by": "exact", "depth": "all", "epochs": 1, "least_steps": 10, "batch_size": 8}
 
 
 def run(*models: Path, notes: list[str] | None = None, folder: Path | None = None, **told: Any) -> Trained:
-    settings = resolve(overrides={**QUICK, "effort": "best", "model": ",".join(map(str, models)), **told})
+    settings = resolve(overrides={**SEVERAL, "model": ",".join(map(str, models)), **told})
     table = table_from_rows(TEXTS, LABELS, name="rows")
     notify = (lambda line: None) if notes is None else notes.append
     return train(table, settings, run_folder=folder, resume=folder is not None, notify=notify, progress=lambda *_: None)
 
 
-@pytest.fixture(scope="module")
-def blend(small_llama: Path, small_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path]:
-    """A blend of two networks and TF-IDF, whatever the rows would choose, and its bundle."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("classtune.jobs.contest.choose", _all_of_them)
-        trained = run(small_llama, small_bert)
-    folder = tmp_path_factory.mktemp("blend") / "bundle"
-    trained.save(folder)
-    return trained, folder
-
-
-def _all_of_them(options: Sequence[Any], truth: Any, **_: Any) -> Any:
-    from classtune.candidates.blend import Choice, Weight, choose
-
-    found = choose(options, truth)
-    members = {option.name: Weight(1 / len(options), found.scales[option.name]) for option in options}
-    return Choice(members, found.scales, found.losses, found.blend_losses)
+@pytest.fixture
+def blend(small_blend: tuple[Trained, Path]) -> tuple[Trained, Path]:
+    """A blend of two networks and TF-IDF, and its bundle."""
+    return small_blend
 
 
 def test_every_candidate_is_in_the_comparison(blend: tuple[Trained, Path], small_llama: Path, small_bert: Path) -> None:
@@ -186,7 +171,7 @@ def test_a_shifted_test_is_said_and_what_loses_to_the_majority_is_not_recommende
     table = table_from_rows(TEXTS, LABELS, name="rows")
     texts = [text.replace("now", "then") for text, _ in rows(140)[80:]]
     others = table_from_rows(texts, ["ham" if number % 3 else "spam" for number in range(60)], name="elsewhere")
-    settings = resolve(overrides={**QUICK, "effort": "fast", "model": str(small_bert)})
+    settings = resolve(overrides={**SEVERAL, "effort": "fast", "model": str(small_bert)})
     trained = train(table, settings, test=others, notify=lambda _: None, progress=lambda *_: None)
     said = trained.result["verdict"]["sentence"]
     assert "beyond noise: the test rows differ from those it learned from" in said
@@ -202,7 +187,7 @@ def test_when_tf_idf_is_enough_it_is_what_was_saved(small_bert: Path) -> None:
 def test_a_class_that_is_never_answered_is_said(small_bert: Path) -> None:
     texts = [f"{text} {number % 7}" for number, (text, _) in enumerate(rows(120))]
     labels = ["rare" if number % 40 == 0 else label for number, (_, label) in enumerate(rows(120))]
-    settings = resolve(overrides={**QUICK, "effort": "fast", "model": str(small_bert), "test": 0.0})
+    settings = resolve(overrides={**SEVERAL, "effort": "fast", "model": str(small_bert), "test": 0.0})
     notes: list[str] = []
     table = table_from_rows(texts, labels, name="rows")
     train(table, settings, notify=notes.append, progress=lambda *_: None)
@@ -239,7 +224,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
     from classtune.errors import Interrupted
     from classtune.training.extensions import Extensions
 
-    settings = {**QUICK, "effort": "best", "model": f"{small_llama},{small_bert}"}
+    settings = {**SEVERAL, "model": f"{small_llama},{small_bert}"}
     table = table_from_rows(TEXTS, LABELS, name="rows")
     for _ in range(2):
         with pytest.raises(Interrupted):

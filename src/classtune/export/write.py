@@ -1,7 +1,7 @@
 """A bundle written for another runtime, and checked against the bundle text by text before it is put in place.
 
 ``onnx`` and ``openvino``: the graph of `graph.py` with what `runtimes.py` needs to answer with it. ``hf``: a plain
-Hugging Face folder, where the classifier can be written as one.
+Hugging Face folder, where the classifier can be written as one. Of a blend its main network goes (`alone.py`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classtune.bundle import Bundle, check_target, new_bundle, put_record, read_held_out
+from classtune.bundle import Bundle, check_target, new_bundle, put_record, read_held_out, read_record
 from classtune.data.reading.tables import Table
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean, require
 from classtune.explain.neighbours import Neighbours
+from classtune.export import alone
 from classtune.export.folding import without_folded
 from classtune.export.graph import (
     ClassifierGraph,
@@ -49,7 +50,7 @@ CHECKED_TEXTS = 1000
 SHARE_KEPT_WHOLE, SAMPLES = 0.05, 16
 # What an export's record keeps of the bundle's: how to answer and how well; nothing that quotes a text.
 _KEPT = {
-    *("schema_version", "labels", "settings", "pooling", "depth", "tokens", "hugging_face"),
+    *("schema_version", "labels", "classifier", "settings", "pooling", "depth", "tokens", "hugging_face"),
     *("decisions", "networks", "test", "baseline", "versions"),
 }
 
@@ -80,27 +81,33 @@ def export_bundle(
     if target == source or target in source.parents or source in target.parents:
         raise BundleError(f"-o {output}: is the bundle, or lies around or in it. Name another folder.")
     check_target(output, force=force)
+    alone.refuse_without_network(folder, read_record(folder))
     if to != "hf":
         require(f"--to {to}", to, *PACKAGES[to])
-    predictor, bundle = load_predictor(folder)
+    of = alone.main_network(*load_predictor(folder))
+    predictor, bundle = of.predictor, of.bundle
     texts, texts_are = _texts_to_check(bundle, data)
+    lost = of.lost(texts, texts_are)
+    if lost is not None:
+        notify(alone.sentence(lost))
     with claimed(output, notify), new_bundle(output, force=force) as scratch:
         if to == "hf":
             check = _write_hugging_face(scratch, predictor, bundle, texts, notify)
         else:
             check = _write_graph(scratch, to, predictor, bundle, texts, int8=int8)
         check |= {"texts_are": texts_are, "processor": processor()}
-        notify(_sentence(check))
+        notify(_sentence(check, of.name))
         precision = "int8" if int8 else "fp32"
         if check["changed_share"] > MOST_CHANGED[precision]:
             _refuse(output, check, precision, force, notify)
         if to != "hf":
-            _write_record(scratch, to, bundle, precision, check)
+            _write_record(scratch, to, bundle, precision, check, lost)
     files = {
         path.relative_to(target).as_posix(): path.stat().st_size for path in sorted(target.rglob("*")) if path.is_file()
     }
     return {"bundle": str(folder), "to": to, "precision": precision, "output": str(output), "files": files} | {
-        "check": check
+        "check": check,
+        "lost": lost,
     }
 
 
@@ -171,9 +178,9 @@ def compare(expected: Floats, found: Floats, answers: Callable[[Floats], NDArray
     }
 
 
-def _sentence(check: dict[str, Any]) -> str:
+def _sentence(check: dict[str, Any], of: str) -> str:
     return (
-        f"compared with the bundle on {check['texts']:,} texts ({check['texts_are']}): "
+        f"compared with {of} on {check['texts']:,} texts ({check['texts_are']}): "
         f"{check['changed_labels']:,} labels differ, scores by at most {check['largest_difference']:.2g}"
     )
 
@@ -263,7 +270,9 @@ def _write_hugging_face(
     return compare(plain.probabilities(logits[rows]), plain.probabilities(found), plain.answers)
 
 
-def _write_record(folder: Path, to: str, bundle: Bundle, precision: str, check: dict[str, Any]) -> None:
+def _write_record(
+    folder: Path, to: str, bundle: Bundle, precision: str, check: dict[str, Any], lost: dict[str, Any] | None
+) -> None:
     """classtune.json of an export, with the golden texts' scores as the export itself gives them."""
     encoder = exported_encoder(folder, bundle.record["tokens"], needs_mask=bundle.network.encoder.needs_mask)
     left, file = _left(bundle), FILES[to, precision]
@@ -279,6 +288,7 @@ def _write_record(folder: Path, to: str, bundle: Bundle, precision: str, check: 
             # What softmax (or sigmoids) of the graph's logits are: curves follow the averaged windows of a text.
             "logits": "not calibrated; the probabilities are" if left.calibration.curves else "calibrated",
             "check": check,
+            "lost": lost,
         },
         "decisions": left.record(),
         "golden": [{"text": text, "scores": row} for text, row in zip(golden, scores, strict=True)],
