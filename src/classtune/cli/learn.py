@@ -82,15 +82,17 @@ def compare(
     test: options.Test = None,
     full: Annotated[bool, typer.Option("--full", help="Also fine-tune every block; takes minutes to hours.")] = False,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Where the picture of accuracy over cost goes.")
+        Path | None, typer.Option(metavar="FILE.svg", help="Where to write the picture of accuracy over cost.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Where the ladder goes as a page.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Where to write the comparison as a page.")
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     format: TableFormat,
     told: Told,
 ) -> None:
-    """The whole ladder side by side, from the majority class to fine-tuning, and which rung to take."""
+    """All candidates side by side, and which one `train` would choose."""
     from classtune import screen
 
     with screen.Screen(quiet=quiet) as view:

@@ -30,7 +30,7 @@ def audit(
     quiet: Quiet = False,
     format: TableFormat,
 ) -> None:
-    """What is wrong with a table of labelled texts, and what to do about it."""
+    """Audit a table of labelled texts: what is wrong, and how to correct it."""
     from dataclasses import replace
 
     from classtune import screen
