@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from classtune.inference.predictor import Ranked, answer_of
 from classtune.server.registry import LoadedBundle
@@ -30,6 +30,12 @@ _FUNCTIONS: dict[str | None, Callable[[NDArray[np.float64]], NDArray[np.float64]
         / np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True)
     ),
 }
+# As texts are described: whether one of blanks alone can be read depends on the model.
+_TEXT = {"type": "string", "minLength": 1}
+_Text = Annotated[str, WithJsonSchema(_TEXT)]
+_Texts = Annotated[list[str], WithJsonSchema({"type": "array", "items": _TEXT, "minItems": 1})]
+_ONE = {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}
+_Ones = Annotated[list[list[str]], WithJsonSchema({"type": "array", "items": _ONE, "minItems": 1})]
 
 
 class Refusal(Exception):
@@ -48,7 +54,7 @@ class _Question(BaseModel):
 class PredictRequest(_Question):
     """Text Embeddings Inference's question, which may also name a ``model``."""
 
-    inputs: str | list[str] | list[list[str]] = Field(description="One text, or a list of texts.")
+    inputs: _Text | _Texts | _Ones = Field(description="One text, or a list of texts.")
     truncate: bool | None = Field(None, description="Cut texts that are too long; unset: as the bundle was trained.")
     raw_scores: bool = Field(False, description="Logits instead of probabilities.")
     model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
@@ -57,7 +63,7 @@ class PredictRequest(_Question):
 class ClassifyRequest(_Question):
     """vLLM's question."""
 
-    input: str | list[str] = Field(description="One text, or a list of texts.")
+    input: _Text | _Texts = Field(description="One text, or a list of texts.")
     model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = Field(
         None, description="-1, or the most tokens that the bundle takes: cut texts that are too long."
@@ -97,7 +103,7 @@ class TaskParameters(_Question):
 class TaskRequest(_Question):
     """The question of Hugging Face's clients, which may also name a ``model``."""
 
-    inputs: str | list[str] = Field(description="One text, or a list of texts.")
+    inputs: _Text | _Texts = Field(description="One text, or a list of texts.")
     parameters: TaskParameters | None = None
     model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
 
@@ -160,11 +166,8 @@ def predict_texts(question: PredictRequest) -> list[str]:
         f"inputs[{place}]" for place, item in enumerate(question.inputs) if isinstance(item, list) and len(item) != 1
     ]
     if pairs:
-        raise Refusal(
-            422,
-            "tokenizer",
-            f"{', '.join(pairs[:5])}: not one text. This classifier takes no pairs; send one text each.",
-        )
+        sentence = f"{', '.join(pairs[:5])}: not one text. This classifier takes no pairs; send one text each."
+        raise Refusal(422, "tokenizer", sentence)
     return _some([item if isinstance(item, str) else item[0] for item in question.inputs], "inputs")
 
 
@@ -286,8 +289,7 @@ def info_answer(bundles: Sequence[LoadedBundle], queue: int, most_texts: int) ->
 def refused(refusal: Refusal, path: str) -> dict[str, Any]:
     """The error in the words of the dialect that was spoken."""
     if path.endswith("/classify") or path.startswith("/v1/"):
-        error = {"message": str(refusal), "type": refusal.kind, "param": None, "code": refusal.status}
-        return {"error": error}
+        return {"error": {"message": str(refusal), "type": refusal.kind, "param": None, "code": refusal.status}}
     return {"error": str(refusal), "error_type": refusal.kind}
 
 

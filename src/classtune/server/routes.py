@@ -237,7 +237,12 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
 
 def _asks(kind: type[BaseModel]) -> dict[str, Any]:
     """The body of a route for /openapi.json: it is read by hand, which is faster, and FastAPI cannot see it."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": kind.model_json_schema()}}}}
+    schema = kind.model_json_schema()
+    parts = schema.pop("$defs", {})  # put in their place: references would be looked for at the document's root
+    for field in schema["properties"].values():
+        for way in field.get("anyOf", ()):
+            way.update(parts.get(way.pop("$ref", "").rpartition("/")[2], {}))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def _answers(kind: Any, error: type[BaseModel] = ErrorResponse) -> dict[int | str, dict[str, Any]]:
