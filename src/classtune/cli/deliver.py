@@ -33,7 +33,7 @@ def export(
     to: Annotated[str, typer.Option(metavar="onnx|openvino|hf", help="What it shall run on.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Folder to write.")],
     int8: Annotated[
-        bool, typer.Option("--int8", help="Weights of 8 bits: faster, and refused if answers change.")
+        bool, typer.Option("--int8", help="Weights of 8 bits: smaller, ONNX also faster; refused if answers change.")
     ] = False,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="Texts to compare both on; unset: those that the bundle keeps.")
