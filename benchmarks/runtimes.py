@@ -20,6 +20,7 @@ from common import SMS_BUNDLE, Figure, main, note, seconds
 from predict import messages
 from train_sms import train_sms_spam
 
+from classtune.export.alone import main_network
 from classtune.export.graph import ClassifierGraph
 from classtune.export.write import FORMATS, MOST_CHANGED, export_bundle
 from classtune.inference.predictor import load_predictor
@@ -34,7 +35,8 @@ def measure(args: argparse.Namespace) -> list[Figure]:
         note("training a bundle first")
         train_sms_spam()
     folder = args.bundle or SMS_BUNDLE
-    predictor, bundle = load_predictor(folder)
+    of = main_network(*load_predictor(folder))  # what is exported of a blend
+    predictor, bundle = of.predictor, of.bundle
     graph = ClassifierGraph(bundle.network, bundle.decisions)
     ways: dict[str, Callable[[Array, Array], Array]] = {"eager fp32": lambda ids, mask: _eager(graph, ids, mask)}
     ways["predictor fp32"] = lambda ids, mask: _predicted(predictor, ids, mask)
@@ -74,7 +76,8 @@ def measure(args: argparse.Namespace) -> list[Figure]:
             "largest_score_difference": float(np.abs(scores[way] - eager).max()),
             "threads": torch.get_num_threads(),
         }
-        must, strive = (1.8, 3.0) if way.endswith("int8") else (None, None)
+        # OpenVINO keeps its inputs in 32 bits: 8-bit weights save memory there, not time.
+        must, strive = (1.8, 3.0) if way == "onnx int8" else (None, None)
         ratio = medians["eager fp32"] / medians[way]
         figures.append(Figure(f"{way} against eager fp32", ratio, "x", must, strive, detail))
     return figures
