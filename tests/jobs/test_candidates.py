@@ -194,6 +194,16 @@ def test_a_class_that_is_never_answered_is_said(small_bert: Path) -> None:
     assert any(note.startswith("Never answered on") and "'rare'" in note for note in notes)
 
 
+def test_what_cannot_ship_makes_no_tail_needless(small_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TF-IDF has every row right and cannot ship in Hugging Face's form: the network is trained all the same."""
+    from classtune.jobs.contest import Contest
+
+    errors = Contest._errors
+    monkeypatch.setattr(Contest, "_errors", lambda self, entry: 0 if entry.ships is None else 9 + errors(self, entry))
+    names = [rung["name"] for rung in run(small_bert, effort="balanced", hugging_face=True).result["ladder"]["rungs"]]
+    assert f"{small_bert.name} tail" in names
+
+
 def test_fast_trains_no_tail(small_bert: Path) -> None:
     names = [rung["name"] for rung in run(small_bert, effort="fast").result["ladder"]["rungs"]]
     assert not [name for name in names if name.endswith("tail")]

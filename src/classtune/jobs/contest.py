@@ -170,7 +170,10 @@ class Contest:
         """Whether the held-out rows could show that a further candidate is better."""
         if self.settings.effort == "best" or self.settings.keep == name or not len(self.held_out.rows):
             return True
-        errors = min(self._errors(entry) for entry in self.entries)
+        rivals = [self._errors(entry) for entry in self.entries if entry.ships is not None]
+        if not rivals:  # what cannot be shipped makes nothing else needless
+            return True
+        errors = min(rivals)
         rows = len(self.held_out.rows)
         if errors <= max(FEW_ERRORS, SMALL_ERROR * rows):
             self._note(
