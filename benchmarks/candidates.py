@@ -125,7 +125,7 @@ def compared(
     for table, validation, test, seed in runs:
         result = ours(table, seed, told, validation, test)
         hand = by_hand(table, seed, told, validation, test)
-        rungs = {rung["name"]: 100 * rung[key] for rung in result["ladder"]["rungs"]}
+        others = {one["name"]: 100 * one[key] for one in result["comparison"]["candidates"]}
         run = {
             "seed": seed,
             "chosen": result["chosen"]["name"],
@@ -136,7 +136,7 @@ def compared(
             "log_loss": result["test"]["log_loss"],
             "seconds": result["timing"]["total"],
             "ms_per_text": result["verdict"]["ms_per_text"],
-            "candidates": rungs,
+            "candidates": others,
             "by_hand": {one: 100 * figures[key] for one, figures in hand.items()},
             "by_hand_seconds": {one: figures["seconds"] for one, figures in hand.items()},
         }

@@ -1,4 +1,4 @@
-"""`classtune compare sms-spam` as a user starts it: wall time, peak memory, and its rungs."""
+"""`classtune compare sms-spam` as a user starts it: wall time, peak memory, and its candidates."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ COSTS = ("train_seconds", "ms_per_text", "bytes")
 
 def measure(args: argparse.Namespace) -> list[Figure]:
     fetch_default_model()
-    wall, memory, ladder = run_command("compare", "sms-spam", "--json")
-    note(ladder["recommendation"])
+    wall, memory, found = run_command("compare", "sms-spam", "--json")
+    note(found["chosen"]["sentence"])
     detail = {
-        "rungs": [{key: rung[key] for key in (*SHOWN, *COSTS)} for rung in ladder["rungs"]],
-        "recommendation": ladder["recommendation"],
-        "timing": ladder["timing"],
+        "candidates": [{key: one[key] for key in (*SHOWN, *COSTS)} for one in found["candidates"]],
+        "chosen": found["chosen"]["sentence"],
+        "timing": found["timing"],
         "memory_gb": memory,
     }
     return [Figure("compare sms-spam, without full fine-tune", wall / 60, "min", 8, 4, detail)]

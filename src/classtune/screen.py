@@ -133,11 +133,11 @@ def show_training(result: dict[str, Any]) -> None:
         say(f"depth: {depth['kept']} of {depth['of']} blocks of {model} kept, {result['settings']['pooling']} pooling")
     if result["test"] is not None:
         say()
-        rungs = {rung["name"]: rung for rung in reversed(result["ladder"]["rungs"])}
-        chosen = result["ladder"]["recommended"]
-        show_scores({f"{chosen} (chosen)": rungs.pop(chosen), **rungs})
-        if result["ladder"]["rule"]:
-            say(f"the one-line rule: {result['ladder']['rule']}")
+        candidates = {one["name"]: one for one in reversed(result["comparison"]["candidates"])}
+        chosen = result["comparison"]["recommended"]
+        show_scores({f"{chosen} (chosen)": candidates.pop(chosen), **candidates})
+        if result["comparison"]["rule"]:
+            say(f"the one-line rule: {result['comparison']['rule']}")
         say()
         say(result["verdict"]["sentence"])
         if result["under_wishes"]:
@@ -184,31 +184,31 @@ def show_audit(document: dict[str, Any]) -> None:
         say(f"mended table: {fixed['table']}, {fixed['rows']:,} rows   changes: {fixed['changes']} ({done})")
 
 
-def show_ladder(ladder: dict[str, Any]) -> None:
+def show_comparison(comparison: dict[str, Any]) -> None:
     """The candidates side by side, cheapest first, and which one was chosen."""
     rows = [
         (
-            rung["name"],
-            f"{100 * rung['accuracy']:.2f} %",
-            f"{100 * rung['accuracy_ci95'][0]:.2f} to {100 * rung['accuracy_ci95'][1]:.2f}",
-            f"{rung['macro_f1']:.4f}",
-            f"{rung['log_loss']:.4f}",
-            f"{rung['ece']:.4f}",
-            "" if rung["p_value"] is None else f"{rung['p_value']:.2g}",
-            f"{rung['train_seconds']:.1f} s",
-            f"{rung['ms_per_text']:.3g}",
-            f"{rung['bytes'] / 1e6:,.1f} MB",
+            one["name"],
+            f"{100 * one['accuracy']:.2f} %",
+            f"{100 * one['accuracy_ci95'][0]:.2f} to {100 * one['accuracy_ci95'][1]:.2f}",
+            f"{one['macro_f1']:.4f}",
+            f"{one['log_loss']:.4f}",
+            f"{one['ece']:.4f}",
+            "" if one["p_value"] is None else f"{one['p_value']:.2g}",
+            f"{one['train_seconds']:.1f} s",
+            f"{one['ms_per_text']:.3g}",
+            f"{one['bytes'] / 1e6:,.1f} MB",
         )
-        for rung in ladder["rungs"]
+        for one in comparison["candidates"]
     ]
     names = ("accuracy", "95 % interval", "macro F1", "log loss", "calibration error", "p against the line above")
     show(rows, ("on the test rows", *names, "training", "ms per text", "size"))
-    if ladder["rule"]:
-        say(f"the one-line rule: {ladder['rule']}")
+    if comparison["rule"]:
+        say(f"the one-line rule: {comparison['rule']}")
     say()
-    say(ladder["chosen"]["sentence"])
-    say(ladder["verdict"]["sentence"])
-    say(f"{ladder['timing']['total']:.0f} s in all")
+    say(comparison["chosen"]["sentence"])
+    say(comparison["verdict"]["sentence"])
+    say(f"{comparison['timing']['total']:.0f} s in all")
 
 
 def show_tutorial(document: dict[str, Any]) -> None:

@@ -46,11 +46,11 @@ def blend(small_blend: tuple[Trained, Path]) -> tuple[Trained, Path]:
 
 def test_every_candidate_is_in_the_comparison(blend: tuple[Trained, Path], small_llama: Path, small_bert: Path) -> None:
     trained, _ = blend
-    names = [rung["name"] for rung in trained.result["ladder"]["rungs"]]
+    names = [one["name"] for one in trained.result["comparison"]["candidates"]]
     wanted = {"majority class", "one-line rule", "tf-idf"}
     wanted |= {f"{model.name} {kind}" for model in (small_llama, small_bert) for kind in ("probe", "tail")}
     assert wanted | {trained.result["chosen"]["name"]} == set(names)
-    assert trained.result["ladder"]["recommended"] == trained.result["chosen"]["name"]
+    assert trained.result["comparison"]["recommended"] == trained.result["chosen"]["name"]
     assert trained.result["splits"] == {"train": 64, "validation": 0, "test": 16}
     assert trained.result["cross_validated"]
 
@@ -200,12 +200,14 @@ def test_what_cannot_ship_makes_no_tail_needless(small_bert: Path, monkeypatch: 
 
     errors = Contest._errors
     monkeypatch.setattr(Contest, "_errors", lambda self, entry: 0 if entry.ships is None else 9 + errors(self, entry))
-    names = [rung["name"] for rung in run(small_bert, effort="balanced", hugging_face=True).result["ladder"]["rungs"]]
+    names = [
+        one["name"] for one in run(small_bert, effort="balanced", hugging_face=True).result["comparison"]["candidates"]
+    ]
     assert f"{small_bert.name} tail" in names
 
 
 def test_fast_trains_no_tail(small_bert: Path) -> None:
-    names = [rung["name"] for rung in run(small_bert, effort="fast").result["ladder"]["rungs"]]
+    names = [one["name"] for one in run(small_bert, effort="fast").result["comparison"]["candidates"]]
     assert not [name for name in names if name.endswith("tail")]
     assert f"{small_bert.name} probe" in names
 

@@ -48,7 +48,7 @@ def test_it_is_what_train_would_ship_and_the_trunk_runs_once(
     monkeypatch.setattr(ActivationStore, "fill", counted)
     found = compare(model)
     assert len(fills) == 1  # though a probe and four tails were trained
-    names = {rung["name"] for rung in found["rungs"]}
+    names = {one["name"] for one in found["candidates"]}
     assert names >= {"majority class", "one-line rule", "tf-idf", f"{model.name} probe", f"{model.name} tail"}
     settings = resolve(overrides={**QUICK, "model": str(model)})
     table = table_from_rows(TEXTS, LABELS, name="rows")
@@ -58,7 +58,7 @@ def test_it_is_what_train_would_ship_and_the_trunk_runs_once(
 
 
 def test_all_blocks_are_trained_only_when_asked(small_bert: Path) -> None:
-    names = [rung["name"] for rung in compare(small_bert, full=True)["rungs"]]
+    names = [one["name"] for one in compare(small_bert, full=True)["candidates"]]
     assert f"{small_bert.name} all blocks" in names
 
 

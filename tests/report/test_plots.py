@@ -31,7 +31,7 @@ POOLED = [
 MODEL = {"accuracy": 0.992, "accuracy_ci95": [0.985, 0.996]}
 BASELINE = {"accuracy": 0.987, "accuracy_ci95": [0.979, 0.992], "name": "TF-IDF + logistic regression"}
 NAMES = ("majority class", "one-line rule", "TF-IDF + logistic regression", "frozen probe", "last block", "LoRA")
-RUNGS: list[dict[str, Any]] = [
+CANDIDATES: list[dict[str, Any]] = [
     {"name": name, "accuracy": share, "accuracy_ci95": [share - 0.01, share + 0.004], "ms_per_text": cost}
     for name, share, cost in zip(
         NAMES, (0.866, 0.95, 0.987, 0.9871, 0.988, 0.9881), (0.0, 2e-3, 0.1, 7.5, 8, 80.0), strict=True
@@ -59,8 +59,8 @@ FIGURES = {
     "80 classes": lambda: plots.confusion_matrix(MANY, [f"a_rather_long_label_{i}" for i in range(80)]),
     "300 classes": lambda: plots.confusion_matrix(np.eye(300, dtype=int).tolist(), [str(i) for i in range(300)]),
     "comparison": lambda: plots.comparison(MODEL, BASELINE),
-    "accuracy over cost": lambda: curves.accuracy_over_cost(RUNGS, "last block"),
-    "one rung": lambda: curves.accuracy_over_cost(RUNGS[:1]),
+    "accuracy over cost": lambda: curves.accuracy_over_cost(CANDIDATES, "last block"),
+    "one candidate": lambda: curves.accuracy_over_cost(CANDIDATES[:1]),
     "reliability": lambda: curves.reliability({"before": SIDE, "after": SIDE | {"ece": 0.0123}}),
     "one side": lambda: curves.reliability({"before": None, "after": SIDE}),
     "precision and recall": lambda: curves.precision_recall(CURVES),
@@ -123,7 +123,7 @@ def test_precision_recall_names_every_line_that_it_draws() -> None:
     assert "label 5" not in shown
 
 
-def test_names_of_rungs_do_not_overlap() -> None:
+def test_names_of_candidates_do_not_overlap() -> None:
     """Each name keeps a line's height from the next, though the accuracies are as good as equal."""
     svg = ET.fromstring(FIGURES["accuracy over cost"]())
     texts = [node for node in svg.iter("{http://www.w3.org/2000/svg}text") if "8px" in node.get("style", "")]

@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import ModelCard, ModelCardData
 
 from classtune.errors import BundleError
-from classtune.judging.comparison import climb
+from classtune.judging.comparison import side_by_side
 from classtune.judging.metrics import judge
 from classtune.judging.paired import verdict
 from classtune.report import curves, plots
@@ -72,14 +72,14 @@ def result(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> d
 
 
 def full(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> dict[str, Any]:
-    """``result`` with every part that a run can add: audit, ladder, calibration, decisions, curves, explanations."""
+    """``result`` with all that a run can add: audit, comparison, calibration, decisions, curves, explanations."""
     document = result(labels, rows)
     rng, test = np.random.default_rng(1), document["test"]
     names = ("majority class", "one-line rule", "TF-IDF + logistic regression", "frozen probe", "last block", "LoRA")
     hits = {
         name: rng.random(rows) < share for name, share in zip(names, (0.4, 0.7, 0.9, 0.91, 0.97, 0.975), strict=True)
     }
-    rungs = [
+    candidates = [
         {
             "name": name,
             "accuracy": float(right.mean()),
@@ -118,7 +118,7 @@ def full(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> dic
                 for kind in ("exact-duplicates", "leak", "html-entities", "label-errors")
             ],
         },
-        "ladder": climb(rungs, hits),
+        "comparison": side_by_side(candidates, hits, chosen="last block"),
         "calibration": {
             "method": "temperature",
             "candidates": {"none": 0.31, "temperature": 0.22, "vector": 0.23, "isotonic": 0.25},
@@ -247,7 +247,7 @@ def test_page_says_what_a_full_document_says(tmp_path: Path) -> None:
     source = render(tmp_path, document)
     text = " ".join(Page(source).text.replace("\u00a0", " ").split())
     for part in (
-        document["ladder"]["recommendation"], "Exact duplicates: 403 (7.1 %)", "Each of them counts twice.",
+        "Exact duplicates: 403 (7.1 %)", "Each of them counts twice.",
         "Exact duplicates (403): Remove them with --fix.", "Copies across splits", "HTML entities", "label: ham",
         "Method: temperature.", "none 0.310, temperature 0.220", "before 0.310 5.1 %", "after 0.220 1.2 %",
         "it answered 93.2 %; 0.9 % of these answers were wrong (95 % interval 0.4 % to 1.6 %)", "spam 0.370",
@@ -340,7 +340,7 @@ def test_missing_parts_are_left_out(tmp_path: Path, missing: str, none: bool) ->
     heading = {
         "depth": "Depth\n", "training": "Training\n", "mistakes": "Most confident mistakes",
         "notes": "Notes\n", "versions": "Versions", "settings": "Settings", "timing": "Time\n",
-        "audit": "Data audit", "ladder": "Candidates compared", "calibration": "Before and after calibration",
+        "audit": "Data audit", "comparison": "Candidates compared", "calibration": "Before and after calibration",
         "decisions": "Thresholds",
     }.get(missing, "of test texts right" if missing == "test" else "\0")  # fmt: skip
     assert heading not in text
@@ -359,12 +359,13 @@ def test_bare_document_is_a_page_that_claims_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_ladder_alone_is_a_page_of_its_own(tmp_path: Path) -> None:
-    page = Page(render(tmp_path, {"data": {"name": "x"}, "ladder": full()["ladder"]}))
+def test_comparison_alone_is_a_page_of_its_own(tmp_path: Path) -> None:
+    source = render(tmp_path, {"data": {"name": "x"}, "comparison": full()["comparison"]})
+    page = Page(source)
     assert "candidates compared" in page.text
     assert "no test rows" not in page.text
     assert "What to do" not in page.text
-    assert page.text.count(full()["ladder"]["recommendation"]) == 2
+    assert source.count('<tr class="chosen">') == 1
 
 
 def test_many_classes_and_mistakes_stay_below_the_limit(tmp_path: Path) -> None:
@@ -396,7 +397,7 @@ def test_card_is_read_by_the_hub_and_keeps_labels_in_their_cells() -> None:
 def test_card_has_the_same_facts_as_the_page() -> None:
     card = ModelCard(model_card(full())).text.replace("\u00a0", " ").replace("\\", "")
     for part in (
-        full()["ladder"]["recommendation"], "| TF-IDF + logistic regression |", "Exact duplicates: 403.",
+        "| TF-IDF + logistic regression |", "Exact duplicates: 403.",
         "Calibration: temperature; the calibration error went from 5.1 % to 1.2 %.", "It answers 93.0 % of texts",
         "it answered 93.2 % of the test texts, 0.9 % of them wrongly", "This folder holds texts of the table",
     ):  # fmt: skip

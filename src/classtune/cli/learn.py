@@ -100,7 +100,7 @@ def compare(
         view.note("loading torch and transformers")
         from classtune.jobs import compare as job
 
-        ladder = job.compare(
+        comparison = job.compare(
             rows.table,
             rows.settings,
             validation=rows.validation,
@@ -110,12 +110,12 @@ def compare(
             progress=view.progress,
         )
         if report is not None:
-            job.write_comparison(report, ladder)
+            job.write_comparison(report, comparison)
             view.note(f"report: {report}")
         if picture is not None:
-            job.write_picture(picture, ladder)
+            job.write_picture(picture, comparison)
             view.note(f"picture: {picture}")
-    return print_json(ladder) if as_json else screen.show_ladder(ladder)
+    return print_json(comparison) if as_json else screen.show_comparison(comparison)
 
 
 class _Rows:

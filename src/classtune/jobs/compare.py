@@ -41,15 +41,15 @@ def compare(
         settings = settings.model_copy(update=told)
     trained = train(table, settings, validation=validation, test=test, notify=notify, progress=progress)
     result = trained.result
-    return {**result["ladder"], **{part: result[part] for part in PARTS}}
+    return {**result["comparison"], **{part: result[part] for part in PARTS}}
 
 
 def write_comparison(path: Path, comparison: dict[str, Any]) -> None:
     """The comparison as an HTML page like a bundle's report. Raises BundleError where it cannot be written."""
-    write_report(path, {"ladder": comparison, **{part: comparison[part] for part in PARTS}})
+    write_report(path, {"comparison": comparison, **{part: comparison[part] for part in PARTS}})
 
 
 def write_picture(path: Path, comparison: dict[str, Any]) -> None:
     """Accuracy over cost as an SVG file. Raises BundleError where it cannot be written."""
     with writing(path):
-        path.write_text(accuracy_over_cost(comparison["rungs"], comparison["recommended"]), encoding="utf-8")
+        path.write_text(accuracy_over_cost(comparison["candidates"], comparison["recommended"]), encoding="utf-8")

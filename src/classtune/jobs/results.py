@@ -19,7 +19,7 @@ from classtune.inference.predictor import Predictor
 from classtune.jobs.contest import LEXICAL, TIMED_TEXTS, Contest, median_ms
 from classtune.jobs.steps import Scores, versions
 from classtune.judging.answers import OF_ANSWERED, judge_answers, right_rows
-from classtune.judging.comparison import climb
+from classtune.judging.comparison import side_by_side
 from classtune.judging.metrics import reliability
 from classtune.judging.paired import verdict
 from classtune.judging.under_wishes import judge_under_wishes
@@ -101,7 +101,7 @@ def result(contest: Contest, choice: Choice, main: Backbone | None, decisions: D
             "stopped": shown.stopped,
         },
         "decisions": record,
-        "ladder": None,
+        "comparison": None,
         "copies": None,
         "calibration": None,
         "curves": None,
@@ -148,11 +148,11 @@ def judgement(
     unwished = Wishes(calibration=wishes.calibration)
     plain, raw = decide(held_out, unwished), Decisions.plain(labels, material.multi)
     uncalibrated, scores = raw.probabilities(logits), plain.probabilities(logits)
-    rungs, right = _rungs(contest, decide, unwished)
+    judged, right = _judged(contest, decide, unwished)
     lexical = contest.entry(LEXICAL)
     parts = [contest.entry(name) for name in choice.members]
     if choice.name not in right:
-        rungs.append(
+        judged.append(
             {
                 "name": choice.name,
                 **judge_answers(plain, scores, truth),
@@ -162,16 +162,16 @@ def judgement(
             }
         )
         right[choice.name] = right_rows(plain, scores, truth)
-    chosen = next(rung for rung in rungs if rung["name"] == choice.name)
+    chosen = next(one for one in judged if one["name"] == choice.name)
     if decisions.abstention is not None:  # how many texts get an answer, and how right those are
         withheld = judge_answers(decisions, decisions.probabilities(logits), truth)
         chosen |= {key: withheld[key] for key in OF_ANSWERED if key in withheld}
     chosen["ms_per_text"] = median_ms(lambda: predictor.probabilities(texts), len(texts))
-    rungs.sort(key=lambda rung: rung["cost"])
-    baseline = next(rung for rung in rungs if rung["name"] == LEXICAL)
+    judged.sort(key=lambda one: one["cost"])
+    baseline = next(one for one in judged if one["name"] == LEXICAL)
     ratio = chosen["ms_per_text"] / baseline["ms_per_text"]
-    outcome = _verdict(contest, choice, rungs, right, ratio)
-    comparison = climb(rungs, right, chosen=choice.name)
+    outcome = _verdict(contest, choice, judged, right, ratio)
+    comparison = side_by_side(judged, right, chosen=choice.name)
     copied = copied_letters(
         [material.texts[row] for row in material.splits.train], [material.texts[row] for row in rows]
     )
@@ -183,7 +183,7 @@ def judgement(
             "ms_per_text": chosen["ms_per_text"],
             "baseline_ms_per_text": baseline["ms_per_text"],
         },
-        "ladder": comparison | {"rule": contest.rule},
+        "comparison": comparison | {"rule": contest.rule},
         "under_wishes": judge_under_wishes(
             wishes,
             truth,
@@ -204,11 +204,11 @@ def judgement(
     }
 
 
-def _rungs(contest: Contest, decide: Decide, unwished: Wishes) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _judged(contest: Contest, decide: Decide, unwished: Wishes) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Every candidate judged on the test rows by its calibrated probabilities, and which rows it had right."""
     material = contest.material
     truth = material.truth[material.splits.test]
-    rungs, right = [], {}
+    judged, right = [], {}
     for entry in contest.entries:
         simple = entry.kind in ("majority", "rule")
         plain = Decisions.plain(material.labels, material.multi) if simple else decide(entry.held_out, unwished)
@@ -217,8 +217,8 @@ def _rungs(contest: Contest, decide: Decide, unwished: Wishes) -> tuple[list[dic
         costs = {key: getattr(entry, key) for key in ("train_seconds", "ms_per_text", "bytes", "cost")}
         # The two that learn nothing to speak of come first, whatever their few multiplications are.
         costs["cost"] = -1.0 if entry.kind == "majority" else 0.0 if entry.kind == "rule" else costs["cost"]
-        rungs.append({"name": entry.name, **judge_answers(plain, scores, truth), **costs})
-    return rungs, right
+        judged.append({"name": entry.name, **judge_answers(plain, scores, truth), **costs})
+    return judged, right
 
 
 def _said_of_choice(contest: Contest, choice: Choice) -> str:
@@ -241,10 +241,10 @@ def _said_of_choice(contest: Contest, choice: Choice) -> str:
 
 
 def _verdict(
-    contest: Contest, choice: Choice, rungs: list[dict[str, Any]], right: dict[str, Any], ratio: float
+    contest: Contest, choice: Choice, judged: list[dict[str, Any]], right: dict[str, Any], ratio: float
 ) -> dict[str, Any]:
     """The classifier against TF-IDF, and against what loses to nothing: one voice."""
-    found = {rung["name"]: rung for rung in rungs}
+    found = {one["name"]: one for one in judged}
     chosen, lexical, majority = found[choice.name], found[LEXICAL], found["majority class"]
     outcome = verdict(chosen, lexical | {"name": BASELINE}, right[choice.name], right[LEXICAL], cost_ratio=ratio)
     if list(choice.members) == [LEXICAL]:
@@ -327,10 +327,10 @@ def _listed(labels: list[str], most: int = 5) -> str:
     return names + (f" and {len(labels) - most:,} more" if len(labels) > most else "")
 
 
-def _figures(rung: dict[str, Any]) -> dict[str, Any]:
-    """What `judge` found of a rung, without its costs."""
+def _figures(candidate: dict[str, Any]) -> dict[str, Any]:
+    """What `judge` found of a candidate, without its costs."""
     costs = ("name", "train_seconds", "ms_per_text", "bytes", "cost")
-    return {key: value for key, value in rung.items() if key not in costs}
+    return {key: value for key, value in candidate.items() if key not in costs}
 
 
 def _without_copies(copied: Any, right: Any, baseline_right: Any, name: str) -> dict[str, Any] | None:

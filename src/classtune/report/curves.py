@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST_LINES, MOST_POINTS = 8, 120
 
 
-def accuracy_over_cost(rungs: Sequence[Mapping[str, Any]], recommended: str | None = None) -> str:
+def accuracy_over_cost(candidates: Sequence[Mapping[str, Any]], chosen: str | None = None) -> str:
     """Accuracy of each candidate with its 95 % interval over its milliseconds per text; the chosen one is filled.
 
     Every candidate must have both (see ``has_cost``). The names stand beside the figure in the order of
@@ -26,10 +26,10 @@ def accuracy_over_cost(rungs: Sequence[Mapping[str, Any]], recommended: str | No
     """
     from matplotlib.ticker import LogLocator, NullLocator
 
-    known = sorted(rungs, key=lambda rung: rung["accuracy"])
+    known = sorted(candidates, key=lambda candidate: candidate["accuracy"])
     # A time too short to measure still needs a place on a logarithmic axis.
-    cost = np.maximum([rung["ms_per_text"] for rung in known], 1e-4)
-    accuracy = 100 * np.array([rung["accuracy"] for rung in known])
+    cost = np.maximum([candidate["ms_per_text"] for candidate in known], 1e-4)
+    accuracy = 100 * np.array([candidate["accuracy"] for candidate in known])
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -39,24 +39,24 @@ def accuracy_over_cost(rungs: Sequence[Mapping[str, Any]], recommended: str | No
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set(xlabel="milliseconds per text", ylabel="test accuracy, %")
         axes.set_xlim(cost.min() / 2, cost.max() * 2)
-        low = 100 * min(rung["accuracy_ci95"][0] for rung in known)
-        high = 100 * max(rung["accuracy_ci95"][1] for rung in known)
+        low = 100 * min(candidate["accuracy_ci95"][0] for candidate in known)
+        high = 100 * max(candidate["accuracy_ci95"][1] for candidate in known)
         margin = max(0.06 * (high - low), 0.1)
         axes.set_ylim(low - margin, high + margin)
         places = _spread((accuracy - low + margin) / (high - low + 2 * margin), 0.95 / max(len(known), 8))
-        for rung, x, y, place in zip(known, cost, accuracy, places, strict=True):
-            chosen = rung["name"] == recommended
-            colour = MODEL if chosen else BASELINE
-            axes.plot([x, x], 100 * np.array(rung["accuracy_ci95"]), color=colour, lw=2, solid_capstyle="butt")
-            axes.plot([x], [y], "o", color=colour, mfc=colour if chosen else "none")
+        for candidate, x, y, place in zip(known, cost, accuracy, places, strict=True):
+            is_chosen = candidate["name"] == chosen
+            colour = MODEL if is_chosen else BASELINE
+            axes.plot([x, x], 100 * np.array(candidate["accuracy_ci95"]), color=colour, lw=2, solid_capstyle="butt")
+            axes.plot([x], [y], "o", color=colour, mfc=colour if is_chosen else "none")
             axes.annotate(
-                f"{shown(rung['name'], 30)} {percent(rung['accuracy'])}",
+                f"{shown(candidate['name'], 30)} {percent(candidate['accuracy'])}",
                 (x, y),
                 xytext=(1.04, place),
                 textcoords="axes fraction",
                 va="center",
                 fontsize=8,
-                weight="bold" if chosen else "normal",
+                weight="bold" if is_chosen else "normal",
                 arrowprops={"arrowstyle": "-", "color": INK, "lw": 0.5, "alpha": 0.4, "shrinkA": 1, "shrinkB": 4},
             )
 
@@ -64,9 +64,9 @@ def accuracy_over_cost(rungs: Sequence[Mapping[str, Any]], recommended: str | No
     return svg_of(draw, max(2.8, 0.3 * len(known)), f"Test accuracy over milliseconds per text: {'; '.join(told)}.")
 
 
-def has_cost(rung: Mapping[str, Any]) -> bool:
+def has_cost(candidate: Mapping[str, Any]) -> bool:
     """Whether ``accuracy_over_cost`` can show this candidate."""
-    return rung.get("ms_per_text") is not None and bool(rung.get("accuracy_ci95"))
+    return candidate.get("ms_per_text") is not None and bool(candidate.get("accuracy_ci95"))
 
 
 def reliability(calibration: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ CONTENTS = {
     "todo": "What to do",
     "worth": "Notes",
     "figures_on_test": "Figures on the test texts",
-    "rungs": "Candidates compared",
+    "candidates": "Candidates compared",
     "confusion": "Confusion matrix",
     "per_label": "Per-class results",
     "certainty": "Calibration",
@@ -43,7 +43,7 @@ CONTENTS = {
 }
 # Every part that the templates know, so that a missing one is None and not an error.
 PARTS = {"bundle", "data", "splits", "test", "baseline", "verdict", "depth", "trunk", "training", "settings"}
-PARTS |= {"cut_texts", "timing", "versions", "notes", "mistakes", "audit", "ladder", "calibration", "decisions"}
+PARTS |= {"cut_texts", "timing", "versions", "notes", "mistakes", "audit", "comparison", "calibration", "decisions"}
 PARTS |= {"curves", "keeps_texts", "labels", "cut_tokens", "quotes"}
 PARTS |= {"chosen", "under_wishes", "cross_validated", "hugging_face"}
 # Kinds of findings whose name is not plain enough.
@@ -113,8 +113,8 @@ def _figures(result: dict[str, Any]) -> dict[str, str]:
     found = {}
     if test.get("accuracy_ci95") and parts["baseline"].get("accuracy_ci95"):
         found["comparison"] = plots.comparison(test, parts["baseline"], parts["chosen"].get("name"))
-    if rungs := [rung for rung in parts["ladder"].get("rungs") or [] if curves.has_cost(rung)]:
-        found["ladder"] = curves.accuracy_over_cost(rungs, parts["ladder"].get("recommended"))
+    if candidates := [one for one in parts["comparison"].get("candidates") or [] if curves.has_cost(one)]:
+        found["over_cost"] = curves.accuracy_over_cost(candidates, parts["comparison"].get("recommended"))
     if test.get("confusion"):
         found["confusion"] = plots.confusion_matrix(test["confusion"], list(test["per_label"]))
     if lines := drawn.get("precision_recall"):
