@@ -302,8 +302,8 @@ def show_predictions(texts: Sequence[str], predictions: Sequence[Sequence[dict[s
     for text, ranked in zip(texts, predictions, strict=True):
         given = [entry for entry in ranked if entry.get("answer", True)][: None if "answer" in ranked[0] else 1]
         label = ", ".join(entry["label"] for entry in given) if given else f"no answer ({ranked[0]['label']}?)"
-        rows.append((label, f"{(given or ranked)[0]['score']:.4f}", _short(text)))
-    _show_texts(("label", "score", "text"), rows)
+        rows.append((label, f"{(given or ranked)[0]['score']:.4f}", text))
+    show_texts(("label", "score", "text"), rows)
 
 
 def show_bulk(written: dict[str, Any]) -> None:
@@ -332,11 +332,11 @@ def show_push(result: dict[str, Any]) -> None:
 _SHOWN_CLASSES = 12
 
 
-def _show_texts(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table that ends in texts: nothing in it is markup."""
+def show_texts(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table that ends in texts, each on a line and cut: nothing in it is markup."""
     table = Table(*header, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_short(cell)) for cell in row))
     console().print(table)
 
 

@@ -11,33 +11,63 @@ from classtune.cli import options
 from classtune.cli.inputs import print_json, what_is_given
 from classtune.cli.options import AsJson, BundleFolder, Data, Quiet, Run, takes
 from classtune.data.reading.columns import TableFormat
+from classtune.errors import SettingsError
 
 
 @takes(format=options.ROWS, wishes=options.USED_WISHES, run=options.RUN)
 def evaluate(
-    folder: BundleFolder,
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR…", help="A bundle; or two, the old one and then the new one.")
+    ],
     data: Data,
     *,
+    at_least_as_good: Annotated[
+        bool, typer.Option("--at-least-as-good", help="Exit code 1 unless the new bundle is as good as the old one.")
+    ] = False,
+    margin: Annotated[
+        float, typer.Option(metavar="POINTS", help="With it: accuracy that the new bundle may have lost at most.")
+    ] = 5.0,
     as_json: AsJson = False,
     quiet: Quiet = False,
     format: TableFormat,
     wishes: dict[str, Any],
     run: Run,
 ) -> None:
-    """Judge a bundle on labelled rows."""
+    """Judge a bundle on labelled rows, or compare two on the same rows."""
     from classtune import screen
+    from classtune.cli.shown import show_two
     from classtune.data.catalogue import open_data
     from classtune.inference.tables import as_trained, evaluate_bundle
+    from classtune.jobs.side_by_side import evaluate_two
 
+    _check_evaluated(folders, gate=at_least_as_good)
+    how: dict[str, Any] = {"runtime": run.runtime, "device": run.device}
     with screen.Screen(quiet=quiet) as view:
-        table = open_data(data, as_trained(format, folder), notify=view.note)
+        table = open_data(data, as_trained(format, folders[-1]), notify=view.note)
         view.notes(table.notes)
-        result = evaluate_bundle(
-            folder, table, wishes, runtime=run.runtime, device=run.device, notify=view.note, progress=view.progress
-        )
+        how |= {"notify": view.note, "progress": view.progress}
+        if len(folders) == 2:
+            result = evaluate_two(folders[0], folders[1], table, wishes, margin=margin, **how)
+        else:
+            result = evaluate_bundle(folders[0], table, wishes, **how)
     if as_json:
-        return print_json(result)
-    return screen.show_scores({f"{folder} on {table.name}, {result['test']['rows']:,} rows": result["test"]})
+        print_json(result)
+    elif len(folders) == 2:
+        show_two(result, gate=at_least_as_good)
+    else:
+        screen.show_scores({f"{folders[0]} on {table.name}, {result['test']['rows']:,} rows": result["test"]})
+    if at_least_as_good and not result["gate"]["passed"]:
+        raise typer.Exit(1)
+
+
+def _check_evaluated(folders: list[Path], *, gate: bool) -> None:
+    problems = []
+    if len(folders) > 2:
+        problems.append(f"evaluate: {len(folders)} bundles. Give one, or two to compare, and then the table.")
+    if gate and len(folders) < 2:
+        problems.append("--at-least-as-good: as good as what? Give two bundles, the old one first, and then the table.")
+    if problems:
+        raise SettingsError(problems)
 
 
 @takes(format=options.TEXTS, wishes=options.USED_WISHES, run=options.RUN)

@@ -1,0 +1,191 @@
+"""Two bundles on the same labelled rows, old and new: whose answers are right, and which changed.
+
+A row whose label only one of them has counts as wrong for the other; figures that need the labels of both (F1, log
+loss, calibration) are of the rows whose labels both have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classtune.bundle import read_record
+from classtune.config import Progress
+from classtune.data.reading.tables import Table
+from classtune.decisions.decide import Decisions
+from classtune.errors import DataError, SettingsError, did_you_mean
+from classtune.inference.runtimes import load_exported
+from classtune.inference.tables import adjusted, truth_of
+from classtune.jobs.steps import Notify
+from classtune.judging.answers import judge_answers
+from classtune.judging.paired import OPEN_QUESTION, SIGNIFICANT, in_points, p_in_words, paired_test
+from classtune.stats import BoolArray, Floats
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A bundle's answers to a table.
+
+    given: for each row the labels of its answer, also where it would be withheld. scores [rows, labels].
+    """
+
+    folder: Path
+    labels: list[str]
+    decisions: Decisions
+    scores: Floats
+    given: list[frozenset[str]]
+
+    def right(self, truth: Sequence[frozenset[str]]) -> BoolArray:
+        """Whether each row's answer is its truth: its label, or all of its labels and no other."""
+        return np.array([one == other for one, other in zip(self.given, truth, strict=True)], dtype=np.bool_)
+
+    def judged(self, table: Table, rows: BoolArray) -> dict[str, Any]:
+        """Figures of the rows, whose labels it has."""
+        kept = _only(table, rows)
+        return judge_answers(self.decisions, self.scores[rows], truth_of(kept, self.labels, multi=self.decisions.multi))
+
+
+def evaluate_two(
+    old: Path,
+    new: Path,
+    table: Table,
+    wishes: Mapping[str, Any],
+    *,
+    margin: float = OPEN_QUESTION,
+    runtime: str = "torch",
+    device: str = "auto",
+    notify: Notify,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Judge two bundles on a labelled table, row by row. wishes, runtime, device: see `evaluate_bundle`.
+
+    margin: points of accuracy that the new one may at most have lost, for ``gate`` to be passed: it is where the new
+    one is not worse beyond noise, and the 95 % interval of the difference excludes a larger loss.
+    Raises DataError for labels that neither has and where no row has a label of both; SettingsError for a bundle twice.
+    """
+    if old.resolve() == new.resolve():
+        raise SettingsError(f"{old}: is given twice. Name two bundles, the old one first.")
+    known = [read_record(folder)["labels"] for folder in (old, new)]
+    table = table.with_known(sorted({*known[0], *known[1]}))
+    truth = _truth(table, known)
+    sides = [_answered(folder, table, wishes, runtime, device, notify, progress) for folder in (old, new)]
+    shared = np.array([all(row <= set(labels) for labels in known) for row in truth])
+    if not shared.any():
+        raise DataError(
+            f"{table.name}: no row has a label that both {old} and {new} have. Give rows that compare them."
+        )
+    before, after = (side.right(truth) for side in sides)
+    names = (str(old), str(new))
+    paired = _paired(after[shared], before[shared], names)
+    of_all = paired if shared.all() else _paired(after, before, names)
+    return {
+        "bundles": list(names),
+        "data": {"name": table.name, "rows": len(truth)},
+        "shared_rows": int(shared.sum()),
+        "labels_of_one_only": {
+            name: sorted(set(own) - set(other)) for name, own, other in zip(names, known, reversed(known), strict=True)
+        },
+        "test": {name: side.judged(table, shared) for name, side in zip(names, sides, strict=True)},
+        "paired": paired,
+        "paired_all": of_all,
+        "changed": _changed(table, truth, sides),
+        "gate": _gate([paired, of_all], margin),
+    }
+
+
+def _answered(
+    folder: Path,
+    table: Table,
+    wishes: Mapping[str, Any],
+    runtime: str,
+    device: str,
+    notify: Notify,
+    progress: Progress,
+) -> Answered:
+    predictor, bundle = load_exported(folder, runtime, device)
+    logits = predictor.logits(table.texts, places=table.places, progress=progress)
+    decisions = adjusted(bundle, wishes, logits, notify)
+    scores = decisions.probabilities(logits)
+    answers = replace(decisions, abstention=None).answers(scores)
+    names = np.array(bundle.labels, dtype=object)
+    return Answered(folder, bundle.labels, decisions, scores, [frozenset(names[row]) for row in answers])
+
+
+def _truth(table: Table, known: Sequence[Sequence[str]]) -> list[frozenset[str]]:
+    """The labels of each row. Raises DataError for those that no bundle has."""
+    sets = table.label_sets or [(label,) for label in table.labels or []]
+    labels = sorted({label for one in known for label in one})
+    unknown = sorted({label for row in sets for label in row} - set(labels))
+    if unknown:
+        raise DataError(
+            [
+                f"{table.name}: the label {label!r} is one of neither bundle. {did_you_mean(label, labels)}"
+                for label in unknown
+            ]
+        )
+    return [frozenset(row) for row in sets]
+
+
+def _only(table: Table, rows: BoolArray) -> Table:
+    kept = np.flatnonzero(rows)
+    labels, sets = table.labels, table.label_sets
+    return replace(
+        table,
+        texts=[table.texts[row] for row in kept],
+        lines=[table.lines[row] for row in kept],
+        labels=None if labels is None else [labels[row] for row in kept],
+        label_sets=None if sets is None else [sets[row] for row in kept],
+    )
+
+
+def _paired(new: BoolArray, old: BoolArray, names: Sequence[str]) -> dict[str, Any]:
+    """`paired_test` of the new bundle against the old one, in words too."""
+    test = paired_test(new, old)
+    gained, lost = test["gained"], test["lost"]
+    low, high = test["difference_ci95"]
+    facts = (
+        f"{names[1]} is right on {gained:,} texts that {names[0]} has wrong, and wrong on {lost:,} that it has right"
+    )
+    if gained == lost:
+        size = "as many errors"
+    else:
+        noise = "beyond noise" if test["p_value"] < SIGNIFICANT else "within noise"
+        better = "better" if gained > lost else "worse"
+        size = f"{in_points(abs(test['difference']))} {better}, {noise} ({p_in_words(test['p_value'])})"
+    sentence = f"{facts}: {size}; 95 % interval of the difference {low:+.1f} to {high:+.1f} points."
+    return {"rows": len(new), "right": [int(old.sum()), int(new.sum())], **test, "sentence": sentence}
+
+
+def _changed(table: Table, truth: Sequence[frozenset[str]], sides: Sequence[Answered]) -> list[dict[str, Any]]:
+    """Every row that the two answer differently, those that the new one broke first, then those that it mended."""
+    old, new = sides
+    found = []
+    for row, (before, after) in enumerate(zip(old.given, new.given, strict=True)):
+        if before != after:
+            kind = "broken" if before == truth[row] else "mended" if after == truth[row] else "wrong in both"
+            told = {"label": truth[row], "old": before, "new": after}
+            cells = {key: ", ".join(sorted(labels)) for key, labels in told.items()}
+            found.append({"line": table.lines[row], "kind": kind, **cells, "text": table.texts[row]})
+    order = ("broken", "mended", "wrong in both")
+    return sorted(found, key=lambda change: order.index(change["kind"]))
+
+
+def _gate(tests: Sequence[dict[str, Any]], margin: float) -> dict[str, Any]:
+    """Whether the new bundle is at least as good as the old one, by each of the tests."""
+    worse = any(test["p_value"] < SIGNIFICANT and test["lost"] > test["gained"] for test in tests)
+    least = min(test["difference_ci95"][0] for test in tests)
+    if worse:
+        reason = "the new bundle is worse than the old one, beyond noise."
+    elif least < -margin:
+        reason = (
+            f"these rows do not exclude that the new bundle loses more than {margin:g} points (the interval goes down "
+            f"to {least:+.1f}): test on more rows, or allow a larger --margin."
+        )
+    else:
+        reason = f"the new bundle is not worse beyond noise, and loses at most {margin:g} points."
+    passed = not worse and least >= -margin
+    return {"passed": passed, "margin": margin, "sentence": f"{'passed' if passed else 'failed'}: {reason}"}
