@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+import classtune.config.areas
 from classtune.config import Settings, parse_assignments, parse_value, recipes, resolve
+from classtune.config.areas import Area, DecisionSettings, LossSettings
 from classtune.errors import SettingsError
 
 
@@ -83,9 +86,26 @@ def test_choices_that_do_not_fit_together_are_told_together() -> None:
     assert len(raised.value.problems) == 2
 
 
+def test_every_setting_is_declared_in_one_area_and_listed_area_by_area() -> None:
+    areas = [area for area in vars(classtune.config.areas).values() if inspect.isclass(area) and issubclass(area, Area)]
+    declared = [name for area in areas for name in inspect.get_annotations(area) if name in area.model_fields]
+    assert declared == list(Settings.model_fields)
+    assert all(issubclass(Settings, area) for area in areas)
+
+
+def test_an_area_alone_checks_what_it_is_told() -> None:
+    assert DecisionSettings(cost="fn=10").model_dump() == Settings(cost="fn=10").model_dump(
+        include=set(DecisionSettings.model_fields)
+    )
+    with pytest.raises(ValidationError, match="focal_gamma"):
+        LossSettings(focal_gamma=-1.0)
+    with pytest.raises(ValidationError, match="epochs"):
+        LossSettings.model_validate({"epochs": 3})
+
+
 def test_settings_in_force_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        resolve().epochs = 3
+        resolve().epochs = 3  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from classtune.config import resolve
+from classtune.config.areas import OptimizerSettings
 from classtune.errors import ClasstuneError
 from classtune.model.network import Network
 from classtune.training.loop import Examples, History, fit, logits_of, shuffled_batches
@@ -241,7 +242,7 @@ def test_the_loss_is_the_weighted_cross_entropy(run: Callable[..., Run]) -> None
     ("schedule", "last"), [("constant", 1.0), ("linear", 1 / 80), ("cosine", (1 + math.cos(math.pi * 79 / 80)) / 2)]
 )
 def test_the_learning_rate_rises_then_follows_its_schedule(schedule: str, last: float) -> None:
-    settings = resolve(overrides={"schedule": schedule, "warmup": 0.2, "learning_rate": 2.0})
+    settings = OptimizerSettings.model_validate({"schedule": schedule, "warmup": 0.2, "learning_rate": 2.0})
     rates = [learning_rate(settings, step, 100) / 2 for step in range(100)]
     np.testing.assert_allclose(rates[:20], np.arange(1, 21) / 20)
     assert max(rates) == rates[20] == 1.0

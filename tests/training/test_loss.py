@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
-from classtune.config import Settings, resolve
+from classtune.config import resolve
+from classtune.config.areas import LossSettings
 from classtune.model.network import Network
 from classtune.training.loop import Examples, fit, logits_of
 from classtune.training.loss import MOST_LABEL_WEIGHT, accuracy, class_weights, classification_loss
@@ -24,8 +25,8 @@ WEIGHTS = torch.tensor([0.5, 1.0, 3.0, 0.7])
 TRUTHS = pytest.mark.parametrize("truth", [CLASSES, MATRIX, MATRIX.float()], ids=["classes", "matrix", "floats"])
 
 
-def focal(gamma: float) -> Settings:
-    return resolve(overrides={"loss": "focal", "focal_gamma": gamma})
+def focal(gamma: float) -> LossSettings:
+    return LossSettings(loss="focal", focal_gamma=gamma)
 
 
 def plain(truth: Tensor, weights: Tensor | None) -> Tensor:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.config import Progress, Settings
+from classtune.config import Progress
+from classtune.config.areas import RowSettings, SplitSettings
 from classtune.data.audit.audit import Audit, audit_rows
 from classtune.data.near import near_groups
 from classtune.data.reading.cells import LabelSet
@@ -57,7 +58,7 @@ class Material:
 
 def prepare(
     table: Table,
-    settings: Settings,
+    settings: SplitSettings,
     *,
     validation: Table | None = None,
     test: Table | None = None,
@@ -113,7 +114,7 @@ def prepare(
     return material
 
 
-def _check_settings(tables: Sequence[Table], settings: Settings) -> None:
+def _check_settings(tables: Sequence[Table], settings: RowSettings) -> None:
     name, problems = tables[0].name, []
     tutorial = settings.split in _TUTORIALS
     if tutorial and len(tables) > 1:
@@ -162,7 +163,7 @@ def _label_sets(table: Table) -> list[LabelSet]:
     return [(label,) for label in table.labels or []] if table.label_sets is None else table.label_sets
 
 
-def _groups(tables: Sequence[Table], near: Rows, settings: Settings, notes: list[str]) -> Rows | None:
+def _groups(tables: Sequence[Table], near: Rows, settings: RowSettings, notes: list[str]) -> Rows | None:
     """Equal numbers for rows that stay together beside copies; a row with nothing in the column is alone."""
     if settings.split_by == "exact" or settings.split in _TUTORIALS:
         return None
@@ -175,7 +176,7 @@ def _groups(tables: Sequence[Table], near: Rows, settings: Settings, notes: list
     return numbered(cell if cell.strip() else row for row, cell in enumerate(cells))
 
 
-def _free_rows(tables: Sequence[Table], groups: Rows | None, settings: Settings, notes: list[str]) -> Rows:
+def _free_rows(tables: Sequence[Table], groups: Rows | None, settings: RowSettings, notes: list[str]) -> Rows:
     """Rows of the first table that may train: their like is in no other table."""
     table, given = tables[0], tables[1:]
     if not given:
@@ -192,7 +193,7 @@ def _free_rows(tables: Sequence[Table], groups: Rows | None, settings: Settings,
     return rows
 
 
-def _split(table: Table, rows: Rows, groups: Rows | None, settings: Settings, given: Sequence[str]) -> Splits:
+def _split(table: Table, rows: Rows, groups: Rows | None, settings: SplitSettings, given: Sequence[str]) -> Splits:
     """Parts of the table's ``rows``, but for those that are ``given``."""
     assert table.labels is not None
     if settings.split in _TUTORIALS:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.config import Settings, backbone_names
+from classtune.config.areas import LossSettings
 from classtune.data.dataset import Material
 from classtune.files import sha256
 from classtune.model.adapters import require_lora
@@ -151,7 +152,7 @@ def _read_whole(encoder: TextEncoder, texts: Sequence[str]) -> None:
             return
 
 
-def label_shares(material: Material, settings: Settings) -> Scores:
+def label_shares(material: Material, settings: LossSettings) -> Scores:
     """The shares of the labels that the network learns [labels]: those of the training rows, or equal ones."""
     truth = material.truth[material.splits.train]
     if material.multi:

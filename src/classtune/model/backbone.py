@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from classtune.config import Settings
+from classtune.config.areas import NetworkSettings, TextSettings
 from classtune.errors import BundleError, SettingsError, SourceError, reading
 from classtune.files import check_regular
 from classtune.model.families import Family, family_of
@@ -25,7 +25,7 @@ from classtune.model.tokens import TextEncoder, TokenRules
 _NO_LIMIT = 1_000_000  # transformers writes 1e30 for "the tokenizer knows no limit"
 
 
-def load_backbone(path: Path, labels: list[str], settings: Settings, *, multi: bool = False) -> Network:
+def load_backbone(path: Path, labels: list[str], settings: NetworkSettings, *, multi: bool = False) -> Network:
     """A network with the folder's backbone and a new head for ``labels``.
 
     path: a Hugging Face folder, a folder with one ``.gguf`` file, or that file.
@@ -107,7 +107,7 @@ def load_facts(path: Path) -> Facts:
 def assemble(
     classifier: Any,
     tokenizer: Any,
-    settings: Settings,
+    settings: NetworkSettings,
     *,
     of: int,
     source: str,
@@ -140,13 +140,13 @@ def assemble(
     for name, length in (("max_tokens", settings.max_tokens), ("padding", settings.padding)):
         if isinstance(length, int) and length <= special:
             raise SettingsError(f"{name} = {length}: {special} special tokens leave no room for text. Choose more.")
-    rules = rules or _token_rules(settings, text_limit(config, tokenizer, family))
+    rules = rules or _token_rules(settings, text_limit(config, tokenizer, family), source)
     needs_mask = family is None or not family.causal or not settings.causal_mask
     encoder = TextEncoder(tokenizer, rules, needs_mask=needs_mask)
     return Network(classifier, family, encoder, pooling=pooling, own_head=own_head, of=of, source=source)
 
 
-def _refuse_unknown(model_type: str, settings: Settings) -> None:
+def _refuse_unknown(model_type: str, settings: NetworkSettings) -> None:
     """What cannot be had for an architecture that is not in families.py."""
     asked = [
         name
@@ -166,14 +166,14 @@ def _refuse_unknown(model_type: str, settings: Settings) -> None:
         )
 
 
-def _token_rules(settings: Settings, limit: int) -> TokenRules:
-    """How texts become tokens, for a model that takes ``limit`` of them. Padding to a length cuts to it too.
+def _token_rules(settings: TextSettings, limit: int, source: str) -> TokenRules:
+    """How texts become tokens, for a model ``source`` that takes ``limit`` of them. Padding to a length cuts to it too.
 
     With windows no text is too long: what reads one text as one piece (`TextEncoder.encode`) cuts it.
     """
     length = settings.padding if isinstance(settings.padding, int) else None
     if length and length > limit:
-        raise SettingsError(f"padding = {length}: {settings.model} takes {limit:,} tokens. Choose at most that.")
+        raise SettingsError(f"padding = {length}: {source} takes {limit:,} tokens. Choose at most that.")
     windows = settings.long_texts == "windows"
     shorter = [wanted for wanted in (settings.max_tokens, length) if wanted is not None]
     return TokenRules(

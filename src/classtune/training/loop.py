@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from classtune.config import Progress, Settings
+from classtune.config import Progress
+from classtune.config.areas import BatchSettings, EvaluationSettings, TrainingSettings
 from classtune.errors import ClasstuneError
 from classtune.model.tokens import Batch, length_sorted_batches
 from classtune.stats import best_scale
@@ -66,7 +67,7 @@ def fit(
     examples: Examples,
     train: Rows,
     validation: Rows,
-    settings: Settings,
+    settings: TrainingSettings,
     *,
     checkpoint: Checkpoint | None = None,
     extensions: Extensions = NOTHING,
@@ -172,7 +173,7 @@ def logits_of(network: nn.Module, examples: Examples, rows: Rows, progress: Prog
     return torch.empty(0, 0) if result is None else result
 
 
-def shuffled_batches(lengths: NDArray[np.int64], rows: Rows, settings: Settings, epoch: int) -> list[Rows]:
+def shuffled_batches(lengths: NDArray[np.int64], rows: Rows, settings: TrainingSettings, epoch: int) -> list[Rows]:
     """The batches of an epoch, in order: random, with texts of like length together so that little is padded."""
     rng = np.random.default_rng([settings.seed, epoch])
     size = settings.batch_size
@@ -188,7 +189,7 @@ def shuffled_batches(lengths: NDArray[np.int64], rows: Rows, settings: Settings,
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
-def epochs_of(settings: Settings, steps_per_epoch: int) -> int:
+def epochs_of(settings: BatchSettings, steps_per_epoch: int) -> int:
     """How often the rows are passed: ``epochs``, or as often as ``least_steps`` takes, MOST_EPOCHS at most."""
     needed = math.ceil(settings.least_steps / steps_per_epoch)
     return max(settings.epochs, min(needed, MOST_EPOCHS))
@@ -205,7 +206,7 @@ def _judge(
     return float(loss_of(logits, truth)), float(loss_of(calibrated, truth)), accuracy(logits, truth)
 
 
-def _within_epoch(judge: Judge, train: Rows, validation: Rows, settings: Settings) -> dict[str, float | None]:
+def _within_epoch(judge: Judge, train: Rows, validation: Rows, settings: TrainingSettings) -> dict[str, float | None]:
     """The tutorial's rhythm: the loss on the first batches of both splits."""
     first = settings.evaluate_batches * settings.batch_size
     return {
@@ -218,7 +219,7 @@ def _within_epoch(judge: Judge, train: Rows, validation: Rows, settings: Setting
 
 
 def _after_epoch(
-    judge: Judge, train: Rows, validation: Rows, settings: Settings, train_loss: float
+    judge: Judge, train: Rows, validation: Rows, settings: EvaluationSettings, train_loss: float
 ) -> dict[str, float | None]:
     """Training loss as it was on the way, validation loss and accuracy; training accuracy where it is asked for."""
     validation_loss, calibrated_loss, validation_accuracy = judge(validation)

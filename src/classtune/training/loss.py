@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from classtune.config import Settings
+from classtune.config.areas import LossSettings
 
 # A label that one row in a hundred has weighs this much, not 99 times: beyond it, single rows steer the training.
 MOST_LABEL_WEIGHT = 20.0
@@ -22,7 +22,7 @@ _LEAST_DOUBT = 1e-6
 
 
 def classification_loss(
-    logits: Tensor, truth: Tensor, weights: Tensor | None, settings: Settings, smoothing: float = 0.0
+    logits: Tensor, truth: Tensor, weights: Tensor | None, settings: LossSettings, smoothing: float = 0.0
 ) -> Tensor:
     """The mean loss (nats) of logits [rows, labels], as the settings ask for.
 
@@ -54,7 +54,7 @@ def _focus(surprise: Tensor, gamma: float) -> Tensor:
     return (-torch.expm1(-surprise)).clamp_min(_LEAST_DOUBT) ** gamma
 
 
-def class_weights(truth: NDArray[Any], classes: int, settings: Settings) -> Tensor | None:
+def class_weights(truth: NDArray[Any], classes: int, settings: LossSettings) -> Tensor | None:
     """Weights [classes] of ``balanced``, from the truth of the training rows; None for equal weights.
 
     Class numbers: rows / (classes met x rows of the class), as scikit-learn weighs them. A matrix: rows without the

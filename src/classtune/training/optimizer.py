@@ -8,17 +8,17 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from classtune.config import Settings
+from classtune.config.areas import OptimizerSettings
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], settings: Settings) -> torch.optim.AdamW:
+def build_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) over every trained parameter, as the tutorial has it."""
     parameters = list(parameters)
     fused = parameters[0].device.type in ("cpu", "cuda")  # one pass over the weights: half the time of a step
     return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused)
 
 
-def learning_rate(settings: Settings, step: int, steps: int) -> float:
+def learning_rate(settings: OptimizerSettings, step: int, steps: int) -> float:
     """The learning rate of a step, counted from 0: a linear rise, then constant, linear or cosine to zero."""
     rise = round(settings.warmup * steps)
     if step < rise:

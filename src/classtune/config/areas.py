@@ -1,41 +1,39 @@
-"""Settings and recipes: what a training run can be told, and every problem of a setting reported at once.
+"""The settings by area: a function takes the area that it needs, and `Settings`, which is all of them, fits everywhere.
 
 A setting is documented where it is declared; that text is its flag's help and its row in docs/settings.md.
-In force: flags and ``--set`` over a recipe file over a named recipe over the defaults here.
-Knows nothing of models or data.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Mapping
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from classtune.errors import SettingsError, did_you_mean
+from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Pooling = Literal["auto", "last", "first", "mean", "last+mean"]
 
-# Told of long work: what is being done, how much of it is done, how much there is.
-Progress = Callable[[str, int, int], None]
+
+class Area(BaseModel):
+    """Some of the settings. Frozen: settings in force never change under way."""
+
+    # Validators are built when first needed: most areas are only ever a part of `Settings`.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, defer_build=True)
 
 
-class Settings(BaseModel):
-    """Everything a training run can be told. Frozen: settings in force never change under way."""
+class BackboneSettings(Area):
+    """Which pretrained models a run may use."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-    # model
     model: str = Field(
         "auto",
         description="Backbones: names from `classtune models`, Hub ids or folders, joined by commas. `auto`: "
         "minilm-l6, and smollm2-135m where it can gain.",
     )
+
+
+class ChoiceSettings(BackboneSettings):
+    """Which candidates compete, and how one is chosen."""
+
     candidates: Literal["all", "one"] = Field(
         "all",
         description="`all`: TF-IDF, a probe and a fine-tuned tail of each backbone compete, and what is chosen ships. "
@@ -53,6 +51,11 @@ class Settings(BaseModel):
         False,
         description="Stay within one network in Hugging Face's own form, so that `pipeline` gives the same scores.",
     )
+
+
+class ModelSettings(BackboneSettings):
+    """What is made of a backbone: its blocks, pooling, head and LoRA."""
+
     weights: Literal["pretrained", "random"] = Field(
         "pretrained", description="`random` starts the backbone from nothing."
     )
@@ -82,7 +85,10 @@ class Settings(BaseModel):
         description="LoRA on `all` blocks, or on the last N: then the trunk below is stored, and training is fast.",
     )
 
-    # texts
+
+class TextSettings(Area):
+    """How texts become tokens."""
+
     max_tokens: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="Cut texts to this many tokens, and say how many were cut. Unset: too long a text is an error.",
@@ -102,7 +108,10 @@ class Settings(BaseModel):
         0.25, description="Share of a window that the next one holds too."
     )
 
-    # rows
+
+class RowSettings(Area):
+    """How rows are read, and which train, validate and test."""
+
     split: Literal["grouped", "llms-from-scratch", "llms-from-scratch-imdb"] = Field(
         "grouped",
         description="`grouped`: stratified, copies kept together. `llms-from-scratch`: the tutorial's own rows; "
@@ -119,11 +128,14 @@ class Settings(BaseModel):
     validation: Fraction = Field(0.1, description="Share of rows for validation, where no file is given.")
     test: Fraction = Field(0.2, description="Share of rows for the test, where no file is given.")
     balance: Literal["none", "undersample"] = Field("none", description="`undersample`: as many rows of each class.")
+
+
+class LossSettings(Area):
+    """What training makes small."""
+
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="`balanced`: rare classes weigh more in the loss."
     )
-
-    # training
     loss: Literal["auto", "cross-entropy", "focal"] = Field(
         "auto", description="`focal` makes rare and hard texts count more. `auto` is cross-entropy."
     )
@@ -131,6 +143,11 @@ class Settings(BaseModel):
     label_smoothing: Fraction = Field(
         0.05, description="Share of a row's target that is spread over all labels: less overconfidence."
     )
+
+
+class BatchSettings(Area):
+    """In which batches the rows are passed, and how often."""
+
     epochs: Annotated[int, Field(ge=1)] = Field(5, description="Passes over the training rows, at most.")
     least_steps: Count = Field(
         300, description="Few rows are passed more often than `epochs`, until so many optimizer steps are made."
@@ -138,11 +155,21 @@ class Settings(BaseModel):
     batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Texts per batch.")
     drop_last: bool = Field(False, description="Leave out the last batch of an epoch where it is not full.")
     accumulate: Annotated[int, Field(ge=1)] = Field(1, description="Batches per optimizer step.")
+
+
+class OptimizerSettings(Area):
+    """The optimizer, and its learning rate over the steps."""
+
     learning_rate: Annotated[float, Field(gt=0)] = Field(3e-4, description="AdamW's highest learning rate.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.1, description="AdamW's weight decay.")
     warmup: Fraction = Field(0.1, description="Share of the steps over which the learning rate rises.")
     schedule: Literal["constant", "linear", "cosine"] = Field("cosine", description="Learning rate after warm-up.")
     clip: Annotated[float, Field(ge=0)] = Field(1.0, description="Largest gradient norm; 0 leaves gradients alone.")
+
+
+class EvaluationSettings(Area):
+    """When a training is judged, when it stops, and which weights it keeps."""
+
     patience: Count = Field(
         0, description="Stop after this many epochs without a better validation loss (calibrated); 0 never stops."
     )
@@ -156,7 +183,10 @@ class Settings(BaseModel):
         description="After an epoch: validation `loss` alone, or also `accuracy` of both splits as the tutorial does.",
     )
 
-    # trunk and depth
+
+class TrunkSettings(Area):
+    """The pass through the trunk: its store, and the sample that chooses the depth."""
+
     cache: bool = Field(
         True, description="Run the trunk once and train on stored activations. `false` gives the same losses, slower."
     )
@@ -171,7 +201,10 @@ class Settings(BaseModel):
         32_000, description="Tokens of the training texts that choose the depth, at most."
     )
 
-    # answers
+
+class DecisionSettings(Area):
+    """How scores become answers."""
+
     calibration: Literal["auto", "none", "temperature", "vector", "isotonic"] = Field(
         "auto", description="How scores become probabilities, fitted on validation rows; `auto` cross-validates."
     )
@@ -186,128 +219,28 @@ class Settings(BaseModel):
     max_error: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="Largest error among answered texts, with 95 % confidence; doubtful texts get no answer."
     )
+
+
+class RunSettings(Area):
+    """What holds for a whole run."""
+
     keep_texts: bool = Field(
         True, description="Keep texts in the bundle: of training for `explain`, of testing for `export`."
     )
-
-    # run
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(123, description="The one seed of everything random.")
     device: str = Field("auto", description="`cpu`, `cuda`, `mps`, or `auto`.")
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        problems = []
-        if self.validation + self.test >= 1:
-            problems.append(f"validation ({self.validation}) and test ({self.test}) leave no rows to train on.")
-        if isinstance(self.depth, int) and isinstance(self.trainable, int) and self.trainable > self.depth:
-            problems.append(f"trainable = {self.trainable} is more than the depth = {self.depth} blocks that are kept.")
-        if self.pool_padding and self.padding == "none":
-            problems.append('pool_padding counts padding, and padding = "none": set padding = "longest" or a length.')
-        if self.candidates == "one" and "," in self.model:
-            problems.append(f'model = {self.model!r} names several backbones, and candidates = "one" trains one.')
-        if self.keep is not None and self.candidates == "one":
-            problems.append('keep chooses among candidates, and candidates = "one" trains one: leave keep out.')
-        if self.weights == "random" and self.depth == "auto":
-            problems.append('weights = "random" has no best depth to find: set depth to "all" or a number.')
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+
+# For what takes several areas. They add no setting, and name the areas in the order that `Settings` does.
 
 
-def backbone_names(settings: Settings) -> list[str]:
-    """The backbones that a run may use, the smallest first: what ``model`` names, or what ``auto`` stands for."""
-    if settings.model == "auto":
-        return ["minilm-l6"] if settings.effort == "fast" else ["minilm-l6", "smollm2-135m"]
-    return [name.strip() for name in settings.model.split(",") if name.strip()]
+class NetworkSettings(RunSettings, TextSettings, ModelSettings):
+    """What a network is made from."""
 
 
-def recipes() -> dict[str, dict[str, Any]]:
-    """The named recipes that come with classtune, by name."""
-    folder = resources.files("classtune") / "recipes"
-    found = {}
-    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
-        if entry.name.endswith(".toml"):
-            found[entry.name.removesuffix(".toml")] = tomllib.loads(entry.read_text(encoding="utf-8"))
-    return found
+class SplitSettings(RunSettings, RowSettings):
+    """What divides the rows: random where not by the tutorial, so with a seed."""
 
 
-def resolve(recipe: str | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Settings in force: ``overrides`` over the recipe (a name or a TOML file) over the defaults.
-
-    A recipe file may name the recipe it starts from: ``recipe = "llms-from-scratch"``.
-    Raises SettingsError with every problem found.
-    """
-    values = {**(_recipe_values(recipe) if recipe else {}), **(overrides or {})}
-    problems = []
-    for name in [name for name in values if name not in Settings.model_fields]:
-        problems.append(f"setting {name!r} is unknown. {did_you_mean(name, Settings.model_fields)}")
-        del values[name]
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        problems += _explain(error)
-    if problems:
-        raise SettingsError(problems)
-    return settings
-
-
-def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """``["epochs=3", "depth=auto"]`` → values. A value is read as TOML; what is not TOML is text.
-
-    Raises SettingsError for an item without ``=``.
-    """
-    wrong = [f"--set {item!r}: write key=value." for item in assignments if "=" not in item]
-    if wrong:
-        raise SettingsError(wrong)
-    values: dict[str, Any] = {}
-    for key, _, value in (item.partition("=") for item in assignments):
-        values[key.strip()] = parse_value(value.strip())
-    return values
-
-
-def parse_value(text: str) -> Any:
-    """``"3"`` → 3, ``"true"`` → True, ``"auto"`` → ``"auto"``."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _recipe_values(recipe: str) -> dict[str, Any]:
-    known = recipes()
-    for values in known.values():
-        del values["description"]
-    if recipe in known:
-        return known[recipe]
-    path = Path(recipe)
-    if path.suffix != ".toml":
-        raise SettingsError(f"recipe {recipe!r} is unknown. {did_you_mean(recipe, known)} A file must end in .toml.")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}.") from None
-    values.pop("description", None)
-    base = values.pop("recipe", None)
-    if base is None:
-        return values
-    if base not in known:
-        raise SettingsError(f"{path}: recipe = {base!r} is unknown. {did_you_mean(str(base), known)}")
-    return {**known[base], **values}
-
-
-def _explain(error: ValidationError) -> list[str]:
-    """pydantic's problems in our words, one a setting: of a choice of types, each says what it would take."""
-    faults: dict[str, list[str]] = {}
-    lines = []
-    for problem in error.errors():
-        if problem["loc"]:
-            fault = problem["msg"].lower().removeprefix("input ").partition(", unable")[0]
-            faults.setdefault(f"{problem['loc'][0]} = {problem['input']!r}", []).append(fault)
-        else:
-            lines += problem["msg"].removeprefix("Value error, ").split("\n")
-    for told, wanted in faults.items():
-        description = Settings.model_fields[told.partition(" = ")[0]].description
-        lines.append(f"{told}: {', or '.join(dict.fromkeys(wanted))}. {description}")
-    return lines
+class TrainingSettings(RunSettings, EvaluationSettings, OptimizerSettings, BatchSettings, LossSettings):
+    """What the training loop takes."""

@@ -1,0 +1,175 @@
+"""Settings and recipes: what a training run can be told, and every problem of a setting reported at once.
+
+`classtune.config.areas` declares the settings, area by area.
+In force: flags and ``--set`` over a recipe file over a named recipe over the defaults here.
+Knows nothing of models or data.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError, model_validator
+
+from classtune.config.areas import (
+    BatchSettings,
+    ChoiceSettings,
+    DecisionSettings,
+    EvaluationSettings,
+    LossSettings,
+    ModelSettings,
+    NetworkSettings,
+    OptimizerSettings,
+    RowSettings,
+    RunSettings,
+    SplitSettings,
+    TextSettings,
+    TrainingSettings,
+    TrunkSettings,
+)
+from classtune.errors import SettingsError, did_you_mean
+
+# Told of long work: what is being done, how much of it is done, how much there is.
+Progress = Callable[[str, int, int], None]
+
+
+# Fields are listed from the last base to the first: the order of docs/settings.md and of every written record.
+class Settings(
+    NetworkSettings,
+    SplitSettings,
+    TrainingSettings,
+    RunSettings,
+    DecisionSettings,
+    TrunkSettings,
+    EvaluationSettings,
+    OptimizerSettings,
+    BatchSettings,
+    LossSettings,
+    RowSettings,
+    TextSettings,
+    ModelSettings,
+    ChoiceSettings,
+):
+    """Everything a training run can be told: every area, in one flat list."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        problems = []
+        if self.validation + self.test >= 1:
+            problems.append(f"validation ({self.validation}) and test ({self.test}) leave no rows to train on.")
+        if isinstance(self.depth, int) and isinstance(self.trainable, int) and self.trainable > self.depth:
+            problems.append(f"trainable = {self.trainable} is more than the depth = {self.depth} blocks that are kept.")
+        if self.pool_padding and self.padding == "none":
+            problems.append('pool_padding counts padding, and padding = "none": set padding = "longest" or a length.')
+        if self.candidates == "one" and "," in self.model:
+            problems.append(f'model = {self.model!r} names several backbones, and candidates = "one" trains one.')
+        if self.keep is not None and self.candidates == "one":
+            problems.append('keep chooses among candidates, and candidates = "one" trains one: leave keep out.')
+        if self.weights == "random" and self.depth == "auto":
+            problems.append('weights = "random" has no best depth to find: set depth to "all" or a number.')
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def backbone_names(settings: ChoiceSettings) -> list[str]:
+    """The backbones that a run may use, the smallest first: what ``model`` names, or what ``auto`` stands for."""
+    if settings.model == "auto":
+        return ["minilm-l6"] if settings.effort == "fast" else ["minilm-l6", "smollm2-135m"]
+    return [name.strip() for name in settings.model.split(",") if name.strip()]
+
+
+def recipes() -> dict[str, dict[str, Any]]:
+    """The named recipes that come with classtune, by name."""
+    folder = resources.files("classtune") / "recipes"
+    found = {}
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".toml"):
+            found[entry.name.removesuffix(".toml")] = tomllib.loads(entry.read_text(encoding="utf-8"))
+    return found
+
+
+def resolve(recipe: str | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings in force: ``overrides`` over the recipe (a name or a TOML file) over the defaults.
+
+    A recipe file may name the recipe it starts from: ``recipe = "llms-from-scratch"``.
+    Raises SettingsError with every problem found.
+    """
+    values = {**(_recipe_values(recipe) if recipe else {}), **(overrides or {})}
+    problems = []
+    for name in [name for name in values if name not in Settings.model_fields]:
+        problems.append(f"setting {name!r} is unknown. {did_you_mean(name, Settings.model_fields)}")
+        del values[name]
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        problems += _explain(error)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """``["epochs=3", "depth=auto"]`` → values. A value is read as TOML; what is not TOML is text.
+
+    Raises SettingsError for an item without ``=``.
+    """
+    wrong = [f"--set {item!r}: write key=value." for item in assignments if "=" not in item]
+    if wrong:
+        raise SettingsError(wrong)
+    values: dict[str, Any] = {}
+    for key, _, value in (item.partition("=") for item in assignments):
+        values[key.strip()] = parse_value(value.strip())
+    return values
+
+
+def parse_value(text: str) -> Any:
+    """``"3"`` → 3, ``"true"`` → True, ``"auto"`` → ``"auto"``."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _recipe_values(recipe: str) -> dict[str, Any]:
+    known = recipes()
+    for values in known.values():
+        del values["description"]
+    if recipe in known:
+        return known[recipe]
+    path = Path(recipe)
+    if path.suffix != ".toml":
+        raise SettingsError(f"recipe {recipe!r} is unknown. {did_you_mean(recipe, known)} A file must end in .toml.")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}.") from None
+    values.pop("description", None)
+    base = values.pop("recipe", None)
+    if base is None:
+        return values
+    if base not in known:
+        raise SettingsError(f"{path}: recipe = {base!r} is unknown. {did_you_mean(str(base), known)}")
+    return {**known[base], **values}
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """pydantic's problems in our words, one a setting: of a choice of types, each says what it would take."""
+    faults: dict[str, list[str]] = {}
+    lines = []
+    for problem in error.errors():
+        if problem["loc"]:
+            fault = problem["msg"].lower().removeprefix("input ").partition(", unable")[0]
+            faults.setdefault(f"{problem['loc'][0]} = {problem['input']!r}", []).append(fault)
+        else:
+            lines += problem["msg"].removeprefix("Value error, ").split("\n")
+    for told, wanted in faults.items():
+        description = Settings.model_fields[told.partition(" = ")[0]].description
+        lines.append(f"{told}: {', or '.join(dict.fromkeys(wanted))}. {description}")
+    return lines
