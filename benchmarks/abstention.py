@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from common import Figure, main, note, silent, sms_spam
 
-from classtune.decisions.decide import Wishes, decide
+from classtune.config.areas import DecisionSettings
+from classtune.decisions.decide import decide
 
 PROMISES = (0.01, 0.02, 0.05)
 SYNTHETIC_ROWS = 100_000
@@ -56,7 +57,7 @@ def draws(logits: Any, truth: Any, max_error: float, args: argparse.Namespace) -
     """What became of the promises made from ``args.draws`` samples of ``args.rows`` rows."""
     rng = np.random.default_rng(args.seed)
     prior = np.bincount(truth, minlength=2) / len(truth)
-    shares, errors, wishes = [], [], Wishes(max_error=max_error)
+    shares, errors, wishes = [], [], DecisionSettings(max_error=max_error)
     for number in range(args.draws):
         drawn = rng.integers(0, len(truth), args.rows)
         found = decide(logits[drawn], truth[drawn], LABELS, wishes, trained_prior=prior, seed=number)

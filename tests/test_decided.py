@@ -71,6 +71,13 @@ def test_a_promise_that_few_rows_cannot_show_is_refused_in_words(wide_bundle: Pa
     assert [entry["answer"] for entry in ran.document[0]] == [True, False]  # no promise, so everything is answered
 
 
+def test_all_that_is_wrong_is_said_by_flag(wide_bundle: Path, command: Run) -> None:
+    ran = command("predict", wide_bundle, NEW[0], "--max-error", "2", "--precision", "spam=3", "--recall", "egg=0.9")
+    assert ran.code == 2
+    for part in ("--max-error 2: lies", "--precision spam=3: lies", "--recall egg=0.9: no such label"):
+        assert part in ran.err
+
+
 def test_withheld_answers_are_saved_shown_and_written(
     small_llama: Path, tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,8 @@ import pytest
 from scipy.special import expit
 from scipy.special import softmax as scipys_softmax
 
-from classtune.decisions.decide import Decisions, Wishes, decide
+from classtune.config.areas import DecisionSettings
+from classtune.decisions.decide import Decisions, decide
 from classtune.errors import BundleError, DataError, SettingsError
 
 TWO, THREE = ["ham", "spam"], ["a", "b", "c"]
@@ -36,19 +37,19 @@ def test_plain_is_softmax_and_the_top_label_or_sigmoid_and_a_half() -> None:
     np.testing.assert_array_equal(many.answers(expit(logits)), logits >= 0)
 
 
-EVERYTHING: list[tuple[list[str], bool, Wishes]] = [
-    (TWO, False, Wishes()),
-    (TWO, False, Wishes(max_error=0.05)),
-    (TWO, False, Wishes(deploy_prior={"spam": 0.1}, cost="spam:fn=10", max_error=0.1)),
-    (THREE, False, Wishes("isotonic", precision={"a": 0.9}, recall={"b": 0.9})),
-    (THREE, False, Wishes("vector", deploy_prior={"c": 0.2}, max_error=0.1)),
-    (THREE, True, Wishes(precision={"a": 0.9})),
-    (THREE, True, Wishes("none", cost="fn=2", deploy_prior={"a": 0.2})),
+EVERYTHING: list[tuple[list[str], bool, DecisionSettings]] = [
+    (TWO, False, DecisionSettings()),
+    (TWO, False, DecisionSettings(max_error=0.05)),
+    (TWO, False, DecisionSettings(deploy_prior={"spam": 0.1}, cost="spam:fn=10", max_error=0.1)),
+    (THREE, False, DecisionSettings(calibration="isotonic", precision={"a": 0.9}, recall={"b": 0.9})),
+    (THREE, False, DecisionSettings(calibration="vector", deploy_prior={"c": 0.2}, max_error=0.1)),
+    (THREE, True, DecisionSettings(precision={"a": 0.9})),
+    (THREE, True, DecisionSettings(calibration="none", cost="fn=2", deploy_prior={"a": 0.2})),
 ]
 
 
 @pytest.mark.parametrize(("labels", "multi", "wishes"), EVERYTHING)
-def test_a_journey_through_json_changes_nothing(labels: list[str], multi: bool, wishes: Wishes) -> None:
+def test_a_journey_through_json_changes_nothing(labels: list[str], multi: bool, wishes: DecisionSettings) -> None:
     prior = np.full(len(labels), 1 / len(labels))
     logits, truth = rows(prior, 600, sharpness=2.0)
     known = np.eye(len(labels), dtype=bool)[truth] if multi else truth
@@ -64,7 +65,7 @@ def test_a_journey_through_json_changes_nothing(labels: list[str], multi: bool, 
 
 def test_two_labels_and_a_temperature_let_every_row_serve_the_promise() -> None:
     logits, truth = rows([0.87, 0.13], 557)
-    found = decide(logits, truth, TWO, Wishes(max_error=0.01), trained_prior=np.array([0.87, 0.13]))
+    found = decide(logits, truth, TWO, DecisionSettings(max_error=0.01), trained_prior=np.array([0.87, 0.13]))
     assert found.abstention is not None
     assert (found.abstention.rows, found.calibration.rows, found.calibration.method) == (557, 557, "temperature")
     assert found.abstention.promised
@@ -75,7 +76,9 @@ def test_two_labels_and_a_temperature_let_every_row_serve_the_promise() -> None:
     np.testing.assert_array_equal(found.choices(probabilities) >= 0, answers.any(axis=1))
     assert (answers[np.arange(557), truth] | ~answers.any(axis=1)).sum() == 557 - found.abstention.errors
     # What the promise is made of does not depend on the temperature that was fitted on the same rows.
-    raw = decide(logits, truth, TWO, Wishes("none", max_error=0.01), trained_prior=np.array([0.87, 0.13]))
+    raw = decide(
+        logits, truth, TWO, DecisionSettings(calibration="none", max_error=0.01), trained_prior=np.array([0.87, 0.13])
+    )
     assert raw.abstention is not None
     assert raw.abstention.answered == found.abstention.answered
     np.testing.assert_array_equal(raw.answers(raw.probabilities(logits)), answers)
@@ -84,15 +87,15 @@ def test_two_labels_and_a_temperature_let_every_row_serve_the_promise() -> None:
 @pytest.mark.parametrize(
     ("labels", "wishes"),
     [
-        (THREE, Wishes(max_error=0.05)),
-        (TWO, Wishes("isotonic", max_error=0.05)),
-        (TWO, Wishes(max_error=0.05, deploy_prior={"spam": 0.4})),
-        (TWO, Wishes(max_error=0.05, cost="spam:fn=2")),
-        (TWO, Wishes("none", max_error=0.05, recall={"spam": 0.9})),
+        (THREE, DecisionSettings(max_error=0.05)),
+        (TWO, DecisionSettings(calibration="isotonic", max_error=0.05)),
+        (TWO, DecisionSettings(max_error=0.05, deploy_prior={"spam": 0.4})),
+        (TWO, DecisionSettings(max_error=0.05, cost="spam:fn=2")),
+        (TWO, DecisionSettings(calibration="none", max_error=0.05, recall={"spam": 0.9})),
     ],
     ids=["three labels", "isotonic", "prior", "cost", "threshold"],
 )
-def test_rows_that_fit_what_ranks_texts_do_not_promise(labels: list[str], wishes: Wishes) -> None:
+def test_rows_that_fit_what_ranks_texts_do_not_promise(labels: list[str], wishes: DecisionSettings) -> None:
     prior = np.full(len(labels), 1 / len(labels))
     logits, truth = rows(prior, 900)
     found = decide(logits, truth, labels, wishes, trained_prior=prior)
@@ -104,7 +107,7 @@ def test_rows_that_fit_what_ranks_texts_do_not_promise(labels: list[str], wishes
 
 def test_a_promise_for_other_shares_holds_in_the_field() -> None:
     trained, field = np.array([0.5, 0.5]), np.array([0.9, 0.1])
-    wishes = Wishes("temperature", deploy_prior={"spam": 0.1}, max_error=0.05)
+    wishes = DecisionSettings(calibration="temperature", deploy_prior={"spam": 0.1}, max_error=0.05)
     pool, pool_truth = rows(field, 20_000, seed=99, sharpness=1.7)
     pool = pool - np.log(field) + np.log(trained)  # scored by the network that was trained on even shares
     broken = made = 0
@@ -122,7 +125,7 @@ def test_a_promise_for_other_shares_holds_in_the_field() -> None:
 
 def test_comparing_more_networks_makes_a_promise_harder() -> None:
     logits, truth = rows([0.5, 0.5], 400, sharpness=9.0)
-    prior, wishes = np.array([0.5, 0.5]), Wishes(max_error=0.01)
+    prior, wishes = np.array([0.5, 0.5]), DecisionSettings(max_error=0.01)
     one = decide(logits, truth, TWO, wishes, trained_prior=prior)
     four = decide(logits, truth, TWO, wishes, trained_prior=prior, networks=4)
     assert one.abstention is not None
@@ -137,12 +140,12 @@ def test_comparing_more_networks_makes_a_promise_harder() -> None:
 def test_the_field_s_shares_make_probabilities_right() -> None:
     trained, field = np.array([0.5, 0.5]), np.array([0.95, 0.05])
     logits, truth = rows(trained, 2000, sharpness=1.5)
-    found = decide(logits, truth, TWO, Wishes(deploy_prior={"spam": 0.05}), trained_prior=trained)
+    found = decide(logits, truth, TWO, DecisionSettings(deploy_prior={"spam": 0.05}), trained_prior=trained)
     live, live_truth = rows(field, 20_000, seed=1, sharpness=1.5)
     live = live - np.log(field) + np.log(trained)  # scored by the network that was trained on even shares
     spam = found.probabilities(live)[:, 1]
     assert spam.mean() == pytest.approx(live_truth.mean(), abs=0.005)
-    later = decide(logits, truth, TWO, Wishes(), trained_prior=trained).with_prior({"spam": 0.05})
+    later = decide(logits, truth, TWO, DecisionSettings(), trained_prior=trained).with_prior({"spam": 0.05})
     np.testing.assert_allclose(later.probabilities(live)[:, 1], spam, rtol=1e-9)
     assert later.prior is not None
     assert later.prior.deployed == pytest.approx((0.95, 0.05))
@@ -152,16 +155,24 @@ def test_a_calibration_of_each_class_speaks_of_the_rows_that_fitted_it() -> None
     natural, even = np.array([0.9, 0.1]), np.array([0.5, 0.5])
     logits, truth = rows(natural, 3000, sharpness=1.5)
     balanced = logits - np.log(natural)  # as balanced class weights would have it
-    found = decide(balanced, truth, TWO, Wishes("vector", deploy_prior={"spam": 0.1}), trained_prior=even)
+    found = decide(
+        balanced, truth, TWO, DecisionSettings(calibration="vector", deploy_prior={"spam": 0.1}), trained_prior=even
+    )
     assert found.probabilities(balanced)[:, 1].mean() == pytest.approx(0.1, abs=0.01)
-    simple = decide(balanced, truth, TWO, Wishes("temperature", deploy_prior={"spam": 0.1}), trained_prior=even)
+    simple = decide(
+        balanced,
+        truth,
+        TWO,
+        DecisionSettings(calibration="temperature", deploy_prior={"spam": 0.1}),
+        trained_prior=even,
+    )
     assert simple.probabilities(balanced)[:, 1].mean() == pytest.approx(0.1, abs=0.02)
 
 
 def test_a_label_without_validation_rows_leaves_nothing_to_promise() -> None:
     logits, truth = rows([0.6, 0.3999, 0.0001], 900)
     known = truth < 2
-    shares = Wishes("none", deploy_prior={"c": 0.3}, max_error=0.1)
+    shares = DecisionSettings(calibration="none", deploy_prior={"c": 0.3}, max_error=0.1)
     found = decide(logits[known], truth[known], THREE, shares, trained_prior=np.array([0.6, 0.3, 0.1]))
     assert found.abstention is not None
     assert not found.abstention.promised
@@ -169,7 +180,7 @@ def test_a_label_without_validation_rows_leaves_nothing_to_promise() -> None:
 
 def test_a_promise_does_not_outlive_its_shares() -> None:
     logits, truth = rows([0.5, 0.5], 800)
-    found = decide(logits, truth, TWO, Wishes(max_error=0.02), trained_prior=np.array([0.5, 0.5]))
+    found = decide(logits, truth, TWO, DecisionSettings(max_error=0.02), trained_prior=np.array([0.5, 0.5]))
     moved = found.with_prior(np.array([0.9, 0.1]))
     assert found.abstention is not None
     assert moved.abstention is not None
@@ -187,7 +198,7 @@ def test_costs_change_answers_and_not_probabilities() -> None:
     logits, truth = rows([0.5, 0.5], 500, sharpness=1.5)
     plain, costly = (
         decide(logits, truth, TWO, wishes, trained_prior=np.array([0.5, 0.5]))
-        for wishes in (Wishes(), Wishes(cost="spam:fn=20"))
+        for wishes in (DecisionSettings(), DecisionSettings(cost="spam:fn=20"))
     )
     probabilities = plain.probabilities(logits)
     np.testing.assert_array_equal(probabilities, costly.probabilities(logits))
@@ -198,15 +209,17 @@ def test_many_labels_get_thresholds_for_f1() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(-2.5, 2.0, (2000, 3))
     truth = rng.random(logits.shape) < expit(logits)
-    found = decide(logits, truth, THREE, Wishes(), trained_prior=truth.mean(axis=0), multi=True)
+    found = decide(logits, truth, THREE, DecisionSettings(), trained_prior=truth.mean(axis=0), multi=True)
     assert found.thresholds is not None
     assert all(bound is not None and 0.2 < bound < 0.45 for bound in found.thresholds.least)
-    asked = decide(logits, truth, THREE, Wishes(precision={"a": 0.9}), trained_prior=truth.mean(axis=0), multi=True)
+    asked = decide(
+        logits, truth, THREE, DecisionSettings(precision={"a": 0.9}), trained_prior=truth.mean(axis=0), multi=True
+    )
     assert asked.thresholds is not None
     assert asked.thresholds.least[1:] == found.thresholds.least[1:]
     given = asked.answers(asked.probabilities(logits))[:, 0]
     assert truth[given, 0].mean() >= 0.9
-    few = decide(logits[:30], truth[:30], THREE, Wishes(), trained_prior=truth.mean(axis=0), multi=True)
+    few = decide(logits[:30], truth[:30], THREE, DecisionSettings(), trained_prior=truth.mean(axis=0), multi=True)
     assert few.thresholds is not None
     assert few.thresholds.least == (None, None, None)
 
@@ -214,25 +227,47 @@ def test_many_labels_get_thresholds_for_f1() -> None:
 def test_without_validation_rows_wishes_that_need_none_are_kept() -> None:
     nothing, none = np.empty((0, 2)), np.empty(0, dtype=np.int64)
     prior = np.array([0.5, 0.5])
-    found = decide(nothing, none, TWO, Wishes(deploy_prior={"spam": 0.1}, cost="spam:fn=9"), trained_prior=prior)
+    found = decide(
+        nothing, none, TWO, DecisionSettings(deploy_prior={"spam": 0.1}, cost="spam:fn=9"), trained_prior=prior
+    )
     assert found.probabilities(np.zeros((1, 2)))[0] == pytest.approx([0.9, 0.1])
     assert "no validation rows" in found.notes[-1]
     with pytest.raises(SettingsError, match="--recall, --max-error, --calibration vector: there are no validation"):
-        decide(nothing, none, TWO, Wishes("vector", recall={"spam": 0.9}, max_error=0.1), trained_prior=prior)
+        decide(
+            nothing,
+            none,
+            TWO,
+            DecisionSettings(calibration="vector", recall={"spam": 0.9}, max_error=0.1),
+            trained_prior=prior,
+        )
 
 
 def test_everything_that_is_wrong_with_the_wishes_is_said_at_once() -> None:
     logits, truth = rows([0.5, 0.5], 100)
-    wishes = Wishes("platt", {"spma": 0.1}, "fx=1", {"egg": 0.9}, {"spam": 3.0}, 2.0)
+    wishes = DecisionSettings.model_construct(
+        calibration="platt",  # type: ignore[arg-type]
+        deploy_prior={"spma": 0.1},
+        cost="fx=1",
+        precision={"egg": 0.9},
+        recall={"spam": 3.0},
+        max_error=2.0,
+    )
     with pytest.raises(SettingsError) as caught:
         decide(logits, truth, TWO, wishes, trained_prior=np.array([0.5, 0.5]))
     told = "\n".join(caught.value.problems)
     for part in ("'platt'", "spma=0.1", "'fx=1'", "egg=0.9", "spam=3", "Give one of them", "--max-error 2"):
         assert part in told
     with pytest.raises(SettingsError, match="texts have many labels"):
-        decide(logits, truth[:, None] == [0, 1], TWO, Wishes(max_error=0.1), trained_prior=np.ones(2) / 2, multi=True)
+        decide(
+            logits,
+            truth[:, None] == [0, 1],
+            TWO,
+            DecisionSettings(max_error=0.1),
+            trained_prior=np.ones(2) / 2,
+            multi=True,
+        )
     with pytest.raises(DataError, match="one share a label"):
-        decide(logits, truth, TWO, Wishes(), trained_prior=np.array([1.0]))
+        decide(logits, truth, TWO, DecisionSettings(), trained_prior=np.array([1.0]))
 
 
 def test_a_damaged_record_is_a_bundle_error() -> None:

@@ -21,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from classtune.config.areas import DecisionSettings
 from classtune.decisions.abstention import CONFIDENCE, Abstention, promise
 from classtune.decisions.calibration import SIMPLE, Calibration, check_method, fit_calibration
 from classtune.decisions.prior import correct_prior, wanted_prior
@@ -32,18 +33,6 @@ Truth = npt.NDArray[Any]
 
 SHARE_THAT_FITS = 1 / 3
 ROWS_FOR_F1 = 50
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the user asked for, as the settings give it."""
-
-    calibration: str = "auto"
-    deploy_prior: Mapping[str, float] | None = None
-    cost: str | None = None
-    precision: Mapping[str, float] = field(default_factory=dict)
-    recall: Mapping[str, float] = field(default_factory=dict)
-    max_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +147,7 @@ def decide(
     logits_validation: FloatArray,
     truth_validation: Truth,
     labels: Sequence[str],
-    wishes: Wishes,
+    wishes: DecisionSettings,
     *,
     trained_prior: FloatArray,
     multi: bool = False,
@@ -239,7 +228,7 @@ def decide(
 
 
 def read_wishes(
-    wishes: Wishes, labels: Sequence[str], trained: Floats, multi: bool, *, rows: int
+    wishes: DecisionSettings, labels: Sequence[str], trained: Floats, multi: bool, *, rows: int
 ) -> tuple[Floats | None, Thresholds | None]:
     """The wished shares of the labels (k,) and the thresholds by cost, of which ``rows`` validation rows will decide.
 
@@ -283,7 +272,7 @@ def _shares(truth: Truth, labels: int) -> Floats:
 
 
 def _rows(
-    truth: Truth, wishes: Wishes, labels: Sequence[str], seed: int
+    truth: Truth, wishes: DecisionSettings, labels: Sequence[str], seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The rows that fit and the rows that make a promise: all for both where that does no harm."""
     every = np.arange(len(truth))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from classtune.bundle import Bundle, read_record, read_validation
 from classtune.config import Progress
+from classtune.config.areas import DecisionSettings
 from classtune.data.reading.cells import LabelSet
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.tables import Table
-from classtune.decisions.decide import Decisions, Wishes, decide
+from classtune.decisions.decide import Decisions, decide
 from classtune.decisions.prior import estimate_prior
 from classtune.errors import BundleError, DataError, did_you_mean
 from classtune.inference.answer_files import check_output, write_predictions
@@ -94,8 +95,8 @@ def predict_table(
 def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float64], notify: Notify) -> Decisions:
     """The bundle's decisions, or, where something else is wished for, new ones from its validation rows.
 
-    wishes: fields of `Wishes` that are told now; the bundle's own settings stand for the others. A ``deploy_prior`` of
-    "estimate" is estimated from ``logits``, those of the texts at hand.
+    wishes: fields of `DecisionSettings` that are told now; the bundle's own settings stand for the others. A
+    ``deploy_prior`` of "estimate" is estimated from ``logits``, those of the texts at hand.
     Raises SettingsError for wishes that cannot be met, BundleError for a bundle without validation rows.
     """
     if not wishes:
@@ -106,7 +107,7 @@ def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float
             "decide anew by. Ask the bundle, or train it with that wish and export it again."
         )
     settings = bundle.record["settings"]
-    told = {field.name: settings.get(field.name, field.default) for field in fields(Wishes) if field.name in settings}
+    told = {name: settings[name] for name in DecisionSettings.model_fields if name in settings}
     told |= dict(wishes)
     estimate = told.get("deploy_prior") == "estimate"
     if estimate:
@@ -123,7 +124,8 @@ def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float
             validation,
             truth,
             bundle.labels,
-            Wishes(**{**told, "deploy_prior": deploy_prior}),
+            # Not checked here: `decide` names all that is wrong by its flag.
+            DecisionSettings.model_construct(**{**told, "deploy_prior": deploy_prior}),
             trained_prior=trained_prior,
             multi=bundle.decisions.multi,
             seed=settings["seed"],

@@ -9,10 +9,11 @@ import numpy as np
 
 from classtune.candidates.backbone import Backbone
 from classtune.candidates.blend import Choice
+from classtune.config.areas import DecisionSettings
 from classtune.data.audit.copies import copied_letters
 from classtune.data.dataset import Material
 from classtune.decisions.abstention import risk_coverage
-from classtune.decisions.decide import Decisions, Wishes
+from classtune.decisions.decide import Decisions
 from classtune.decisions.thresholds import precision_recall
 from classtune.explain.explanations import word_weights
 from classtune.inference.predictor import Predictor
@@ -47,7 +48,7 @@ _SHOWN_MISTAKES = 10
 _EXPLAINED_WORDS = 60  # a text is run once for each of its words
 
 # From held-out logits [rows, labels] and wishes to decisions that are fitted on them.
-Decide = Callable[[Scores, Wishes], Decisions]
+Decide = Callable[[Scores, DecisionSettings], Decisions]
 
 
 def result(contest: Contest, choice: Choice, main: Backbone | None, decisions: Decisions) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def judgement(
     decide: Decide,
     decisions: Decisions,
     predictor: Predictor,
-    wishes: Wishes,
+    wishes: DecisionSettings,
 ) -> dict[str, Any]:
     """What the test rows say of the classifier beside every candidate, and what a text costs each.
 
@@ -145,7 +146,7 @@ def judgement(
     rows, labels = material.splits.test, material.labels
     truth, texts = material.truth[rows], [material.texts[row] for row in rows[:TIMED_TEXTS]]
     held_out, _ = contest.logits(choice)
-    unwished = Wishes(calibration=wishes.calibration)
+    unwished = DecisionSettings(calibration=wishes.calibration)
     plain, raw = decide(held_out, unwished), Decisions.plain(labels, material.multi)
     uncalibrated, scores = raw.probabilities(logits), plain.probabilities(logits)
     judged, right = _judged(contest, decide, unwished)
@@ -204,7 +205,9 @@ def judgement(
     }
 
 
-def _judged(contest: Contest, decide: Decide, unwished: Wishes) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _judged(
+    contest: Contest, decide: Decide, unwished: DecisionSettings
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Every candidate judged on the test rows by its calibrated probabilities, and which rows it had right."""
     material = contest.material
     truth = material.truth[material.splits.test]

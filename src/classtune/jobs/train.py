@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from classtune.bundle import Member
 from classtune.candidates.backbone import GOLDEN_TEXTS, Backbone
 from classtune.candidates.folds import HeldOut
 from classtune.config import Progress, Settings
+from classtune.config.areas import DecisionSettings
 from classtune.data.dataset import Material, prepare
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows
-from classtune.decisions.decide import Decisions, Wishes, decide, read_wishes
+from classtune.decisions.decide import Decisions, decide, read_wishes
 from classtune.errors import BundleError, Interrupted
 from classtune.explain.neighbours import MOST_TEXTS, Neighbours
 from classtune.inference.predictor import Predictor, predictor_of
@@ -114,7 +115,7 @@ def train(
     for note in material.notes:
         notify(note)
     held_out = HeldOut.of(material, settings)
-    wishes = Wishes(**{wish.name: getattr(settings, wish.name) for wish in fields(Wishes)})
+    wishes: DecisionSettings = settings
     shares = steps.label_shares(material, settings)
     read_wishes(wishes, material.labels, shares, material.multi, rows=len(held_out.rows))
     checkpoint = steps.start_checkpoint(run_folder, material, settings, resume, extensions.names(), notify)
@@ -138,7 +139,7 @@ def train(
     truth = material.truth[held_out.rows]
     with clock.time("calibration"):
 
-        def decided(logits: Scores, wishes: Wishes) -> Decisions:
+        def decided(logits: Scores, wishes: DecisionSettings) -> Decisions:
             options: dict[str, Any] = {"multi": material.multi, "seed": settings.seed, "networks": contest.compared}
             return decide(logits, truth, material.labels, wishes, trained_prior=shares, **options)
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from classtune.decisions.decide import Decisions, Wishes
+from classtune.config.areas import DecisionSettings
+from classtune.decisions.decide import Decisions
 from classtune.judging.answers import right_rows
 from classtune.stats import Floats
 
 
 def judge_under_wishes(
-    wishes: Wishes, truth: np.ndarray[Any, Any], classifiers: Mapping[str, tuple[Decisions, Floats]]
+    wishes: DecisionSettings, truth: np.ndarray[Any, Any], classifiers: Mapping[str, tuple[Decisions, Floats]]
 ) -> dict[str, Any] | None:
     """Test figures of each classifier with decisions as wished; None where nothing was wished.
 
