@@ -54,7 +54,7 @@ def _unexpected(error: Exception) -> str:
     import traceback
 
     reason = str(error).strip().partition("\n")[0][:300]
-    told = (
+    line = (
         f"classtune: an unexpected {type(error).__name__} ({reason})."
         if reason
         else (f"classtune: an unexpected {type(error).__name__}.")
@@ -65,5 +65,5 @@ def _unexpected(error: Exception) -> str:
         ) as file:
             file.write("".join(traceback.format_exception(error)))
     except OSError:  # no place for it
-        return f"{told} This is a fault of classtune: please report it."
-    return f"{told} This is a fault of classtune: please report it with the traceback in {file.name}."
+        return f"{line} This is a fault of classtune: please report it."
+    return f"{line} This is a fault of classtune: please report it with the traceback in {file.name}."

@@ -10,7 +10,7 @@ import typer
 
 from classtune.cli import options
 from classtune.cli.inputs import print_json
-from classtune.cli.options import AsJson, Data, Quiet, Told, takes
+from classtune.cli.options import AsJson, Data, GivenSettings, Quiet, takes
 from classtune.data.reading.columns import TableFormat
 from classtune.errors import BundleError
 
@@ -36,7 +36,7 @@ def demo(
     from classtune import screen
 
     with screen.Screen(quiet=quiet) as view:
-        rows = _Rows("sms-spam", TableFormat(), Told(None, {}), view)
+        rows = _Rows("sms-spam", TableFormat(), GivenSettings(None, {}), view)
         trained = _train(rows, output, view, force=_is_demo(rows, output), resume=False)
     predictions = trained.predictor.predict(DEMO_TEXTS)
     if as_json:
@@ -46,7 +46,7 @@ def demo(
     return screen.show_predictions(DEMO_TEXTS, predictions)
 
 
-@takes(format=options.ROWS, told=options.SETTINGS, wishes=options.WISHES)
+@takes(format=options.ROWS, settings=options.SETTINGS, wishes=options.WISHES)
 def train(
     data: Data,
     *,
@@ -61,7 +61,7 @@ def train(
     as_json: AsJson = False,
     quiet: Quiet = False,
     format: TableFormat,
-    told: Told,
+    settings: GivenSettings,
     wishes: dict[str, Any],
 ) -> None:
     """Train a classifier on a table of labelled texts and write it as a bundle."""
@@ -69,12 +69,13 @@ def train(
 
     target = output or Path(f"{Path(data).stem if data != '-' else 'stdin'}-classifier")
     with screen.Screen(quiet=quiet) as view:
-        rows = _Rows(data, format, Told(told.recipe, {**told.values, **wishes}), view, validation, test)
+        settings = GivenSettings(settings.recipe, {**settings.values, **wishes})
+        rows = _Rows(data, format, settings, view, validation, test)
         trained = _train(rows, target, view, force=force, resume=resume)
     return print_json(trained.result) if as_json else screen.show_training(trained.result)
 
 
-@takes(format=options.ROWS, told=options.SETTINGS)
+@takes(format=options.ROWS, settings=options.SETTINGS)
 def compare(
     data: Data,
     *,
@@ -90,13 +91,13 @@ def compare(
     as_json: AsJson = False,
     quiet: Quiet = False,
     format: TableFormat,
-    told: Told,
+    settings: GivenSettings,
 ) -> None:
     """All candidates side by side, and which one `train` would choose."""
     from classtune import screen
 
     with screen.Screen(quiet=quiet) as view:
-        rows = _Rows(data, format, told, view, validation, test)
+        rows = _Rows(data, format, settings, view, validation, test)
         view.note("loading torch and transformers")
         from classtune.jobs import compare as job
 
@@ -125,7 +126,7 @@ class _Rows:
         self,
         data: str,
         format: TableFormat,
-        told: Told,
+        settings: GivenSettings,
         view: Screen,
         validation: str | None = None,
         test: str | None = None,
@@ -133,10 +134,10 @@ class _Rows:
         from classtune.config import resolve
         from classtune.data.catalogue import open_data
 
-        values = dict(told.values)
+        values = dict(settings.values)
         if format.quoting is not None:
             values["quoting"] = format.quoting
-        self.settings: Settings = resolve(told.recipe, values)
+        self.settings: Settings = resolve(settings.recipe, values)
         group = self.settings.split_by if self.settings.split_by not in ("exact", "near") else None
         format = replace(format, quoting=self.settings.quoting, group=group)
         self.table: Table = open_data(data, format, notify=view.note)

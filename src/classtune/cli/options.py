@@ -95,7 +95,7 @@ class Flags:
 
 
 @dataclass(frozen=True)
-class Told:
+class GivenSettings:
     """A recipe, and the settings that the command line gives over it."""
 
     recipe: str | None
@@ -130,13 +130,15 @@ def takes(**groups: Flags) -> Callable[[Callable[..., None]], Callable[..., None
         first = [parameter for parameter in own if parameter not in last]
 
         @functools.wraps(command)
-        def run(**given: Any) -> None:
+        def run(**values: Any) -> None:
             built = {
-                name: group.build(**{option: given.pop(option) for option in group.options})
+                name: group.build(**{option: values.pop(option) for option in group.options})
                 for name, group in groups.items()
             }
-            command(**given, **built)
+            command(**values, **built)
 
+        # typer has no groups of parameters; it reads a command's options from its signature. So here, and nowhere
+        # else, a signature is written by hand.
         parameters = [*first, *shared, *last]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -146,15 +148,15 @@ def takes(**groups: Flags) -> Callable[[Callable[..., None]], Callable[..., None
 
 
 def _format(
-    *, no_header: bool, label_separator: str | None = None, label_columns: str | None = None, **told: Any
+    *, no_header: bool, label_separator: str | None = None, label_columns: str | None = None, **options: Any
 ) -> TableFormat:
     columns = tuple(name.strip() for name in (label_columns or "").split(",") if name.strip())
     return TableFormat(
-        header=False if no_header else None, label_separator=label_separator, label_columns=columns, **told
+        header=False if no_header else None, label_separator=label_separator, label_columns=columns, **options
     )
 
 
-def _told(*, recipe: str | None, assignments: list[str] | None, **flags: str | bool | None) -> Told:
+def _settings(*, recipe: str | None, assignments: list[str] | None, **flags: str | bool | None) -> GivenSettings:
     from classtune.config import parse_assignments, parse_value
 
     verbatim = ("model", "split_by", "device", "keep", "effort")
@@ -163,7 +165,7 @@ def _told(*, recipe: str | None, assignments: list[str] | None, **flags: str | b
         for name, value in flags.items()
         if value is not None and value is not False
     }
-    return Told(recipe, {**parse_assignments(assignments or []), **values})
+    return GivenSettings(recipe, {**parse_assignments(assignments or []), **values})
 
 
 def _wishes(
@@ -197,9 +199,9 @@ def _shares(flag: str, items: Shares) -> dict[str, float]:
     return shares
 
 
-def _given(**told: Any) -> dict[str, Any]:
-    """Only what was told."""
-    return {name: value for name, value in told.items() if value is not None and value is not False}
+def _those_set(**options: Any) -> dict[str, Any]:
+    """Only the options that the command line sets."""
+    return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 _TEXTS: dict[str, tuple[Any, Any]] = {
@@ -245,7 +247,7 @@ SETTINGS = Flags(
         "device": (Device, None),
         "split_by": (SplitBy, None),
     },
-    _told,
+    _settings,
 )
 RUN = Flags({"runtime": (Runtime, "torch"), "device": (RunDevice, "auto")}, Run)
 SERVE = Flags(
@@ -255,7 +257,7 @@ SERVE = Flags(
         else (Annotated[str | None, typer.Option(help=help, show_default=str(default or "") or False)], None)
         for name, (default, help) in DECLARED.items()
     },
-    _given,
+    _those_set,
 )
 WISHES = Flags({"deploy_prior": (DeployPrior, None), **_DECISIONS}, _wishes)
 USED_WISHES = Flags({"deploy_prior": (UsedPrior, None), **_DECISIONS}, _wishes)

@@ -41,9 +41,9 @@ def audit(
     with screen.Screen(quiet=quiet) as view:
         table = open_data(data, format, notify=view.note)
         parts = {
-            name: open_data(given, format, notify=view.note)
-            for name, given in (("validation", validation), ("test", test))
-            if given is not None
+            name: open_data(file, format, notify=view.note)
+            for name, file in (("validation", validation), ("test", test))
+            if file is not None
         }
         view.notes([note for read in (table, *parts.values()) for note in read.notes])
         document = audit_table(

@@ -107,11 +107,11 @@ def predict(
     from classtune.inference.bulk.job import predict_bulk
     from classtune.inference.tables import as_trained, predict_table
 
-    given = what_is_given(texts, output)
+    kind = what_is_given(texts, output)
     with screen.Screen(quiet=quiet) as view:
-        if given != "texts":
+        if kind != "texts":
             format = as_trained(format, folder)
-        if given == "shards":
+        if kind == "shards":
             written = predict_bulk(
                 folder,
                 texts,
@@ -129,7 +129,7 @@ def predict(
                 progress=view.progress,
             )
             return print_json(written) if as_json else screen.show_bulk(written)
-        if given == "table":
+        if kind == "table":
             table = open_data(texts[0], format, labelled=False, notify=view.note)
             view.notes(table.notes)
         else:
