@@ -27,6 +27,7 @@ FILES = [
     "config.json",
     "model.safetensors",
     "report.html",
+    "rows.safetensors",
     "texts/held_out.jsonl",
     "texts/neighbours.jsonl",
     "texts/neighbours.safetensors",
@@ -353,6 +354,7 @@ def test_a_bundle_of_schema_2_is_still_read_and_pushed_without_its_texts(copy: P
         shutil.move(path, copy / path.name)
     (copy / "texts").rmdir()
     (copy / "quotes.json").unlink()
+    (copy / "rows.safetensors").unlink()
 
     def become_older(record: dict[str, Any]) -> None:
         from classtune.files import sha256

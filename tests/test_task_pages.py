@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import signal
@@ -63,6 +64,8 @@ def folder(tmp_path: Path, small_llama: Path, small_bert: Path, monkeypatch: pyt
         monkeypatch.setitem(MODELS, name, replace(MODELS[name], source=Local(model)))
     for name, rows in TABLES.items():
         write_csv(tmp_path / f"{name}.csv", list(dict.fromkeys(rows)))
+    lines = [{"text": f"I was charged for plan {n}", "label": "billing", "answer": "login"} for n in range(4)]
+    (tmp_path / "right.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -28,6 +28,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from classtune.candidates.blend import Weight
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Settings
+from classtune.data.versions import RowHashes
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, reading, writing
 from classtune.files import check_regular, inside, kept_aside, replacing, sha256
@@ -40,6 +41,7 @@ RECORD = "classtune.json"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HEAD = "head.safetensors"
 VALIDATION = "validation.safetensors"
+ROWS = "rows.safetensors"
 REPORT, CARD = "report.html", "README.md"
 # All that quotes rows of the table. Bundles of an earlier schema have these files beside classtune.json.
 TEXTS = "texts"
@@ -330,6 +332,24 @@ def read_validation(folder: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
     with reading(folder / VALIDATION, "the validation rows"):
         kept = load_numpy(str(folder / VALIDATION))
         return kept["logits"], kept["truth"] if kept["truth"].ndim == 1 else kept["truth"].astype(bool)
+
+
+def write_rows(folder: Path, rows: RowHashes) -> None:
+    """Keep hashes of the labelled texts, for the next version and for what chooses texts to label."""
+    save_numpy({"learned": rows.learned, "test": rows.test}, str(folder / ROWS))
+
+
+def read_rows(folder: Path) -> RowHashes:
+    """Hashes of the texts that the bundle learned from and was tested on. Raises BundleError where it has none."""
+    if not (folder / ROWS).is_file():
+        raise BundleError(
+            f"{folder}: does not know which rows it was trained on: it was pushed, exported, or written by an earlier "
+            "classtune. Take the folder that `classtune train` wrote, or train it again."
+        )
+    with reading(folder / ROWS, "the hashes of its rows"):
+        check_regular(folder / ROWS, _RECORD_BYTES)
+        kept = load_numpy(str(folder / ROWS))
+        return RowHashes(kept["learned"], kept["test"])
 
 
 def write_held_out(folder: Path, texts: Sequence[str]) -> None:

@@ -151,6 +151,8 @@ def show_training(result: dict[str, Any]) -> None:
             f"{before['ece']:.4f} before, {after['ece']:.4f} after; "
             f"log loss {before['log_loss']:.4f} before, {after['log_loss']:.4f} after"
         )
+    if result["earlier"]:
+        say(result["earlier"]["sentence"])
     for note in result["decisions"]["notes"]:
         say(note)
     seconds = ", ".join(

@@ -17,7 +17,7 @@ from classtune.inference.predictor import load_predictor
 pytest_plugins = ["bundle_fixtures"]
 
 TEXTS = ["held_out.jsonl", "neighbours.jsonl", "neighbours.safetensors", "quotes.json", "report.html"]
-QUOTING = [*(f"texts/{name}" for name in TEXTS), "validation.safetensors"]
+QUOTING = ["rows.safetensors", *(f"texts/{name}" for name in TEXTS), "validation.safetensors"]
 
 
 class Hub:
@@ -89,7 +89,9 @@ def test_a_dry_run_names_files_and_sizes_and_sends_nothing(small_bundle: Path, t
     assert done["url"] is None
     assert done["files"]["model.safetensors"] == (small_bundle / "model.safetensors").stat().st_size
     assert [line.split()[-1] for line in told[:-1]] == list(done["files"])
-    assert told[-1].startswith("left out, because texts of the table are in them: texts/held_out.jsonl")
+    assert told[-1].startswith(
+        "left out, because they hold or tell of texts of the table: rows.safetensors, texts/held_out.jsonl"
+    )
 
 
 def test_what_the_hub_refuses_is_one_line(small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,6 +57,14 @@ def train(
     ] = None,
     validation: options.Validation = None,
     test: options.Test = None,
+    add: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="More rows, or feedback: its labels hold; may be repeated."),
+    ] = None,
+    before: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="The version before: its test rows test again, and both compare."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle that stands in DIR.")] = False,
     as_json: AsJson = False,
@@ -70,7 +79,7 @@ def train(
     target = output or Path(f"{Path(data).stem if data != '-' else 'stdin'}-classifier")
     with screen.Screen(quiet=quiet) as view:
         settings = GivenSettings(settings.recipe, {**settings.values, **wishes})
-        rows = _Rows(data, format, settings, view, validation, test)
+        rows = _Rows(data, format, settings, view, validation, test, add=add or (), before=before)
         trained = _train(rows, target, view, force=force, resume=resume)
     return print_json(trained.result) if as_json else screen.show_training(trained.result)
 
@@ -130,6 +139,8 @@ class _Rows:
         view: Screen,
         validation: str | None = None,
         test: str | None = None,
+        add: Sequence[str] = (),
+        before: Path | None = None,
     ) -> None:
         from classtune.config import resolve
         from classtune.data.catalogue import open_data
@@ -140,9 +151,28 @@ class _Rows:
         self.settings: Settings = resolve(settings.recipe, values)
         group = self.settings.split_by if self.settings.split_by not in ("exact", "near") else None
         format = replace(format, quoting=self.settings.quoting, group=group)
+        self.before = before
+        if before is not None:
+            from classtune.inference.tables import as_trained
+
+            format = as_trained(format, before)
         self.table: Table = open_data(data, format, notify=view.note)
         self.validation = open_data(validation, format, notify=view.note) if validation else None
         self.test = open_data(test, format, notify=view.note) if test else None
+        self.added = [open_data(each, _of_another_file(format, each), notify=view.note) for each in add]
+
+
+def _of_another_file(format: TableFormat, name: str) -> TableFormat:
+    """For a file beside the table, such as the server's feedback: its columns may be called otherwise, and what is told
+    of the table's own file does not hold for it."""
+    return TableFormat(
+        label_separator=format.label_separator,
+        label_columns=() if name.endswith(".jsonl") else format.label_columns,
+        drop_unlabelled=format.drop_unlabelled,
+        drop_empty=format.drop_empty,
+        preferred_text=format.text or format.preferred_text,
+        preferred_label=format.label or format.preferred_label,
+    )
 
 
 def _is_demo(rows: _Rows, output: Path) -> bool:
@@ -162,14 +192,17 @@ def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool
     from classtune.bundle import check_target
     from classtune.files import claimed
     from classtune.jobs import train as job
+    from classtune.jobs.next_version import train_next
 
     check_target(output, force=force)
     run_folder = Path(f"{output}.run")
     with claimed(output, view.note):
         check_target(output, force=force)
-        trained = job.train(
+        trained = train_next(
             rows.table,
             rows.settings,
+            added=rows.added,
+            before=rows.before,
             validation=rows.validation,
             test=rows.test,
             run_folder=run_folder,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -29,6 +29,7 @@ from classtune.data.splits import (
     tutorial_split,
     undersample,
 )
+from classtune.data.versions import Earlier
 from classtune.errors import DataError, SettingsError, did_you_mean
 
 _SHOWN_LABELS = 10
@@ -62,10 +63,12 @@ def prepare(
     *,
     validation: Table | None = None,
     test: Table | None = None,
+    earlier: Earlier | None = None,
     progress: Progress | None = None,
 ) -> Material:
     """Rows, labels and splits. The given rows come after the table's, validation before test, and are used as they are.
 
+    earlier: the version before, whose test rows test again; test rows that are given come before them.
     A label with too few rows to be in each part is an error; where rows have several labels it trains, and a note says
     which labels are never judged. Raises DataError for rows that cannot be trained on or labels training never sees,
     SettingsError for settings that do not fit the table.
@@ -75,7 +78,7 @@ def prepare(
     parts_given = (("validation", validation), ("test", test))
     given = {name: extra.with_known(labels) for name, extra in parts_given if extra is not None}
     tables = [table, *given.values()]
-    _check_settings(tables, settings)
+    _check_settings(tables, settings, earlier)
     _check_labels(table, list(given.values()), labels)
     notes = list(table.notes)
     texts = list(chain.from_iterable(part.texts for part in tables))
@@ -92,7 +95,7 @@ def prepare(
     )
     groups = _groups(tables, near, settings, notes)
     rows = _free_rows(tables, groups, settings, notes)
-    parts = _split(table, rows, groups, settings, list(given)).__dict__
+    parts = _split(table, rows, groups, settings, list(given), earlier, notes).__dict__
     start = len(table.texts)
     for name, extra in given.items():
         parts = parts | {name: np.arange(start, start + len(extra.texts))}
@@ -114,9 +117,11 @@ def prepare(
     return material
 
 
-def _check_settings(tables: Sequence[Table], settings: RowSettings) -> None:
+def _check_settings(tables: Sequence[Table], settings: RowSettings, earlier: Earlier | None) -> None:
     name, problems = tables[0].name, []
     tutorial = settings.split in _TUTORIALS
+    if tutorial and earlier is not None:
+        problems.append(f'split = "{settings.split}" makes its own parts: leave --from out, or use split = "grouped".')
     if tutorial and len(tables) > 1:
         problems.append(f'split = "{settings.split}" makes all three parts: leave --validation and --test out.')
     if tables[0].label_sets is not None and tutorial:
@@ -193,21 +198,37 @@ def _free_rows(tables: Sequence[Table], groups: Rows | None, settings: RowSettin
     return rows
 
 
-def _split(table: Table, rows: Rows, groups: Rows | None, settings: SplitSettings, given: Sequence[str]) -> Splits:
+def _split(
+    table: Table,
+    rows: Rows,
+    groups: Rows | None,
+    settings: SplitSettings,
+    given: Sequence[str],
+    earlier: Earlier | None,
+    notes: list[str],
+) -> Splits:
     """Parts of the table's ``rows``, but for those that are ``given``."""
     assert table.labels is not None
     if settings.split in _TUTORIALS:
         return _TUTORIALS[settings.split](table.texts, table.labels, seed=settings.seed)
     strata = table.labels if table.label_sets is None else rarest_labels(table.label_sets)
-    part = grouped_split(
-        [table.texts[row] for row in rows],
-        [strata[row] for row in rows],
-        validation=0.0 if "validation" in given else settings.validation,
-        test=0.0 if "test" in given else settings.test,
-        seed=settings.seed,
-        groups=None if groups is None else groups[rows],
-        rare="refuse" if table.label_sets is None else "train",
-    )
+    texts, strata = [table.texts[row] for row in rows], [strata[row] for row in rows]
+    groups = None if groups is None else groups[rows]
+    validation = 0.0 if "validation" in given else settings.validation
+    if earlier is not None and "test" not in given:
+        earlier = replace(earlier, trains=earlier.trains[rows])
+        shares = {"validation": validation, "test": settings.test}
+        part = earlier.split(texts, strata, groups, **shares, seed=settings.seed, notes=notes)
+    else:
+        part = grouped_split(
+            texts,
+            strata,
+            validation=validation,
+            test=0.0 if "test" in given else settings.test,
+            seed=settings.seed,
+            groups=groups,
+            rare="refuse" if table.label_sets is None else "train",
+        )
     return Splits(rows[part.train], rows[part.validation], rows[part.test])
 
 

@@ -49,6 +49,7 @@ def grouped_split(
     seed: int,
     groups: Sequence[int | str] | npt.NDArray[np.int64] | None = None,
     rare: Literal["refuse", "train"] = "refuse",
+    least_classes: int = 2,
 ) -> Splits:
     """Stratified shares (each 0 to 1, together below 1), with copies of a text in one part only.
 
@@ -57,8 +58,8 @@ def grouped_split(
     rows, to within the size of one group; one of ``groups`` that is larger than the share trains. ``rare``: a label of
     fewer groups than there are parts is refused, or trains. Rows come out sorted; the same rows, shares and seed give
     the same split everywhere.
-    Raises DataError when there is one class only, or for every class with too few groups to be in each part;
-    SettingsError for impossible shares.
+    Raises DataError when there are fewer than ``least_classes``, or for every class with too few groups to be in each
+    part; SettingsError for impossible shares.
     """
     if not (validation >= 0 and test >= 0 and validation + test < 1):
         raise SettingsError(
@@ -68,7 +69,9 @@ def grouped_split(
     shares = {"test": test, "validation": validation}
     wanted = [part for part, share in shares.items() if share > 0]
     needed = 1 + len(wanted)
-    _check_classes(labels, groups_of, needed=needed if rare == "refuse" else 0, grouped=groups is not None)
+    _check_classes(
+        labels, groups_of, needed=needed if rare == "refuse" else 0, grouped=groups is not None, least=least_classes
+    )
 
     generator = np.random.default_rng(seed)
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
@@ -210,13 +213,15 @@ def _groups_by_label(
     return groups_of
 
 
-def _check_classes(labels: Sequence[str], groups_of: dict[str, list[list[int]]], *, needed: int, grouped: bool) -> None:
+def _check_classes(
+    labels: Sequence[str], groups_of: dict[str, list[list[int]]], *, needed: int, grouped: bool, least: int
+) -> None:
     counts = Counter(labels)
     if not counts:
         raise DataError("there are no rows to split.")
     if set(counts) == {""}:
         raise DataError(f"none of the {len(labels):,} rows has a label: there is nothing to learn.")
-    if len(counts) == 1:
+    if len(counts) < least:
         raise DataError(
             f"all {len(labels):,} rows have the label {labels[0]!r}: a classifier needs two classes or more."
         )

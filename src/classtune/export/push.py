@@ -12,15 +12,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from classtune.bundle import CARD, HELD_OUT, RECORD, REPORT, TEXTS, VALIDATION, put_record, read_record, without_quotes
+from classtune.bundle import (
+    CARD,
+    HELD_OUT,
+    RECORD,
+    REPORT,
+    ROWS,
+    TEXTS,
+    VALIDATION,
+    put_record,
+    read_record,
+    without_quotes,
+)
 from classtune.errors import ClasstuneError, SettingsError, reading
 from classtune.explain.neighbours import TEXTS as NEIGHBOURS
 from classtune.explain.neighbours import VECTORS
 from classtune.files import check_regular, inside, sha256
 
-# What is left out beside the folder texts/: what validation rows scored, and of bundles of an earlier schema texts,
+# What is left out beside the folder texts/: what validation rows scored, hashes of texts (who knows a text can ask
+# whether it was there), and of bundles of an earlier schema texts,
 # vectors of training texts (from which these can be guessed) and the report, which quotes mistakes and findings.
-_LEFT_OUT = {VALIDATION}
+_LEFT_OUT = {VALIDATION, ROWS}
 _LEFT_OUT_BEFORE_3 = {VALIDATION, NEIGHBOURS, VECTORS, HELD_OUT, REPORT}
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -53,7 +65,8 @@ def push_bundle(
             notify(f"{size / 1e6:10.2f} MB  {name}")
         if left_out:
             notify(
-                f"left out, because texts of the table are in them: {', '.join(left_out)}. --with-texts uploads them."
+                f"left out, because they hold or tell of texts of the table: {', '.join(left_out)}. "
+                "--with-texts uploads them."
             )
         url = None if dry_run else _upload(Path(scratch), repository, public, api)
     return {"repository": repository, "files": files, "left_out": left_out, "dry_run": dry_run, "url": url}

@@ -33,7 +33,7 @@ class Answered:
     given: for each row the labels of its answer, also where it would be withheld. scores [rows, labels].
     """
 
-    folder: Path
+    name: str
     labels: list[str]
     decisions: Decisions
     scores: Floats
@@ -45,7 +45,7 @@ class Answered:
 
     def judged(self, table: Table, rows: BoolArray) -> dict[str, Any]:
         """Figures of the rows, whose labels it has."""
-        kept = _only(table, rows)
+        kept = only(table, rows)
         return judge_answers(self.decisions, self.scores[rows], truth_of(kept, self.labels, multi=self.decisions.multi))
 
 
@@ -63,56 +63,58 @@ def evaluate_two(
 ) -> dict[str, Any]:
     """Judge two bundles on a labelled table, row by row. wishes, runtime, device: see `evaluate_bundle`.
 
-    margin: points of accuracy that the new one may at most have lost, for ``gate`` to be passed: it is where the new
-    one is not worse beyond noise, and the 95 % interval of the difference excludes a larger loss.
-    Raises DataError for labels that neither has and where no row has a label of both; SettingsError for a bundle twice.
+    margin: see `compared`. Raises what `compared` raises; SettingsError for a bundle given twice.
     """
     if old.resolve() == new.resolve():
         raise SettingsError(f"{old}: is given twice. Name two bundles, the old one first.")
-    known = [read_record(folder)["labels"] for folder in (old, new)]
-    table = table.with_known(sorted({*known[0], *known[1]}))
+    table = table.with_known(sorted({label for folder in (old, new) for label in read_record(folder)["labels"]}))
+    sides = []
+    for folder in (old, new):
+        predictor, bundle = load_exported(folder, runtime, device)
+        logits = predictor.logits(table.texts, places=table.places, progress=progress)
+        sides.append(answered(str(folder), adjusted(bundle, wishes, logits, notify), logits))
+    return compared(sides[0], sides[1], table, margin=margin)
+
+
+def answered(name: str, decisions: Decisions, logits: Floats) -> Answered:
+    """What decisions make of the logits [rows, labels] of a table."""
+    scores = decisions.probabilities(logits)
+    answers = replace(decisions, abstention=None).answers(scores)
+    names = np.array(decisions.labels, dtype=object)
+    return Answered(name, list(decisions.labels), decisions, scores, [frozenset(names[row]) for row in answers])
+
+
+def compared(old: Answered, new: Answered, table: Table, *, margin: float = OPEN_QUESTION) -> dict[str, Any]:
+    """Two bundles' answers to a labelled table, side by side.
+
+    margin: points of accuracy that the new one may at most have lost, for ``gate`` to be passed: it is where the new
+    one is not worse beyond noise, and the 95 % interval of the difference excludes a larger loss.
+    Raises DataError for labels that neither has and where no row has a label of both.
+    """
+    sides = (old, new)
+    names, known = [side.name for side in sides], [side.labels for side in sides]
     truth = _truth(table, known)
-    sides = [_answered(folder, table, wishes, runtime, device, notify, progress) for folder in (old, new)]
     shared = np.array([all(row <= set(labels) for labels in known) for row in truth])
     if not shared.any():
         raise DataError(
-            f"{table.name}: no row has a label that both {old} and {new} have. Give rows that compare them."
+            f"{table.name}: no row has a label that both {names[0]} and {names[1]} have. Give rows that compare them."
         )
     before, after = (side.right(truth) for side in sides)
-    names = (str(old), str(new))
     paired = _paired(after[shared], before[shared], names)
     of_all = paired if shared.all() else _paired(after, before, names)
     return {
-        "bundles": list(names),
+        "bundles": names,
         "data": {"name": table.name, "rows": len(truth)},
         "shared_rows": int(shared.sum()),
         "labels_of_one_only": {
-            name: sorted(set(own) - set(other)) for name, own, other in zip(names, known, reversed(known), strict=True)
+            name: sorted(set(own) - set(other)) for name, own, other in zip(names, known, known[::-1], strict=True)
         },
-        "test": {name: side.judged(table, shared) for name, side in zip(names, sides, strict=True)},
+        "test": {side.name: side.judged(table, shared) for side in sides},
         "paired": paired,
         "paired_all": of_all,
         "changed": _changed(table, truth, sides),
         "gate": _gate([paired, of_all], margin),
     }
-
-
-def _answered(
-    folder: Path,
-    table: Table,
-    wishes: Mapping[str, Any],
-    runtime: str,
-    device: str,
-    notify: Notify,
-    progress: Progress,
-) -> Answered:
-    predictor, bundle = load_exported(folder, runtime, device)
-    logits = predictor.logits(table.texts, places=table.places, progress=progress)
-    decisions = adjusted(bundle, wishes, logits, notify)
-    scores = decisions.probabilities(logits)
-    answers = replace(decisions, abstention=None).answers(scores)
-    names = np.array(bundle.labels, dtype=object)
-    return Answered(folder, bundle.labels, decisions, scores, [frozenset(names[row]) for row in answers])
 
 
 def _truth(table: Table, known: Sequence[Sequence[str]]) -> list[frozenset[str]]:
@@ -130,7 +132,8 @@ def _truth(table: Table, known: Sequence[Sequence[str]]) -> list[frozenset[str]]
     return [frozenset(row) for row in sets]
 
 
-def _only(table: Table, rows: BoolArray) -> Table:
+def only(table: Table, rows: BoolArray) -> Table:
+    """A labelled table's ``rows``."""
     kept = np.flatnonzero(rows)
     labels, sets = table.labels, table.label_sets
     return replace(

@@ -18,6 +18,7 @@ from classtune.config.areas import DecisionSettings
 from classtune.data.dataset import Material, prepare
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows
+from classtune.data.versions import Earlier, RowHashes
 from classtune.decisions.decide import Decisions, decide, read_wishes
 from classtune.errors import BundleError, Interrupted
 from classtune.explain.neighbours import MOST_TEXTS, Neighbours
@@ -41,7 +42,8 @@ class Trained:
     """A finished run: the members of the classifier, what predicts with them, and the result document.
 
     validation: logits of the held-out rows [rows, labels] and their truth, for decisions that are taken later.
-    neighbours, held_out: training texts and others that the bundle keeps, where it may.
+    rows: hashes of its labelled texts. neighbours, held_out: training texts and others that the bundle keeps, where it
+    may.
     """
 
     members: list[Member]
@@ -50,6 +52,7 @@ class Trained:
     settings: Settings
     result: dict[str, Any]
     validation: tuple[Scores, Any]
+    rows: RowHashes
     neighbours: Neighbours | None
     held_out: list[str]
 
@@ -68,6 +71,7 @@ class Trained:
         record = {"settings": self.settings.model_dump(), **{key: self.result[key] for key in results.RECORDED}}
         with bundle.new_bundle(folder, force=force) as scratch:
             bundle.write_validation(scratch, *self.validation)
+            bundle.write_rows(scratch, self.rows)
             quotes = f"{bundle.TEXTS}/{bundle.REPORT}" if self.settings.keep_texts else None
             write_report(scratch / bundle.REPORT, bundle.without_quotes(self.result) | {"quotes": quotes})
             (scratch / bundle.CARD).write_text(model_card(self.result), encoding="utf-8")
@@ -94,6 +98,7 @@ def train(
     *,
     validation: Table | None = None,
     test: Table | None = None,
+    earlier: Earlier | None = None,
     run_folder: Path | None = None,
     resume: bool = False,
     extensions: Extensions = NOTHING,
@@ -103,14 +108,14 @@ def train(
     """Train a classifier on a table.
 
     validation, test: given rows in place of a share of the table; they are used as they are, and training rows that
-    stand in them are left out. run_folder: where checkpoints go; with ``resume`` a run that was stopped there goes on.
-    extensions: the caller's own loss, optimizer, metrics and callback.
+    stand in them are left out. earlier: see `prepare`. run_folder: where checkpoints go; with ``resume`` a run that was
+    stopped there goes on. extensions: the caller's own loss, optimizer, metrics and callback.
     Raises DataError, SettingsError, SourceError or Interrupted.
     """
     clock = Clock()
     settings = without_spare_rows(settings, table, validation)
     with clock.time("audit"):
-        material = prepare(table, settings, validation=validation, test=test, progress=progress)
+        material = prepare(table, settings, validation=validation, test=test, earlier=earlier, progress=progress)
     told = len(material.notes)
     for note in material.notes:
         notify(note)
@@ -166,7 +171,8 @@ def train(
     result["timing"] = clock.read()
     others = _held_out_texts(material) if settings.keep_texts else []
     used = settings if main is None else main.settings
-    return Trained(members, predictor, material.labels, used, result, (judged, truth), neighbours, others)
+    rows = RowHashes.of(material.texts, material.splits.test)
+    return Trained(members, predictor, material.labels, used, result, (judged, truth), rows, neighbours, others)
 
 
 def without_spare_rows(settings: Settings, table: Table, validation: Table | None) -> Settings:

@@ -1,0 +1,85 @@
+"""The next version of a classifier: a table with what was added since, divided as the version before divided it, and a
+word on whether it is better on the rows that test both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classtune.bundle import read_rows
+from classtune.config import Settings
+from classtune.data.reading.tables import Table
+from classtune.data.versions import Earlier, hashes, with_added
+from classtune.inference.predictor import load_predictor
+from classtune.jobs.side_by_side import answered, compared, only
+from classtune.jobs.steps import Notify
+from classtune.jobs.train import Trained, train
+from classtune.stats import BoolArray
+
+
+def train_next(
+    table: Table,
+    settings: Settings,
+    *,
+    added: Sequence[Table],
+    before: Path | None,
+    notify: Notify,
+    **told: Any,
+) -> Trained:
+    """`train` on a table and on rows that are ``added``; before: the bundle of the version before, where there is one.
+
+    Rows that tested that version test this one, and rows that it learned from do not. Added rows of labels that it has
+    train: they were chosen because something was wrong with them, and would make test figures those of other texts.
+    The result says in ``earlier`` how many test rows both share, and how both answer them. Raises what `train` raises,
+    and BundleError for a version before that does not know its rows.
+    """
+    merged = with_added(table, added)
+    for note in merged.notes:
+        notify(note)
+    if before is None:
+        return train(merged.table, settings, notify=notify, **told)
+    predictor, bundle = load_predictor(before)
+    rows = read_rows(before)
+    trains = merged.added & _of_labels(merged.table, set(bundle.labels))
+    earlier = Earlier(rows, trains)
+    trained = train(merged.table, settings, earlier=earlier, notify=notify, **told)
+    tests = [told["test"]] if told.get("test") is not None else []
+    parts = []
+    for part in (merged.table, *tests):
+        found = hashes(part.texts)
+        parts.append(only(part, np.isin(found, rows.test) & np.isin(found, trained.rows.test)))
+    shared = next((part for part in reversed(parts) if part.texts), None)
+    trained.result["earlier"] = _compared(predictor, trained, shared, str(before), len(rows.test))
+    notify(trained.result["earlier"]["sentence"])
+    return trained
+
+
+def _of_labels(table: Table, labels: set[str]) -> BoolArray:
+    sets = table.label_sets or [(label,) for label in table.labels or []]
+    return np.array([set(row) <= labels for row in sets], dtype=np.bool_)
+
+
+def _compared(predictor: Any, trained: Trained, shared: Table | None, before: str, tested: int) -> dict[str, Any]:
+    """Counts and figures of both versions on the rows that test both; no texts."""
+    found: dict[str, Any] = {"bundle": before, "test_texts": tested, "shared_test_rows": 0, "paired": None}
+    if shared is None:
+        return found | {"sentence": f"None of the {tested:,} texts that tested {before} tests this version."}
+    new = "this version"
+    sides = [
+        answered(name, one.decisions, one.logits(shared.texts))
+        for name, one in ((before, predictor), (new, trained.predictor))
+    ]
+    document = compared(sides[0], sides[1], shared)
+    rows, sentence = document["shared_rows"], document["paired"]["sentence"]
+    return found | {
+        "shared_test_rows": rows,
+        "labels_of_one_only": document["labels_of_one_only"],
+        "accuracy": {name: test["accuracy"] for name, test in document["test"].items()},
+        "paired": document["paired"],
+        "changed": len(document["changed"]),
+        "sentence": f"{rows:,} rows test both versions ({tested:,} texts tested {before}). {sentence}",
+    }

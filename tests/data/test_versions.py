@@ -1,0 +1,106 @@
+"""Test rows stay test rows, learned rows never become any, and what was added holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from classtune.config import resolve
+from classtune.data.dataset import prepare
+from classtune.data.reading.tables import Table, table_from_rows
+from classtune.data.splits import grouped_split, joined_groups
+from classtune.data.versions import Earlier, RowHashes, hashes, with_added
+from classtune.errors import DataError
+
+SHARES: Any = {"validation": 0.1, "test": 0.2}
+
+
+def topics(count: int, start: int = 0) -> tuple[list[str], list[str]]:
+    return [f"text {n}" for n in range(start, start + count)], [("a", "b", "c")[n % 3] for n in range(count)]
+
+
+def earlier_of(texts: list[str], test: np.ndarray, trains: int = 0, rows: int = 0) -> Earlier:
+    marks = np.arange(rows) >= rows - trains
+    return Earlier(RowHashes.of(texts, test), marks)
+
+
+def test_a_copy_has_the_hash_of_its_text() -> None:
+    one, copy, other = hashes(["Win  a PRIZE", "win a prize", "win a price"])
+    assert one == copy != other
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    groups=st.lists(st.integers(0, 60), min_size=150, max_size=150),
+    added=st.integers(0, 40),
+)
+def test_old_rows_keep_their_side_and_groups_are_not_divided(seed: int, groups: list[int], added: int) -> None:
+    texts, labels = topics(150)
+    old = grouped_split(texts[:100], labels[:100], **SHARES, seed=seed)
+    earlier = earlier_of(texts[:100], old.test, added, 150)
+    notes: list[str] = []
+    # The old version knew no groups: new rows may link its test rows with others.
+    parts = earlier.split(texts, labels, np.array(groups), **SHARES, seed=seed, notes=notes)
+    test, rest = set(parts.test.tolist()), set(parts.train.tolist()) | set(parts.validation.tolist())
+    assert set(old.test.tolist()) <= test
+    assert set(range(100)) - set(old.test.tolist()) <= rest
+    assert not test & rest
+    together = joined_groups(texts, groups)
+    new_tests = {row for row in test if row >= 100}
+    assert not {together[row] for row in new_tests} & {together[row] for row in rest}
+    of_old_tests = {together[row] for row in old.test}
+    for row in range(150 - added, 150):  # what was added tests only as the like of what tested before
+        assert row in rest or together[row] in of_old_tests
+    assert not {together[row] for row in rest if row >= 100} & of_old_tests
+
+
+def test_a_share_of_the_new_rows_tests_and_new_labels_with_them() -> None:
+    texts, labels = topics(100)
+    old = grouped_split(texts, labels, **SHARES, seed=1)
+    more = [f"something else {n}" for n in range(50)]
+    earlier = earlier_of(texts, old.test, rows=150)
+    parts = earlier.split([*texts, *more], [*labels, *["new"] * 50], None, **SHARES, seed=1, notes=[])
+    assert sum(row >= 100 for row in parts.test) == 10
+    assert abs(len(parts.validation) - 15) <= 2
+
+
+def table(lines: dict[str, str], name: str = "table") -> Table:
+    return table_from_rows(list(lines), list(lines.values()), name=name)
+
+
+def test_added_labels_hold_and_the_last_of_them() -> None:
+    old = table({"one": "a", "Two": "a", "three": "b"})
+    first, second = table({"two": "b", "four": "b"}, "first"), table({"FOUR": "c", "one": "a"}, "second")
+    merged = with_added(old, [first, second])
+    assert merged.table.texts == ["one", "Two", "three", "FOUR"]
+    assert merged.table.labels == ["a", "b", "b", "c"]
+    assert merged.added.tolist() == [False, False, False, True]
+    assert merged.notes == ["first and second: 1 texts are new; 2 stand in table, 1 rows of which get another label."]
+    assert merged.table.places[3] == "table and first and second row 4"
+
+
+def test_several_labels_are_added_to_several_only() -> None:
+    several = table_from_rows(["one", "two"], [["a", "b"], []], name="several")
+    more = table_from_rows(["two", "three"], [["a"], ["b"]], name="more")
+    merged = with_added(several, [more]).table
+    assert merged.label_sets == [("a", "b"), ("a",), ("b",)]
+    assert merged.labels == ["a, b", "a", "b"]
+    with pytest.raises(DataError, match="one: one label a row, and several has several labels"):
+        with_added(several, [table({"x": "a"}, "one")])
+
+
+def test_a_test_file_comes_before_the_earlier_test_rows() -> None:
+    texts, labels = topics(90)
+    held = table_from_rows(*topics(30, start=500), name="held")
+    material = prepare(
+        table_from_rows(texts, labels, name="t"),
+        resolve(overrides={"split_by": "exact"}),
+        test=held,
+        earlier=earlier_of(texts, np.arange(10), rows=90),
+    )
+    assert [material.texts[row] for row in material.splits.test] == held.texts
