@@ -30,8 +30,8 @@ def read_parquet(name: str, data: bytes) -> Grid:
     def column(position: int) -> Sequence[Any]:
         try:
             _check_size(name, file, names[position])
-            found = file.read(columns=[names[position]])  # every column of that name
-            return cells_of(found.column(names[:position].count(names[position])))
+            columns = file.read(columns=[names[position]])  # every column of that name
+            return cells_of(columns.column(names[:position].count(names[position])))
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
             raise DataError(
                 f"{name}: column {names[position]!r} cannot be read ({str(error).splitlines()[0]})."
@@ -78,14 +78,14 @@ def cells_of(column: Any) -> list[Any]:
     """A column's cells as Python's; equal texts of a dictionary are one object."""
     import pyarrow
 
-    found: list[Any] = []
+    cells: list[Any] = []
     for chunk in column.chunks:
         if pyarrow.types.is_dictionary(chunk.type):
             values = chunk.dictionary.to_pylist()
-            found += [None if index is None else values[index] for index in chunk.indices.to_pylist()]
+            cells += [None if index is None else values[index] for index in chunk.indices.to_pylist()]
         else:
-            found += chunk.to_pylist()
-    return found
+            cells += chunk.to_pylist()
+    return cells
 
 
 def plain_table(name: str, batch: Any) -> Any:
@@ -132,10 +132,10 @@ def class_names(schema: Any) -> dict[int, Sequence[str]]:
     """What the numbers of a column mean, by its position, where Hugging Face wrote that into the file."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        found = {name: _class_names(feature) for name, feature in features.items()}
+        classes = {name: _class_names(feature) for name, feature in features.items()}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
-    return {position: found[name] for position, name in enumerate(schema.names) if found.get(name)}
+    return {position: classes[name] for position, name in enumerate(schema.names) if classes.get(name)}
 
 
 def _class_names(feature: Any) -> Sequence[str]:

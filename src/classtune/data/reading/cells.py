@@ -26,9 +26,9 @@ class Broken(str):
     reason: str
 
     def __new__(cls, shown: str, reason: str) -> Broken:
-        found = super().__new__(cls, shown)
-        found.reason = reason
-        return found
+        cell = super().__new__(cls, shown)
+        cell.reason = reason
+        return cell
 
 
 def as_text(cell: object) -> str:

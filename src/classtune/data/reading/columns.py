@@ -193,12 +193,12 @@ def choose_columns(
     if not labels and one_label:
         labels = _guess("label", names, [column for column in columns if column not in texts], cells, notes)
     wanted = [("text", texts), ("label", labels)] if one_label else [("text", texts)]
-    used = {names[column] for _, found in wanted for column in found} | {name for _, name in asked}
+    used = {names[column] for _, likely in wanted for column in likely} | {name for _, name in asked}
     twice = [name for name, count in Counter(names).items() if count > 1 and name in used]
     if twice:
         listed = ", ".join(map(repr, twice))
         raise DataError(f"{where}: columns of the same name: {listed}. Give each column its own name.")
-    problems = [_ambiguous(where, role, names, found) for role, found in wanted if len(found) != 1]
+    problems = [_ambiguous(where, role, names, likely) for role, likely in wanted if len(likely) != 1]
     if problems:
         raise DataError(problems)
     return Columns(
@@ -257,14 +257,14 @@ def _guess(
     notes: list[str],
 ) -> list[int]:
     """The column that is taken for a text or a label, which is said in ``notes``; none where no one column fits."""
-    found = by_words(role, names, columns)
+    column = by_words(role, names, columns)
     why = "its name"
-    if found is None and cells is not None:
-        found, why = by_cells(role, cells, columns), "what stands in it"
-    if found is None:
+    if column is None and cells is not None:
+        column, why = by_cells(role, cells, columns), "what stands in it"
+    if column is None:
         return []
-    notes.append(f"the {role} is read from column {names[found]!r}, by {why}. Choose another with --{role} NAME.")
-    return [found]
+    notes.append(f"the {role} is read from column {names[column]!r}, by {why}. Choose another with --{role} NAME.")
+    return [column]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -275,9 +275,9 @@ def _listed(names: Sequence[str]) -> str:
     return shown + (f" and {len(named) - SHOWN_NAMES:,} more" if len(named) > SHOWN_NAMES else "")
 
 
-def _ambiguous(where: str, role: str, names: Sequence[str], found: list[int]) -> str:
-    if found:
-        listed = _listed([names[column] for column in found])
+def _ambiguous(where: str, role: str, names: Sequence[str], likely: list[int]) -> str:
+    if likely:
+        listed = _listed([names[column] for column in likely])
         return f"{where}: more than one column could hold the {role}: {listed}. Choose with --{role} NAME."
     listed = _listed(names)
     return (

@@ -37,8 +37,8 @@ def without_end(line: str) -> str:
 
 def sep_line(line: str) -> str | None:
     """The delimiter that a first line ``sep=;`` names, as Excel reads and writes it."""
-    found = _SEP.fullmatch(without_end(line))
-    return found[1] if found else None
+    match = _SEP.fullmatch(without_end(line))
+    return match[1] if match else None
 
 
 def fitted(row: list[str], header: Sequence[str]) -> list[str]:
@@ -60,10 +60,10 @@ def read_delimited(
     that cannot be one.
     """
     csv.field_size_limit(max(csv.field_size_limit(), sum(map(len, lines))))  # a process-wide setting: only ever raised
-    told = sep_line(lines[0])
-    if told is not None:
+    named = sep_line(lines[0])
+    if named is not None:
         lines = [lines[0][len(without_end(lines[0])) :], *lines[1:]]  # an empty line: the others keep their numbers
-    delimiter = given_delimiter(table.delimiter) or told or sniff(lines, suffix, table.quoting)[0]
+    delimiter = given_delimiter(table.delimiter) or named or sniff(lines, suffix, table.quoting)[0]
     if delimiter is None and labelled:
         first = lines[0].strip()[:60]
         raise DataError(f"{name} line 1: no comma, tab, semicolon or bar makes columns of {first!r}. Pass --delimiter.")

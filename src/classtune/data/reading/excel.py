@@ -111,21 +111,21 @@ def look_at(name: str, data: bytes) -> Mapping[str, Sheet]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MOST_UNZIPPED:
                 raise _too_large(name)
-            found = {}
+            sheets = {}
             for sheet, path in _sheets(archive).items():
                 with archive.open(path) as file:
-                    found[sheet] = _pass_over(name, file)
+                    sheets[sheet] = _pass_over(name, file)
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, expat.ExpatError, NotImplementedError):
         return {}  # whatever is wrong with it, the reader says better
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
         raise DataError(f"{name}: cannot be read as Excel ({error}).") from None
-    for sheet, size in found.items():
+    for sheet, size in sheets.items():
         if size.rows * size.columns > MOST_CELLS:
             raise DataError(
                 f"{name}: the sheet {sheet!r} reaches to cell {size.last} and has {size.cells:,} cells; at most "
                 f"{MOST_CELLS:,} are read, empty ones among them. Delete what stands far out, or save it as .csv."
             )
-    return found
+    return sheets
 
 
 def _too_large(name: str) -> DataError:
@@ -140,13 +140,13 @@ def _sheets(archive: zipfile.ZipFile) -> dict[str, str]:
         else link.get("Target", "")[1:]
         for link in _small(archive, "xl/_rels/workbook.xml.rels")
     }
-    found = {}
+    paths = {}
     for element in _small(archive, "xl/workbook.xml").iter():
         if element.tag.endswith("}sheet"):
             link = next((value for key, value in element.attrib.items() if key.endswith("}id")), None)
             if links.get(link) in archive.namelist():
-                found[element.get("name", "")] = links[link]
-    return found
+                paths[element.get("name", "")] = links[link]
+    return paths
 
 
 def _small(archive: zipfile.ZipFile, path: str) -> ElementTree.Element:
@@ -207,7 +207,7 @@ def _pass_over(name: str, file: IO[bytes]) -> Sheet:
 
 def _number(letters: str) -> int:
     """A → 1, Z → 26, AA → 27."""
-    found = 0
+    number = 0
     for letter in letters:
-        found = 26 * found + ord(letter) - 64
-    return found
+        number = 26 * number + ord(letter) - 64
+    return number

@@ -28,10 +28,10 @@ def read_folders(path: Path, name: str) -> Table:
     an archive that is damaged, folders that are missing or hold no review, files that are no reviews of the set, are
     empty or not UTF-8.
     """
-    found: dict[tuple[str, str], list[tuple[str, bytes]]] = defaultdict(list)
+    reviews: dict[tuple[str, str], list[tuple[str, bytes]]] = defaultdict(list)
     try:
         for part, label, file, content in _from_folder(path) if path.is_dir() else _from_archive(path):
-            found[part, label].append((file, content))
+            reviews[part, label].append((file, content))
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         reason = str(error) or type(error).__name__
         raise DataError(
@@ -42,7 +42,7 @@ def read_folders(path: Path, name: str) -> Table:
     faults: dict[str, list[str]] = defaultdict(list)
     for part in PARTS:
         for label in LABELS:
-            files = sorted(found[part, label])
+            files = sorted(reviews[part, label])
             if not files:
                 faults["holds no review. The set has the folders train/pos, train/neg, test/pos and test/neg"].append(
                     f"{part}/{label}"

@@ -140,7 +140,7 @@ def encoding_of(name: str, data: bytes, encoding: str | None) -> str:
     for magic, what in MAGIC.items():
         if data.startswith(magic):
             raise DataError(f"{name}: is {what}, not a text table. Read are: {READABLE}.")
-    return encoding or next((found for bom, found in BOMS.items() if data.startswith(bom)), "utf-8")
+    return encoding or next((known for bom, known in BOMS.items() if data.startswith(bom)), "utf-8")
 
 
 def decode(name: str, data: bytes, encoding: str | None) -> tuple[str, str]:
@@ -149,14 +149,14 @@ def decode(name: str, data: bytes, encoding: str | None) -> tuple[str, str]:
     Raises DataError for bytes that are not text or not in that encoding, with the line; SettingsError for an unknown
     encoding.
     """
-    found = encoding_of(name, data, encoding)
-    if encoding is None and found == "utf-8":
-        found = guess_encoding(data) or found
+    codec = encoding_of(name, data, encoding)
+    if encoding is None and codec == "utf-8":
+        codec = guess_encoding(data) or codec
     try:
-        text = data.decode(found)
+        text = data.decode(codec)
     except UnicodeDecodeError as error:
-        line = data[: error.start].decode(found, "ignore").count("\n") + 1
-        if not encoding and b"\0" in data and found == "utf-8":
+        line = data[: error.start].decode(codec, "ignore").count("\n") + 1
+        if not encoding and b"\0" in data and codec == "utf-8":
             raise _binary(name, data.index(b"\0"), data) from None
         offer = (
             "Pass --encoding cp1252 (Windows), --encoding latin-1, or what it was saved in"
@@ -164,13 +164,13 @@ def decode(name: str, data: bytes, encoding: str | None) -> tuple[str, str]:
             else "Pass another --encoding"
         )
         raise DataError(
-            f"{name} line {line}: byte 0x{data[error.start]:02X} is not {found.upper()}. {offer}."
+            f"{name} line {line}: byte 0x{data[error.start]:02X} is not {codec.upper()}. {offer}."
         ) from None
     except LookupError:
         raise SettingsError(f"--encoding {encoding!r} is unknown. Examples: utf-8, cp1252, latin-1, utf-16.") from None
-    if "\0" in text and not found.startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
+    if "\0" in text and not codec.startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
         raise _binary(name, data.index(b"\0"), data)
-    return text.removeprefix("\ufeff"), found
+    return text.removeprefix("\ufeff"), codec
 
 
 def guess_encoding(data: bytes) -> str | None:

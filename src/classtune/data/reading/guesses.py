@@ -40,8 +40,8 @@ def words_of(name: str) -> set[str]:
 def by_words(role: str, names: Sequence[str], columns: Sequence[int]) -> int | None:
     """The one of these columns whose name has a word of a text, or of a label."""
     words = {column: words_of(names[column]) for column in columns}
-    found = [column for column in columns if words[column] & _KNOWN[role] and not words[column] & _ABOUT]
-    return found[0] if len(found) == 1 else None
+    likely = [column for column in columns if words[column] & _KNOWN[role] and not words[column] & _ABOUT]
+    return likely[0] if len(likely) == 1 else None
 
 
 def by_cells(role: str, cells: Callable[[int], Sequence[Any]], columns: Sequence[int]) -> int | None:
@@ -49,8 +49,8 @@ def by_cells(role: str, cells: Callable[[int], Sequence[Any]], columns: Sequence
     if len(columns) > _MOST_READ:
         return None
     fits = {"text": _are_texts, "label": _are_labels}[role]
-    found = [column for column in columns if fits([str(cell) for cell in cells(column)[:_SAMPLE] if cell is not None])]
-    return found[0] if len(found) == 1 else None
+    likely = [column for column in columns if fits([str(cell) for cell in cells(column)[:_SAMPLE] if cell is not None])]
+    return likely[0] if len(likely) == 1 else None
 
 
 def _are_texts(cells: Sequence[str]) -> bool:

@@ -55,12 +55,12 @@ def main() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (asked["memory"], asked["memory"]))
-    told = asked["format"] | {"label_columns": tuple(asked["format"]["label_columns"])}
+    format = asked["format"] | {"label_columns": tuple(asked["format"]["label_columns"])}
     try:
-        table = read_table(asked["path"], TableFormat(**told), labelled=asked["labelled"])
-        found = {field.name: getattr(table, field.name) for field in fields(table)}
-        found["columns"] = {name: list(map(_written, cells)) for name, cells in table.columns.items()}
-        json.dump({"table": found}, sys.stdout)
+        table = read_table(asked["path"], TableFormat(**format), labelled=asked["labelled"])
+        document = {field.name: getattr(table, field.name) for field in fields(table)}
+        document["columns"] = {name: list(map(_written, cells)) for name, cells in table.columns.items()}
+        json.dump({"table": document}, sys.stdout)
     except UserError as error:
         json.dump({"problems": error.problems}, sys.stdout)
 

@@ -111,11 +111,11 @@ def json_object(line: str) -> dict[str, Any]:
 def _value(text: str) -> Any:
     """What the text holds, numbers as they are written; the ValueError that says why it is no JSON."""
     try:
-        found = json.loads(
+        value = json.loads(
             text, object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=_constant
         )
-        deep = text.count("[") + text.count("{") > MOST_LEVELS and _levels(found) > MOST_LEVELS
-        return ValueError("nested too deeply") if deep else found
+        deep = text.count("[") + text.count("{") > MOST_LEVELS and _levels(value) > MOST_LEVELS
+        return ValueError("nested too deeply") if deep else value
     except RecursionError:
         return ValueError("nested too deeply")
     except ValueError as error:
@@ -133,10 +133,10 @@ def _levels(value: Any) -> int:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         raise ValueError("a key stands twice")
-    return found
+    return members
 
 
 def _constant(written: str) -> str | None:

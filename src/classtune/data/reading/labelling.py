@@ -49,13 +49,13 @@ def plain_rows(rows: Sequence[Row], *, labelled: bool) -> Plain:
 def fast_text(lines: Sequence[str], encoding: str) -> Grid | None:
     """The grid of ``__label__NAME text`` lines; None where a line is none."""
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    found = [(number, _FAST_TEXT.match(line), line) for number, line in filled]
-    if not found or not all(match for _, match, _ in found):
+    matches = [(number, _FAST_TEXT.match(line), line) for number, line in filled]
+    if not matches or not all(match for _, match, _ in matches):
         return None
-    texts = [line[match.end() :].rstrip("\r\n") for _, match, line in found if match]
-    labels = [[word.removeprefix("__label__") for word in match[0].split()] for _, match, _ in found if match]
+    texts = [line[match.end() :].rstrip("\r\n") for _, match, line in matches if match]
+    labels = [[word.removeprefix("__label__") for word in match[0].split()] for _, match, _ in matches if match]
     columns: list[list[Any]] = [texts, labels]
-    grid = Grid(["text", "label"], columns.__getitem__, [number for number, _, _ in found], encoding=encoding)
+    grid = Grid(["text", "label"], columns.__getitem__, [number for number, _, _ in matches], encoding=encoding)
     grid.notes = ["read as fastText's lines: __label__NAME and the text."]
     return grid
 
@@ -65,17 +65,17 @@ def listed_labels(cells: Sequence[Any]) -> list[Any] | None:
 
     None where a cell is none of them.
     """
-    found, any_written = [], False
+    lists, any_written = [], False
     for cell in cells:
         if not isinstance(cell, str) or not cell.strip():
-            found.append(cell)
+            lists.append(cell)
             continue
         parsed = _written_list(cell)
         if parsed is None and cell.lstrip().startswith(("[", "{")):
             return None
         any_written = any_written or parsed is not None
-        found.append(cell if parsed is None else parsed)
-    return found if any_written else None
+        lists.append(cell if parsed is None else parsed)
+    return lists if any_written else None
 
 
 def _written_list(cell: str) -> list[Any] | None:
@@ -105,9 +105,9 @@ def _named(answers: dict[str, Any]) -> Row:
 
 def _label_studio(row: Row) -> Row:
     """The choices of the first annotation that was not cancelled."""
-    given = row.get("annotations") or row.get("completions") or []
+    annotations = row.get("annotations") or row.get("completions") or []
     answers: dict[str, list[str]] = {}
-    for annotation in [one for one in given if isinstance(one, dict) and not one.get("was_cancelled")][:1]:
+    for annotation in [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")][:1]:
         for part in annotation.get("result") or []:
             if part.get("type") == "choices":
                 answers.setdefault(str(part.get("from_name")), []).extend(part.get("value", {}).get("choices", []))
@@ -116,8 +116,8 @@ def _label_studio(row: Row) -> Row:
 
 def _argilla(row: Row) -> Row:
     """What was submitted first, of each question."""
-    given = {name: _submitted(found) for name, found in (row.get("responses") or {}).items()}
-    return {**row["fields"], **_named(given)}
+    answers = {name: _submitted(answer) for name, answer in (row.get("responses") or {}).items()}
+    return {**row["fields"], **_named(answers)}
 
 
 def _submitted(responses: Any) -> Any:
@@ -187,13 +187,13 @@ def _score(value: Any) -> float:
 
 def _flat(row: Row) -> Row:
     """Objects within a row, their keys by their own name where that is free."""
-    found: Row = {}
+    flat: Row = {}
     for key, cell in row.items():
         if isinstance(cell, dict):
-            found |= {
-                inner if inner not in found and inner not in row else f"{key}.{inner}": value
+            flat |= {
+                inner if inner not in flat and inner not in row else f"{key}.{inner}": value
                 for inner, value in cell.items()
             }
         else:
-            found[key] = cell
-    return found
+            flat[key] = cell
+    return flat

@@ -155,15 +155,15 @@ class _Delimited(Stream):
         sample = list(itertools.islice(lines, _SAMPLE_LINES))
         suffix = self.path.suffix.lower()
         with self.path.open("rb") as file:
-            told_by_file = sep_line(file.readline(20).removeprefix(codecs.BOM_UTF8).decode("ascii", "replace"))
+            named_by_file = sep_line(file.readline(20).removeprefix(codecs.BOM_UTF8).decode("ascii", "replace"))
         if kind == "text" and fast_text(sample[:100], lines.encoding) is not None:
             raise DataError(f"{self.name}: has fastText's lines, not read in pieces. Name a file: -o OUT.csv.")
-        told = told_by_file or format.delimiter or format.text or format.header
-        if kind == "text" and not told and (suffix == ".txt" or not clearly_delimited(sample)):
+        has_columns = named_by_file or format.delimiter or format.text or format.header
+        if kind == "text" and not has_columns and (suffix == ".txt" or not clearly_delimited(sample)):
             self.names, self._text = ["text"], 0
         else:
             self._delimiter = (
-                given_delimiter(format.delimiter) or told_by_file or sniff(sample, suffix, format.quoting)[0]
+                given_delimiter(format.delimiter) or named_by_file or sniff(sample, suffix, format.quoting)[0]
             )
             self._delimiter = self._delimiter or ("\t" if suffix == ".tsv" else ",")
             self._quoting = self._quoting_found() if format.quoting is None else format.quoting

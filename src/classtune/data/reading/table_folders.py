@@ -65,8 +65,8 @@ def _classes(folder: Path, files: dict[Path, list[Path]]) -> Grid:
     """A text a file, whose label is its folder's name."""
     texts: list[str] = []
     labels: list[str] = []
-    for path, found in files.items():
-        for file in found:
+    for path, texts_of_class in files.items():
+        for file in texts_of_class:
             if file.stat().st_size > MOST_FILE_BYTES:
                 raise DataError(f"{file}: is larger than {MOST_FILE_BYTES >> 20} MB. Shorten it.")
             try:

@@ -201,13 +201,13 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
 
 def _distinct(names: Sequence[str]) -> list[str]:
     """Names of columns, no two alike; a column without one is called by its number."""
-    found: dict[str, None] = {}
+    distinct: dict[str, None] = {}
     for column, name in enumerate(names, 1):
-        free = name or (f"column {column}" if "" in found else "")
-        while free in found:
+        free = name or (f"column {column}" if "" in distinct else "")
+        while free in distinct:
             free = f"{free} ({column})"
-        found[free] = None
-    return list(found)
+        distinct[free] = None
+    return list(distinct)
 
 
 @dataclass
@@ -236,38 +236,38 @@ def _labels(grid: Grid, columns: Columns, format: TableFormat, where: str, fault
         return _Labels()
     cells, name = _named(grid, columns.label), grid.names[columns.label]
     separator = None if format.label_separator == WHOLE_CELLS else format.label_separator
-    found = _Labels(column=name)
+    result = _Labels(column=name)
     if separator is None:
         if (lists := listed_labels(cells)) is not None:
-            found.notes.append(f"lists written as text in {name!r} are read as lists of labels.")
+            result.notes.append(f"lists written as text in {name!r} are read as lists of labels.")
             cells = lists
         alone = [cell[0] if holds_several(cell) and len(cell) == 1 else cell for cell in map(_as_list, cells)]
         if not grid.of_python and any(map(holds_several, cells)) and not any(map(holds_several, alone)):
-            found.notes.append(f"every list in {name!r} holds one label: read as one label a row.")
+            result.notes.append(f"every list in {name!r} holds one label: read as one label a row.")
             cells = alone
         if not any(map(holds_several, cells)):
-            found.kind = label_kind(cells)
-            found.shown, merged = merge_numbers(_read(cells, grid.lines, as_label, "label", "-", faults))
-            found.notes += merged
-            joined = None if format.label_separator or grid.of_python else joined_by(found.shown)
+            result.kind = label_kind(cells)
+            result.shown, merged = merge_numbers(_read(cells, grid.lines, as_label, "label", "-", faults))
+            result.notes += merged
+            joined = None if format.label_separator or grid.of_python else joined_by(result.shown)
             if joined is not None:
-                told = found.notes if format.lenient else found.problems
-                told.append(
+                lines = result.notes if format.lenient else result.problems
+                lines.append(
                     f"{where}s: the cells of {name!r} look like several labels, joined by {joined!r}. Pass "
                     f"--label-separator {joined!r} (an empty cell is then none of them), "
                     f"or --label-separator {WHOLE_CELLS} if each cell is one label."
                 )
-            return found
+            return result
     if is_matrix(cells):
-        found.problems.append(
+        result.problems.append(
             f"{where}s: the labels are lists of 0 and 1, equally long: names of labels, or a matrix? "
             "Write names, or give each label a column of its own."
         )
     sets = _read(cells, grid.lines, partial(as_labels, separator=separator), "label", (), faults)
     shared: dict[LabelSet, LabelSet] = {}  # millions of rows have few different sets
-    found.sets = [shared.setdefault(labels, labels) for labels in sets]
-    found.shown = [", ".join(labels) for labels in found.sets]
-    return found
+    result.sets = [shared.setdefault(labels, labels) for labels in sets]
+    result.shown = [", ".join(labels) for labels in result.sets]
+    return result
 
 
 def _as_list(cell: Any) -> Any:
@@ -317,12 +317,12 @@ def _label_columns(labels: Any, name: str) -> tuple[list[str], list[list[Any]]]:
         import narwhals
 
         try:
-            found = list(narwhals.from_native(labels, eager_only=True).iter_columns())
+            series = list(narwhals.from_native(labels, eager_only=True).iter_columns())
         except narwhals.exceptions.DuplicateError:
             raise DataError(f"{name}: columns of the same name. Give each label its own.") from None
         except TypeError:
             raise DataError(f"{name}: a {type(labels).__name__}. Give a list or a data frame.") from None
-        names, columns = [str(column.name) for column in found], [column.to_list() for column in found]
+        names, columns = [str(column.name) for column in series], [column.to_list() for column in series]
     else:
         return [], [_values(labels, name)]
     if not names:
