@@ -57,13 +57,13 @@ def groups_of_folded(
     width = _band_width(threshold)
     bands = _HASHES // width
 
-    def told(share: float) -> None:
+    def report(share: float) -> None:
         if progress and distinct:
             progress("near copies", int(share * len(distinct)), len(distinct))
 
-    told(0)
+    report(0)
     sizes = np.fromiter(map(len, distinct), np.int64, len(distinct))
-    signatures = _signatures(distinct, sizes, seed, lambda share: told(share / 2))  # about as long as all bands
+    signatures = _signatures(distinct, sizes, seed, lambda share: report(share / 2))  # about as long as all bands
     least_estimate = threshold - 3 * np.sqrt(threshold * (1 - threshold) / _HASHES)
     parents = np.arange(len(distinct))
     failures = np.zeros(len(distinct), dtype=np.int64)
@@ -86,7 +86,7 @@ def groups_of_folded(
             if near.any():
                 _join(parents, pairs[near])
                 parents = _roots(parents)
-        told((1 + (band + 1) / bands) / 2)
+        report((1 + (band + 1) / bands) / 2)
     return np.unique(parents, return_inverse=True)[1].astype(np.int64)  # a root is its group's first row
 
 
@@ -111,7 +111,7 @@ def _band_width(threshold: float) -> int:
     return max(widths)
 
 
-def _signatures(texts: Sequence[str], sizes: Numbers, seed: int, told: Callable[[float], None]) -> NDArray[np.uint16]:
+def _signatures(texts: Sequence[str], sizes: Numbers, seed: int, report: Callable[[float], None]) -> NDArray[np.uint16]:
     """MinHash signatures [texts, hashes]; 16 bits of each hash tell texts apart well enough."""
     import rensa
 
@@ -120,7 +120,7 @@ def _signatures(texts: Sequence[str], sizes: Numbers, seed: int, told: Callable[
         hashes, starts = _hashed_shingles(texts[chunk])
         matrix = rensa.RMinHash.digest_matrix_from_flat_token_hashes(hashes, starts, _HASHES, seed)
         signatures[chunk] = np.array(matrix.to_rows(), dtype=np.uint32) & 0xFFFF
-        told(chunk.stop / len(texts))
+        report(chunk.stop / len(texts))
     return signatures
 
 
@@ -187,8 +187,8 @@ def _are_near(texts: Sequence[str], pairs: Numbers, sizes: Numbers, threshold: f
         ends = np.cumsum(counts[both])
         taken = np.arange(ends[-1]) + np.repeat((np.cumsum(counts) - counts)[both] - ends + counts[both], counts[both])
         of_pair = counts[both].reshape(-1, 2).sum(axis=1)
-        found = np.sort(_numbered(of_pair) | keys[taken] & _HASH_MASK)
-        twice = found[1:][found[1:] == found[:-1]] >> _HASH_BITS
+        shingles = np.sort(_numbered(of_pair) | keys[taken] & _HASH_MASK)
+        twice = shingles[1:][shingles[1:] == shingles[:-1]] >> _HASH_BITS
         shared = np.bincount(twice.astype(np.int64), minlength=len(of_pair))
         near[chunk] = shared >= threshold * (of_pair - shared)
     for place in np.flatnonzero(near):

@@ -38,14 +38,14 @@ def label_names(rows: Rows) -> Iterator[Finding]:
         ("label-typo", _typos(rows.classes), "If they are one class, write them alike; otherwise leave them."),
     ):
         first = rows.first_with_label(variants)
-        found = sorted(variants, key=lambda name: -rows.classes[name])
+        ordered = sorted(variants, key=lambda name: -rows.classes[name])
         examples = [
             rows.example(first[name]) | {"label": name, "other_label": variants[name], "rows": rows.classes[name]}
-            for name in found[:SHOWN]
+            for name in ordered[:SHOWN]
         ]
-        count = sum(rows.classes[name] for name in found)
-        if found:
-            yield Finding(kind, count, count / rows.count, examples, effect, advice, {"labels": len(found)})
+        count = sum(rows.classes[name] for name in ordered)
+        if ordered:
+            yield Finding(kind, count, count / rows.count, examples, effect, advice, {"labels": len(ordered)})
 
 
 _SEPARATORS = re.compile(r"(?<=[^\W\d_])[\s_./-]+(?=\w)|(?<=\w)[\s_./-]+(?=[^\W\d_])")
@@ -66,7 +66,7 @@ def _typos(names: Mapping[str, int]) -> dict[str, str]:
     for name in long:
         for form in {name, *(name[:place] + name[place + 1 :] for place in range(len(name)))}:
             forms[form].append(name)
-    found = {}
+    typos = {}
     for common, *rest in (sorted(same, key=lambda name: -names[name]) for same in forms.values() if len(same) > 1):
         for name in rest:
             differ = Counter(common.casefold()) - Counter(name.casefold())
@@ -76,8 +76,8 @@ def _typos(names: Mapping[str, int]) -> dict[str, str]:
                 and all(map(str.isalpha, differ))
                 and _spelt(name) != _spelt(common)
             ):
-                found[name] = common
-    return found
+                typos[name] = common
+    return typos
 
 
 def balance(rows: Rows) -> Iterator[Finding]:

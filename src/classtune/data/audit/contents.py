@@ -42,13 +42,13 @@ def empties(rows: Rows) -> Iterator[Finding]:
 
 def damage(rows: Rows) -> Iterator[Finding]:
     """Damage that can be mended, and characters that are lost."""
-    found: dict[str, list[int]] = defaultdict(list)
+    rows_of: dict[str, list[int]] = defaultdict(list)
     for row, text in enumerate(rows.texts):
         for kind in damages(text):
-            found[kind].append(row)
+            rows_of[kind].append(row)
         if REPLACEMENT in text:
-            found["lost-characters"].append(row)
-    for kind, damaged in found.items():
+            rows_of["lost-characters"].append(row)
+    for kind, damaged in rows_of.items():
         for finding in rows.finding(kind, damaged, *_DAMAGE[kind]):
             for example, row in zip(finding.examples, damaged, strict=False):
                 text, mended = rows.texts[row], repair(rows.texts[row])[0]
@@ -74,14 +74,14 @@ _DAMAGE = {
 
 
 def scripts(rows: Rows) -> Iterator[Finding]:
-    found = [script(text) for text in rows.texts]
-    mix = Counter(name for name in found if name)
+    scripts_of = [script(text) for text in rows.texts]
+    mix = Counter(name for name in scripts_of if name)
     if len(mix) < 2:
         return
     main, _ = mix.most_common(1)[0]
     yield from rows.finding(
         "language-mix",
-        [row for row, name in enumerate(found) if name and name != main],
+        [row for row, name in enumerate(scripts_of) if name and name != main],
         f"Most texts are in {main} letters; too few others to learn from them, and the score hides how they fare.",
         "Name a model that knows these languages, or train a classifier for each.",
         scripts=dict(mix.most_common()),

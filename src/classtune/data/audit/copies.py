@@ -26,8 +26,8 @@ def leaks(rows: Rows) -> Iterator[Finding]:
         letters = {row: _letters(rows.distinct[numbers[row]]) for row in filled}
         wanted, known = set(letters.values()) - {""}, dict[str, int]()
         for number in np.flatnonzero(rows.first_of_number < rows.count).tolist():
-            if (found := _letters(rows.distinct[number])) in wanted:
-                known.setdefault(found, int(rows.first_of_number[number]))
+            if (only_letters := _letters(rows.distinct[number])) in wanted:
+                known.setdefault(only_letters, int(rows.first_of_number[number]))
         exact, near, verbatim = dict[int, int](), dict[int, int](), set[str]()
         for row in filled:
             first = int(rows.first_of_number[numbers[row]])
@@ -120,11 +120,11 @@ def copies(rows: Rows) -> Iterator[Finding]:
         )
 
 
-def _worst(found: Numbers, keys: Numbers, sizes: Numbers) -> list[tuple[int, int]]:
+def _worst(rows: Numbers, keys: Numbers, sizes: Numbers) -> list[tuple[int, int]]:
     """(row, key) of the first row found of each of the largest keys."""
     largest, first = np.unique(keys, return_index=True)
     places = first[np.argsort(-sizes[largest], kind="stable")][:SHOWN]
-    return [(int(found[place]), int(keys[place])) for place in places]
+    return [(int(rows[place]), int(keys[place])) for place in places]
 
 
 def conflicts(rows: Rows) -> Iterator[Finding]:

@@ -84,11 +84,11 @@ class Rows:
 
     def number(self, groups: Numbers | None, progress: Progress | None) -> None:
         """Number the folded texts and their near groups. groups: of all rows, where they are known."""
-        found: dict[str, int] = {}
+        numbers: dict[str, int] = {}
         everything = chain(self.texts, *(part[0] for part in self.parts.values()))
-        self.numbers = np.array([found.setdefault(fold(text), len(found)) for text in everything], dtype=np.int64)
-        self.distinct = list(found)
-        del found
+        self.numbers = np.array([numbers.setdefault(fold(text), len(numbers)) for text in everything], dtype=np.int64)
+        self.distinct = list(numbers)
+        del numbers
         if groups is None:
             self.groups = groups_of_folded(self.distinct, progress=progress)
         elif len(groups) == len(self.numbers):
@@ -153,5 +153,5 @@ def percent(share: float) -> str:
 def under_several(numbers: Numbers, marks: Numbers) -> Numbers:
     """The numbers that stand beside more than one mark; sorted."""
     pairs = np.unique(np.stack([numbers, marks]), axis=1)
-    found, times = np.unique(pairs[0], return_counts=True)
-    return found[times > 1]
+    values, times = np.unique(pairs[0], return_counts=True)
+    return values[times > 1]

@@ -37,9 +37,9 @@ def find_label_errors(
     of_present /= of_present.sum(1, keepdims=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "May not flag all label issues")  # in classes of a few rows
-        found = find_label_issues(numbered, of_present, return_indices_ranked_by="self_confidence", n_jobs=1)
+        issues = find_label_issues(numbered, of_present, return_indices_ranked_by="self_confidence", n_jobs=1)
     findings = []
-    for row in found:
+    for row in issues:
         others = of_present[row].copy()
         others[numbered[row]] = -1.0
         findings.append(

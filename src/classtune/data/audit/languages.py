@@ -18,10 +18,10 @@ def script(text: str) -> str | None:
     """The script of most letters, such as ``Latin``, ``Cyrillic`` or ``Chinese or Japanese``; None under 3 letters."""
     if text.isascii():
         return "Latin" if sum(map(str.isalpha, text)) >= _LEAST_LETTERS else None
-    found = Counter(filter(None, map(_script_of, text)))
-    if found.total() < _LEAST_LETTERS:
+    scripts = Counter(filter(None, map(_script_of, text)))
+    if scripts.total() < _LEAST_LETTERS:
         return None
-    return found.most_common(1)[0][0]
+    return scripts.most_common(1)[0][0]
 
 
 @functools.lru_cache(maxsize=1 << 16)
