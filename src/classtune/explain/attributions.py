@@ -89,7 +89,7 @@ def attribute(
 
 def words_of(text: str) -> list[Piece]:
     """The words and signs of a text, in order."""
-    return [Piece(found.group(), *found.span()) for found in _WORD.finditer(text)]
+    return [Piece(word.group(), *word.span()) for word in _WORD.finditer(text)]
 
 
 def by_word(text: str, attribution: Attribution) -> tuple[list[Piece], NDArray[np.float64]]:
@@ -259,8 +259,8 @@ def _pieces(network: Network, text: str, ids: TokenIds) -> list[Piece]:
     tokenizer = network.encoder.tokenizer
     if not tokenizer.is_fast:
         raise DataError(f"{network.source}: its tokenizer does not tell where tokens stand. Take method 'occlusion'.")
-    found = tokenizer(text, return_offsets_mapping=True, verbose=False)
-    whole, spans = np.asarray(found["input_ids"]), [tuple(span) for span in found["offset_mapping"]]
+    encoding = tokenizer(text, return_offsets_mapping=True, verbose=False)
+    whole, spans = np.asarray(encoding["input_ids"]), [tuple(span) for span in encoding["offset_mapping"]]
     missing = len(whole) - len(ids)
     if missing > 0:
         differs = np.flatnonzero(whole[: len(ids)] != ids)

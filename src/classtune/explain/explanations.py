@@ -103,8 +103,8 @@ def explain(
 def word_weights(predictor: Predicts, text: str, label_index: int) -> list[tuple[Piece, float]]:
     """The words of a text, each with how far the log-odds of the label fall when it is left out (occlusion)."""
     if predictor.single:
-        found = attribute(predictor.network, text, label_index, "occlusion", run=predictor.whole)
-        return list(zip(found.pieces, map(float, found.weights), strict=True))
+        attributed = attribute(predictor.network, text, label_index, "occlusion", run=predictor.whole)
+        return list(zip(attributed.pieces, map(float, attributed.weights), strict=True))
     words = words_of(text) or [Piece(text, 0, len(text))]
     shorter = [without(text, [word]) or text for word in words]
     odds = _log_odds(predictor.probabilities([text, *shorter])[:, label_index])
@@ -186,8 +186,8 @@ def as_html(explanation: dict[str, Any]) -> str:
         parts.append(shown)
         place = word["end"]
     parts.append(html.escape(text[place:]))
-    told = ", ".join(f"{word['word']} {word['weight']:+.1f}" for word in _top(explanation))
-    spoken = html.escape(f"{label}, {explanation['score']:.0%}. Strongest words: {told}. Text: {text}", quote=True)
+    weights = ", ".join(f"{word['word']} {word['weight']:+.1f}" for word in _top(explanation))
+    spoken = html.escape(f"{label}, {explanation['score']:.0%}. Strongest words: {weights}. Text: {text}", quote=True)
     return f'<span class="explanation" role="img" aria-label="{spoken}">{"".join(parts)}</span>'
 
 

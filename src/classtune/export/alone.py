@@ -43,16 +43,16 @@ class Alone:
         """
         if self.blend is None:
             return None
-        expected, found = (one.probabilities(texts) for one in (self.blend, self.predictor))
-        given = replace(self.blend.decisions, abstention=None).answers(expected)
-        changed = (given != self.bundle.decisions.answers(found)).any(axis=1)
+        expected, alone = (one.probabilities(texts) for one in (self.blend, self.predictor))
+        answers = replace(self.blend.decisions, abstention=None).answers(expected)
+        changed = (answers != self.bundle.decisions.answers(alone)).any(axis=1)
         return {
             "network": self.bundle.record["classifier"],
             "texts": len(texts),
             "texts_are": texts_are,
             "changed_labels": int(changed.sum()),
             "changed_share": float(changed.mean()),
-            "largest_difference": float(np.abs(expected - found).max()),
+            "largest_difference": float(np.abs(expected - alone).max()),
         }
 
 

@@ -70,10 +70,10 @@ def hugging_face_logits(folder: Path, texts: Sequence[str], limit: int) -> tuple
     with quiet_transformers():
         model = AutoModelForSequenceClassification.from_pretrained(str(folder), local_files_only=True).eval()
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        rows, found = [], []
+        rows, logits = [], []
         for row, text in enumerate(texts):
             tokens = tokenizer(text, return_tensors="pt")
             if tokens["input_ids"].shape[1] <= limit:
                 rows.append(row)
-                found.append(model(**tokens).logits[0].double().numpy())
-    return rows, np.array(found).reshape(len(rows), model.config.num_labels)
+                logits.append(model(**tokens).logits[0].double().numpy())
+    return rows, np.array(logits).reshape(len(rows), model.config.num_labels)

@@ -166,15 +166,15 @@ def _left(bundle: Bundle) -> Decisions:
     return decisions if decisions.calibration.curves and windows else without_folded(decisions, prior=True)
 
 
-def compare(expected: Floats, found: Floats, answers: Callable[[Floats], NDArray[np.bool_]]) -> dict[str, Any]:
+def compare(expected: Floats, scores: Floats, answers: Callable[[Floats], NDArray[np.bool_]]) -> dict[str, Any]:
     """How two tables of scores [texts, labels] agree. A score that is no number counts as another label."""
-    broken = ~np.isfinite(found).all(axis=1)
-    changed = (answers(expected) != answers(np.nan_to_num(found))).any(axis=1) | broken
+    broken = ~np.isfinite(scores).all(axis=1)
+    changed = (answers(expected) != answers(np.nan_to_num(scores))).any(axis=1) | broken
     return {
         "texts": len(expected),
         "changed_labels": int(changed.sum()),
         "changed_share": float(changed.mean()) if len(expected) else 0.0,
-        "largest_difference": float(np.abs(expected - found).max()) if len(expected) else 0.0,
+        "largest_difference": float(np.abs(expected - scores).max()) if len(expected) else 0.0,
     }
 
 
@@ -266,8 +266,8 @@ def _write_hugging_face(
         )
     for note in notes:
         notify(note)
-    rows, found = hugging_face_logits(folder, texts, bundle.network.encoder.rules.limit)
-    return compare(plain.probabilities(logits[rows]), plain.probabilities(found), plain.answers)
+    rows, theirs = hugging_face_logits(folder, texts, bundle.network.encoder.rules.limit)
+    return compare(plain.probabilities(logits[rows]), plain.probabilities(theirs), plain.answers)
 
 
 def _write_record(

@@ -78,14 +78,14 @@ def _columns(table: Table, labels: Sequence[str]) -> Mapping[str, Sequence[Any]]
 def kept_columns(names: Sequence[str], text: str, labels: Sequence[str]) -> list[str]:
     """What a table's own columns are called beside the answers. text: the column of the texts."""
     taken = {"scores", *answer_columns(labels)}
-    found = []
+    columns = []
     for own in names:
         name = "text" if own == text and own.isdecimal() else own
         while name in taken:
             name = f"given:{name}"
         taken |= {name} - {""}
-        found.append(name)
-    return found
+        columns.append(name)
+    return columns
 
 
 @dataclass(frozen=True)

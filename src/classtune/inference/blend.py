@@ -72,15 +72,15 @@ class BlendPredictor(Predictor):
         self, texts: Sequence[str], places: Sequence[str] | None = None, *, truncate: bool | None = None
     ) -> Items:
         named = places or [f"text {number}" for number in range(1, len(texts) + 1)]
-        found = [network.items(texts, named, truncate=truncate) for network in self.networks]
-        return self._together(texts, named, found)
+        by_network = [network.items(texts, named, truncate=truncate) for network in self.networks]
+        return self._together(texts, named, by_network)
 
-    def _together(self, texts: Sequence[str], places: Sequence[str], found: Sequence[Items]) -> Items:
+    def _together(self, texts: Sequence[str], places: Sequence[str], by_network: Sequence[Items]) -> Items:
         """One item a text, whatever the members made of it."""
         if empty := [place for place, text in zip(places, texts, strict=True) if not text.strip()]:
             raise DataError([f"{place}: the text is empty. Give it words, or leave it out." for place in empty])
-        pieces: list[list[list[TokenIds]]] = [[[] for _ in found] for _ in texts]
-        for network, read in enumerate(found):
+        pieces: list[list[list[TokenIds]]] = [[[] for _ in by_network] for _ in texts]
+        for network, read in enumerate(by_network):
             for item, text in zip(read.items, read.of_text, strict=True):
                 pieces[int(text)][network].append(item)  # type: ignore[arg-type]
         items = [_Text(text, own) for text, own in zip(texts, pieces, strict=True)]

@@ -58,9 +58,9 @@ def answer_columns(labels: Sequence[str]) -> list[str]:
 
 def label_and_score(ranked: Ranked) -> tuple[str, float]:
     """The answer as a table has it: its labels, parted by ", ", and the score of the first; "" where it is withheld."""
-    given = answer_of(ranked)
+    labels = answer_of(ranked)
     scores = {entry["label"]: entry["score"] for entry in ranked}
-    return ", ".join(given), scores[given[0]] if given else ranked[0]["score"]
+    return ", ".join(labels), scores[labels[0]] if labels else ranked[0]["score"]
 
 
 def answer_of(ranked: Ranked) -> list[str]:

@@ -86,8 +86,8 @@ class Predictor:
                 if progress:
                     progress("predict", start + done * len(chunk) // len(read.items), len(unique))
             result[start : start + len(chunk)] = read.pooled(logits)
-        found: NDArray[np.float64] = result[of_row]
-        return found
+        by_row: NDArray[np.float64] = result[of_row]
+        return by_row
 
     def read(self, texts: Sequence[str], places: Sequence[str]) -> Items:
         """The texts as items for `run`, cut where the bundle was made so. Raises DataError, each text by its place."""
@@ -167,12 +167,12 @@ class Predictor:
         """
         decisions = self.decisions
         plain = not (decisions.multi or decisions.thresholds or decisions.abstention)
-        given = None if plain else decisions.answers(probabilities)
+        answers = None if plain else decisions.answers(probabilities)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return [
             [
                 {"label": self.labels[index], "score": float(probabilities[row, index])}
-                | ({} if given is None else {"answer": bool(given[row, index])})
+                | ({} if answers is None else {"answer": bool(answers[row, index])})
                 for index in ranks
             ]
             for row, ranks in enumerate(order)

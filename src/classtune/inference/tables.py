@@ -107,12 +107,12 @@ def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float
             "decide anew by. Ask the bundle, or train it with that wish and export it again."
         )
     settings = bundle.record["settings"]
-    told = {name: settings[name] for name in DecisionSettings.model_fields if name in settings}
-    told |= dict(wishes)
-    estimate = told.get("deploy_prior") == "estimate"
+    asked = {name: settings[name] for name in DecisionSettings.model_fields if name in settings}
+    asked |= dict(wishes)
+    estimate = asked.get("deploy_prior") == "estimate"
     if estimate:
-        told["deploy_prior"] = None
-    told["calibration"] = bundle.decisions.calibration.method
+        asked["deploy_prior"] = None
+    asked["calibration"] = bundle.decisions.calibration.method
     validation, truth = read_validation(bundle.folder)
     prior = bundle.decisions.prior
     if prior is None:
@@ -125,19 +125,19 @@ def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float
             truth,
             bundle.labels,
             # Not checked here: `decide` names all that is wrong by its flag.
-            DecisionSettings.model_construct(**{**told, "deploy_prior": deploy_prior}),
+            DecisionSettings.model_construct(**{**asked, "deploy_prior": deploy_prior}),
             trained_prior=trained_prior,
             multi=bundle.decisions.multi,
             seed=settings["seed"],
             networks=bundle.record["networks"],
         )
 
-    decisions = decided(told["deploy_prior"])
+    decisions = decided(asked["deploy_prior"])
     if estimate:
-        found = estimate_prior(decisions.probabilities(logits), trained_prior, multi=decisions.multi)
-        shares = dict(zip(bundle.labels, found.prior.tolist(), strict=True))
+        estimated = estimate_prior(decisions.probabilities(logits), trained_prior, multi=decisions.multi)
+        shares = dict(zip(bundle.labels, estimated.prior.tolist(), strict=True))
         notify("estimated shares: " + ", ".join(f"{label} {100 * share:.1f} %" for label, share in shares.items()))
-        for note in found.notes:
+        for note in estimated.notes:
             notify(note)
         decisions = decided(shares)
     for note in decisions.notes:

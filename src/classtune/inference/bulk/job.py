@@ -181,10 +181,10 @@ def _job(shard: Shard, piece: Piece) -> Job:
     texts, rows, faults = [], [], {}
     for row, cell in enumerate(piece.cells):
         try:
-            found = as_whole_text(cell)
-            if not found.strip():
+            text = as_whole_text(cell)
+            if not text.strip():
                 raise ValueError("is empty")
-            texts.append(found)
+            texts.append(text)
             rows.append(row)
         except ValueError as fault:
             faults[row] = f"the text {fault}"

@@ -44,28 +44,28 @@ def find_inputs(inputs: Sequence[str], output: Path, notify: Callable[[str], Non
 
     Raises DataError with every input that names nothing.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     problems, aside = [], []
-    for given in inputs:
-        path = Path(given)
+    for named in inputs:
+        path = Path(named)
         if path.is_dir():
             below = [(file, file.relative_to(path).parts) for file in sorted(path.rglob("*")) if file.is_file()]
             shown = [file for file, parts in below if not any(part.startswith((".", "_")) for part in parts)]
             tables = [file for file in shown if file.suffix.lower() in SUFFIXES]
             aside += [file for file in shown if file not in set(tables)]
             if not tables:
-                problems.append(f"{given}: the folder holds no table ({', '.join(sorted(SUFFIXES))}).")
-        elif path.exists() or not glob.has_magic(given):
+                problems.append(f"{named}: the folder holds no table ({', '.join(sorted(SUFFIXES))}).")
+        elif path.exists() or not glob.has_magic(named):
             tables = [path]
             if not path.is_file():
-                problems.append(f"{given}: no such file or folder." if given != "-" else
+                problems.append(f"{named}: no such file or folder." if named != "-" else
                                 "standard input cannot be read twice, as bulk answers need. Name a file.")  # fmt: skip
         else:
-            tables = [Path(match) for match in sorted(glob.glob(given, recursive=True)) if Path(match).is_file()]
+            tables = [Path(match) for match in sorted(glob.glob(named, recursive=True)) if Path(match).is_file()]
             if not tables:
-                problems.append(f"{given}: no file fits this pattern.")
-        found.update((file.absolute(), None) for file in tables)
-    inside = [file for file in found if output.absolute() in file.parents]
+                problems.append(f"{named}: no file fits this pattern.")
+        files.update((file.absolute(), None) for file in tables)
+    inside = [file for file in files if output.absolute() in file.parents]
     if inside:
         problems.append(f"-o {output}: holds {inside[0].name}, one of the inputs. Name another folder.")
     if problems:
@@ -73,8 +73,8 @@ def find_inputs(inputs: Sequence[str], output: Path, notify: Callable[[str], Non
     if aside:
         listed = ", ".join(file.name for file in aside[:5]) + (", …" if len(aside) > 5 else "")
         notify(f"{len(aside):,} files of the folder are no tables and are left out: {listed}")
-    root = os.path.commonpath([file.parent for file in found])
-    return [(file, file.relative_to(root).as_posix()) for file in found]
+    root = os.path.commonpath([file.parent for file in files])
+    return [(file, file.relative_to(root).as_posix()) for file in files]
 
 
 def shards_of(streams: Mapping[str, Stream]) -> list[Shard]:
@@ -82,19 +82,19 @@ def shards_of(streams: Mapping[str, Stream]) -> list[Shard]:
 
     Raises DataError for inputs whose shards would have the same name.
     """
-    found: dict[str, Shard] = {}
+    shards: dict[str, Shard] = {}
     problems = []
     for name, stream in streams.items():
         path = PurePosixPath(name)
         stem = path.with_suffix("") if path.suffix == stream.suffix else path
         for number, rows in enumerate(stream.sizes):
             shard = Shard(stream, number, f"{stem}-{number:05d}{stream.suffix}", rows)
-            other = found.setdefault(shard.name, shard)
+            other = shards.setdefault(shard.name, shard)
             if other is not shard and not number:
                 problems.append(f"{name} and {other.stream.name} would both be written to {shard.name}. Rename one.")
     if problems:
         raise DataError(problems)
-    return list(found.values())
+    return list(shards.values())
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
@@ -203,23 +203,23 @@ class ShardFolder:
             return None
         try:
             check_regular(path, _MANIFEST_BYTES)
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            self._check_manifest(found)
+            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            self._check_manifest(manifest)
         except OSError as error:
             raise BundleError(f"{path}: cannot be read ({error.strerror}).") from None
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise DataError(
                 f"{path}: is no list of bulk answers, or one of another classtune. Name another folder."
             ) from None
-        return found
+        return manifest
 
-    def _check_manifest(self, found: dict[str, Any]) -> None:
+    def _check_manifest(self, manifest: dict[str, Any]) -> None:
         """Raise ValueError, or whatever comes of it, for a manifest that classtune did not write: it says what goes."""
-        if found["schema"] != _SCHEMA or not {*_NAMES, "inputs"} <= found.keys():
+        if manifest["schema"] != _SCHEMA or not {*_NAMES, "inputs"} <= manifest.keys():
             raise ValueError("is of another kind")
-        stems = {str(PurePosixPath(entry["file"]).with_suffix("")) for entry in found["inputs"]}
-        stems |= {entry["file"] for entry in found["inputs"]}
-        for entry in found["shards"]:
+        stems = {str(PurePosixPath(entry["file"]).with_suffix("")) for entry in manifest["inputs"]}
+        stems |= {entry["file"] for entry in manifest["inputs"]}
+        for entry in manifest["shards"]:
             inside(self.folder, entry["file"], portable=False)
             known = _SHARD_NAME.fullmatch(entry["file"])
             if known is None or known["stem"] not in stems or not isinstance(entry["rows"], int):

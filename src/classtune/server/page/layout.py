@@ -58,15 +58,15 @@ def lay_out(page: Page) -> Any:
         except ClasstuneError as error:
             yield {answer: problems_of(error), why: "", judged: gr.update(visible=False)}
             return
-        given = bool(remembered["answer"])
+        answered = bool(remembered["answer"])
         yield {
             answer: shown,
             why: wording.note_html("Looking for the words that made the difference …"),
             asked: remembered,
             judged: gr.update(visible=page.feedback is not None),
-            question: wording.question_html(given),
-            verdict: gr.update(visible=given),
-            choice: gr.update(visible=not given),
+            question: wording.question_html(answered),
+            verdict: gr.update(visible=answered),
+            choice: gr.update(visible=not answered),
             right: [] if remembered["multi"] else None,
         }
         try:
