@@ -121,8 +121,8 @@ def reading(place: Path, what: str = "", advice: str = "Restore it, or train the
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        told = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
-        reason = f"{type(error).__name__}: {told}" if not isinstance(error, OSError | ValueError) else told
+        text = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
+        reason = f"{type(error).__name__}: {text}" if not isinstance(error, OSError | ValueError) else text
         subject = f"{what} cannot be read" if what else "cannot be read"
         raise BundleError(f"{place}: {subject} ({(reason or type(error).__name__)[:300]}). {advice}") from error
 

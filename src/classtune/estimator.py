@@ -97,8 +97,8 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
                 progress=_silent,
             )
         if table.label_sets is None:
-            given = dict(zip(table.labels or [], np.asarray(y), strict=True))  # text → label as the caller has it
-            classes = [given[label] for label in self._trained.labels]
+            original = dict(zip(table.labels or [], np.asarray(y), strict=True))  # text → label as the caller has it
+            classes = [original[label] for label in self._trained.labels]
         else:
             classes = self._trained.labels
         # scikit-learn sorts classes as they are (2 before 10), the bundle by their text.
@@ -172,8 +172,8 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         """Hugging Face's form: for each text its labels with scores, highest first; none for a blank text."""
         scores = self._probabilities(X)
         ranked: list[Ranked] = [[] for _ in scores]
-        for row, found in zip(_scored(scores), self._fitted().ranked(scores[_scored(scores)]), strict=True):
-            ranked[row] = found
+        for row, labels in zip(_scored(scores), self._fitted().ranked(scores[_scored(scores)]), strict=True):
+            ranked[row] = labels
         return ranked
 
     def scores(self, texts: Sequence[str]) -> list[Ranked]:
@@ -240,22 +240,22 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             yield self._kept
             return
         with tempfile.TemporaryDirectory(prefix="classtune-") as name:
-            told = self.result_.get("bundle")
+            place = self.result_.get("bundle")
             self._trained.save(Path(name) / "bundle")
-            self.result_["bundle"] = told
+            self.result_["bundle"] = place
             yield Path(name) / "bundle"
 
     def _resolved(self) -> tuple[Settings, Extensions]:
         """Settings and callables in force. Raises SettingsError."""
-        told = {name: getattr(self, name) for name in Settings.model_fields}
-        told = {name: value for name, value in told.items() if value is not None and not callable(value)}
+        values = {name: getattr(self, name) for name in Settings.model_fields}
+        values = {name: value for name, value in values.items() if value is not None and not callable(value)}
         own = {"optimizer": self.optimizer, "on_epoch": self.on_epoch, **(self.metrics or {})}
         wrong = [name for name, value in own.items() if value is not None and not callable(value)]
         if wrong:
             raise SettingsError([f"{name} = {own[name]!r}: give a callable." for name in wrong])
         loss = self.loss if callable(self.loss) else None
         extensions = Extensions(loss, self.optimizer, dict(self.metrics or {}), self.on_epoch)
-        return resolve(self.recipe, {"test": 0.0, **(self.settings or {}), **told}), extensions
+        return resolve(self.recipe, {"test": 0.0, **(self.settings or {}), **values}), extensions
 
     def _answers(self, X: Any) -> NDArray[np.bool_]:
         """Whether each label is given [texts, classes], columns in the order of ``classes_``."""

@@ -86,11 +86,11 @@ def backbone_names(settings: ChoiceSettings) -> list[str]:
 def recipes() -> dict[str, dict[str, Any]]:
     """The named recipes that come with classtune, by name."""
     folder = resources.files("classtune") / "recipes"
-    found = {}
+    known = {}
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.name.endswith(".toml"):
-            found[entry.name.removesuffix(".toml")] = tomllib.loads(entry.read_text(encoding="utf-8"))
-    return found
+            known[entry.name.removesuffix(".toml")] = tomllib.loads(entry.read_text(encoding="utf-8"))
+    return known
 
 
 def resolve(recipe: str | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -169,7 +169,7 @@ def _explain(error: ValidationError) -> list[str]:
             faults.setdefault(f"{problem['loc'][0]} = {problem['input']!r}", []).append(fault)
         else:
             lines += problem["msg"].removeprefix("Value error, ").split("\n")
-    for told, wanted in faults.items():
-        description = Settings.model_fields[told.partition(" = ")[0]].description
-        lines.append(f"{told}: {', or '.join(dict.fromkeys(wanted))}. {description}")
+    for setting, wanted in faults.items():
+        description = Settings.model_fields[setting.partition(" = ")[0]].description
+        lines.append(f"{setting}: {', or '.join(dict.fromkeys(wanted))}. {description}")
     return lines

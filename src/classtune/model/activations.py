@@ -150,9 +150,9 @@ class ActivationStore:
             if not announced and self.seconds > _SAMPLE_SECONDS:
                 announced = True
                 if notify and self.seconds * total / done > _LONG_SECONDS:
-                    notify(self.told(self.seconds * total / done))
+                    notify(self.announcement(self.seconds * total / done))
 
-    def told(self, seconds: float) -> str:
+    def announcement(self, seconds: float) -> str:
         """What filling the store takes, in words."""
         place = f"in {tempfile.gettempdir()}" if self.on_disk else "of memory"
         return (
@@ -208,10 +208,10 @@ class ActivationStore:
 
     def _put(self, texts: NDArray[np.int64], states: NDArray[np.float32]) -> None:
         real = np.arange(states.shape[1]) < self.lengths[texts, None]
-        found = states[real]
-        if self.dtype == np.float16 and not np.abs(found).max() <= np.finfo(np.float16).max:
+        kept = states[real]
+        if self.dtype == np.float16 and not np.abs(kept).max() <= np.finfo(np.float16).max:
             raise ClasstuneError('The activations are beyond what half precision holds. Set store = "float32".')
-        self.values[(self.starts[texts, None] + np.arange(states.shape[1]))[real]] = found
+        self.values[(self.starts[texts, None] + np.arange(states.shape[1]))[real]] = kept
 
 
 @torch.inference_mode()

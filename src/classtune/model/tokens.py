@@ -133,12 +133,12 @@ class TextEncoder:
         each; two neighbours share at least ``overlap`` of the text that a window holds. Raises as `encode` does.
         """
         windows = self.rules.windows
-        found = [
+        by_text = [
             self._windows(tokens) if windows else [self._cut(tokens)]
             for tokens in self._tokens(texts, places, refuse=not (self.rules.cut or windows))
         ]
-        of_text = np.repeat(np.arange(len(found)), [len(pieces) for pieces in found])
-        return Pieces([self._padded(piece) for pieces in found for piece in pieces], of_text)
+        of_text = np.repeat(np.arange(len(by_text)), [len(pieces) for pieces in by_text])
+        return Pieces([self._padded(piece) for pieces in by_text for piece in pieces], of_text)
 
     def _tokens(self, texts: Sequence[str], places: Sequence[str] | None, *, refuse: bool) -> list[TokenIds]:
         """All tokens of each text, special ones included. refuse: a text beyond the limit is an error."""

@@ -60,8 +60,8 @@ def accuracy_over_cost(candidates: Sequence[Mapping[str, Any]], chosen: str | No
                 arrowprops={"arrowstyle": "-", "color": INK, "lw": 0.5, "alpha": 0.4, "shrinkA": 1, "shrinkB": 4},
             )
 
-    told = [f"{shown(r['name'], 40)} {percent(r['accuracy'])} at {r['ms_per_text']:.3g} ms" for r in known]
-    return svg_of(draw, max(2.8, 0.3 * len(known)), f"Test accuracy over milliseconds per text: {'; '.join(told)}.")
+    points = [f"{shown(r['name'], 40)} {percent(r['accuracy'])} at {r['ms_per_text']:.3g} ms" for r in known]
+    return svg_of(draw, max(2.8, 0.3 * len(known)), f"Test accuracy over milliseconds per text: {'; '.join(points)}.")
 
 
 def has_cost(candidate: Mapping[str, Any]) -> bool:
@@ -93,12 +93,12 @@ def reliability(calibration: Mapping[str, Any]) -> str:
         axes.set(xlabel="confidence, %", ylabel="accuracy, %")
         axes.legend(loc="upper left")
 
-    told = [
+    gaps = [
         f"{side} calibration the mean gap is {percent(calibration[side]['ece'])}"
         for side, *_ in sides
         if calibration[side].get("ece") is not None
     ]
-    return svg_of(draw, 3.2, f"Reliability diagram: {'; '.join(told) or 'confidence against accuracy'}.")
+    return svg_of(draw, 3.2, f"Reliability diagram: {'; '.join(gaps) or 'confidence against accuracy'}.")
 
 
 def precision_recall(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:

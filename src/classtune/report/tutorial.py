@@ -55,25 +55,25 @@ def sentences(document: dict[str, Any]) -> list[str]:
     """What belongs to the table, in words."""
     splits, passes = document["splits"], document["passes"]
     parts = ", ".join(f"{size:,} {part}" for part, size in splits.items())
-    found = [f"{document['data']}: {parts} texts. Backbone of the rows: {_named(document)}."]
+    lines = [f"{document['data']}: {parts} texts. Backbone of the rows: {_named(document)}."]
     if document["rows"]:
         first = document["rows"][0]
         fresh, tested = first["without_copies"]["rows"], first["test"]["rows"]
-        found.append(
+        lines.append(
             f"{tested - fresh:,} of {tested:,} test texts stand in the training rows when only letters count; "
             f"the column without copies is of the {fresh:,} others."
         )
     for one in passes["of"]:
         if len(one["rows"]) > 1:
             numbers = ", ".join(map(str, one["rows"]))
-            found.append(f"Rows {numbers} shared one pass of the trunk in this run ({one['seconds']:,.0f} s).")
+            lines.append(f"Rows {numbers} shared one pass of the trunk in this run ({one['seconds']:,.0f} s).")
     if passes["saved"]:
         done = passes["done"]
-        found.append(f"{done} pass{'es' * (done != 1)} of a trunk in place of {done + passes['saved']}.")
-    found.append("Seconds are what a row takes alone: its trunk's pass is counted in each row that shares it.")
-    found += [f"Row {row['row']} is row {row['same_as']}." for row in document["rows"] if row["same_as"]]
-    found += [f"Row {one['row']} ({one['change']}) was skipped: {one['reason']}" for one in document["skipped"]]
-    return found
+        lines.append(f"{done} pass{'es' * (done != 1)} of a trunk in place of {done + passes['saved']}.")
+    lines.append("Seconds are what a row takes alone: its trunk's pass is counted in each row that shares it.")
+    lines += [f"Row {row['row']} is row {row['same_as']}." for row in document["rows"] if row["same_as"]]
+    lines += [f"Row {one['row']} ({one['change']}) was skipped: {one['reason']}" for one in document["skipped"]]
+    return lines
 
 
 def write_tables(folder: Path, document: dict[str, Any]) -> None:
@@ -111,8 +111,8 @@ def page(document: dict[str, Any]) -> str:
         for row in document["rows"]
         if row["history"]
     ]
-    told = {"named": _named(document), "header": HEADER, "rows": table(document), "sentences": sentences(document)}
-    return environment.get_template("tutorial.html.j2").render(**told, curves=curves)
+    values = {"named": _named(document), "header": HEADER, "rows": table(document), "sentences": sentences(document)}
+    return environment.get_template("tutorial.html.j2").render(**values, curves=curves)
 
 
 def _csv(document: dict[str, Any]) -> str:

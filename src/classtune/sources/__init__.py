@@ -90,25 +90,25 @@ def fetch_dataset(name: str, *, notify: Notify | None = None, offline: bool | No
         raise SourceError(f"data set {name!r} is unknown. {did_you_mean(name, known)}")
     cache = cache_home() / "datasets" / name
     files = known[name].files
-    found = _own_copy(name, files, notify)
+    copy = _own_copy(name, files, notify)
     cached = (file for file in files if is_verified(cache / file.origin, file.source.files))  # of no Local file
-    if not found and (file := next(cached, None)):
-        found = cache / file.origin / file.filename, file
+    if not copy and (file := next(cached, None)):
+        copy = cache / file.origin / file.filename, file
     problems: list[str] = []
-    for file in () if found else files:
+    for file in () if copy else files:
         try:
-            found = _fetched(file, cache / file.origin, notify, offline), file
+            copy = _fetched(file, cache / file.origin, notify, offline), file
             break
         except SourceError as error:
             problems += error.problems
             if file is not files[-1] and not offline:
                 notify(f"{error.problems[0].splitlines()[0]} Trying {files[files.index(file) + 1].origin}.")
-    if not found:
+    if not copy:
         place = f"$CLASSTUNE_DATA/{_own_folder(name).name}"
         raise SourceError([*problems, f"{name}: no place gave it. Put {files[0].filename} into {place}, or try again."])
-    if note := found[1].note:
-        notify(f"{name}: this is the copy of {found[1].origin}, not the original: {note}. It is {found[0]}")
-    return found
+    if note := copy[1].note:
+        notify(f"{name}: this is the copy of {copy[1].origin}, not the original: {note}. It is {copy[0]}")
+    return copy
 
 
 def _fetched(file: DataFile, folder: Path, notify: Notify, offline: bool) -> Path:
@@ -161,8 +161,8 @@ def _model_problem(path: Path) -> str | None:
     if not (path / "config.json").is_file():
         if len(ggufs) == 1:
             return None
-        found = f"{len(ggufs)} .gguf files. Name one of them." if ggufs else "neither config.json nor a .gguf file."
-        return f"{path}: not a model: the folder holds {found}"
+        content = f"{len(ggufs)} .gguf files. Name one of them." if ggufs else "neither config.json nor a .gguf file."
+        return f"{path}: not a model: the folder holds {content}"
     pickles = [file.name for pattern in PICKLES for file in path.glob(pattern)]
     if pickles and not ggufs and not any(path.glob("*.safetensors")):
         return (

@@ -100,12 +100,12 @@ def mismatches(folder: Path, files: Mapping[str, str]) -> list[str]:
     problems = []
     for name, expected in files.items():
         try:
-            found = _sha256(folder / name)
+            digest = _sha256(folder / name)
         except OSError as error:
             problems.append(f"{folder / name}: cannot be read ({error.strerror}).")
             continue
-        if found != expected:
-            problems.append(f"{folder / name}: its sha256 is {found}, expected {expected}.")
+        if digest != expected:
+            problems.append(f"{folder / name}: its sha256 is {digest}, expected {expected}.")
     return problems
 
 
@@ -148,9 +148,9 @@ def _from_url(source: Url, work: Path, notify: Notify) -> None:
         if isinstance(error, HTTPError):
             error.close()
         raise SourceError(f"{source.url}: cannot be reached ({error}).") from None
-    if (found := _sha256(download)) != source.sha256:
+    if (digest := _sha256(download)) != source.sha256:
         got = (
-            f"{download.stat().st_size:,} bytes (expected {source.size:,}) of sha256 {found}, expected {source.sha256}"
+            f"{download.stat().st_size:,} bytes (expected {source.size:,}) of sha256 {digest}, expected {source.sha256}"
         )
         raise SourceError(f"{source.url}: not the file that is expected, or cut short: {got}.")
     if source.members:
@@ -230,9 +230,9 @@ def _run(command: list[str], wheel: Wheel, work: Path, notify: Notify) -> None:
             raise
     if child.returncode:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        told = "\n".join(f"  {line}" for line in lines[-5:])
+        end = "\n".join(f"  {line}" for line in lines[-5:])
         raise SourceError(
-            f"{wheel.requirement}: {'pip' if command[0] == sys.executable else 'uv'} could not fetch it:\n{told}\n"
+            f"{wheel.requirement}: {'pip' if command[0] == sys.executable else 'uv'} could not fetch it:\n{end}\n"
             f"Try again, or {_by_hand(wheel, work)}"
         )
 

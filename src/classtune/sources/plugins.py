@@ -37,7 +37,7 @@ def brought() -> tuple[Source, ...]:
     """What other packages bring. One that cannot be loaded, or takes a name that is taken, is left out with a warning:
     a package that has nothing to do with the work at hand must not stop it.
     """
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     for entry in metadata.entry_points(group=GROUP):
         package = entry.dist.name if entry.dist else entry.value
         try:
@@ -49,11 +49,11 @@ def brought() -> tuple[Source, ...]:
         for item in items:
             if not isinstance(item, ModelSource | DatasetSource):
                 _warn(package, entry.name, f"gave a {type(item).__name__}, not a ModelSource or DatasetSource")
-            elif item.name in MODELS or item.name in DATASETS or item.name in found:
+            elif item.name in MODELS or item.name in DATASETS or item.name in sources:
                 _warn(package, entry.name, f"brings {item.name!r}, a name that is taken")
             else:
-                found[item.name] = item
-    return tuple(found.values())
+                sources[item.name] = item
+    return tuple(sources.values())
 
 
 def _warn(package: str, name: str, what: str) -> None:

@@ -38,8 +38,8 @@ class Extensions:
 
     def names(self) -> dict[str, str]:
         """What replaces a setting, by name: kept in the result, and compared where a stopped run is resumed."""
-        given = {"loss": self.loss, "optimizer": self.optimizer}
-        return {key: _name(value) for key, value in given.items() if value is not None}
+        replaced = {"loss": self.loss, "optimizer": self.optimizer}
+        return {key: _name(value) for key, value in replaced.items() if value is not None}
 
     def loss_of(self, usual: Loss) -> Loss:
         """The caller's loss, given float32 logits and a truth that torch's own losses take; else ``usual``."""
