@@ -59,15 +59,19 @@ class LexicalModel:
         coefficients, intercept = _linear(fitted.regression, fitted.classes, sum(map(len, terms.values())))
         return cls(terms, idf, coefficients, intercept)
 
-    def logits(self, texts: Sequence[str]) -> Floats:
-        """Logits [texts, labels]; of several labels a text their log-odds."""
+    def features(self, texts: Sequence[str]) -> Any:
+        """TF-IDF of the terms, a sparse matrix [texts, terms]."""
         from scipy.sparse import hstack
 
+        vectorizers: list[Any] = self._vectorizers  # type: ignore[attr-defined]
+        return hstack([vectorizer.transform(texts) for vectorizer in vectorizers]).tocsr()
+
+    def logits(self, texts: Sequence[str]) -> Floats:
+        """Logits [texts, labels]; of several labels a text their log-odds."""
         if not len(texts):
             return np.zeros((0, len(self.intercept)))
-        vectorizers: list[Any] = self._vectorizers  # type: ignore[attr-defined]
-        features = hstack([vectorizer.transform(texts) for vectorizer in vectorizers]).tocsr()
-        return np.asarray(features @ self.coefficients.T.astype(np.float64) + self.intercept, dtype=np.float64)
+        weights = self.coefficients.T.astype(np.float64)
+        return np.asarray(self.features(texts) @ weights + self.intercept, dtype=np.float64)
 
     @property
     def bytes(self) -> int:

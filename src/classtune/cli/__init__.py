@@ -9,6 +9,7 @@ import typer
 
 from classtune.cli.deliver import export, push, serve
 from classtune.cli.learn import compare, demo, train
+from classtune.cli.loop import next_texts
 from classtune.cli.tables import audit, datasets, models
 from classtune.cli.tutorial import tutorial
 from classtune.cli.use import evaluate, explain, info, predict
@@ -26,6 +27,7 @@ for command in (
     *(serve, export, push, models, datasets, tutorial),
 ):
     app.command()(command)
+app.command("next")(next_texts)
 
 
 def main() -> None:

@@ -40,3 +40,18 @@ def show_two(document: dict[str, Any], *, gate: bool) -> None:
     if gate:
         screen.say()
         screen.say(document["gate"]["sentence"])
+
+
+def show_to_label(document: dict[str, Any]) -> None:
+    """Which texts to label, and what to do with them."""
+    chosen, output = document["chosen"], document["output"]
+    known, copies = document["labelled_already"], document["copies"]
+    screen.say(
+        f"{document['pool']}: {document['rows']:,} texts, {known:,} labelled already, {copies:,} copies of others"
+    )
+    if output is None:
+        cells = [[one["chosen"], ", ".join(one["suggested"]), f"{one['score']:.2f}", one["text"]] for one in chosen]
+        screen.show_texts(("chosen", "suggested", "score", "text"), cells)
+        return
+    drawn = sum(one["chosen"] == "at random" for one in chosen)
+    screen.say(f"{len(chosen):,} texts to label are in {output}; {drawn:,} of them were drawn at random")

@@ -112,15 +112,15 @@ def _csv(path: Path, answers: _Answers) -> None:
         safe = without_formula if answers.escape_formulas else str
         writer.writerow(map(safe, answers.heading))
         for cells, label, score, scores in answers:
-            writer.writerow([*(safe(_shown(cell)) for cell in cells), safe(label), score, *scores.values()])
+            writer.writerow([*(safe(shown(cell)) for cell in cells), safe(label), score, *scores.values()])
 
 
 def _json_lines(path: Path, answers: _Answers) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         for cells, label, score, scores in answers:
-            row = dict(zip(answers.columns, map(_of_json, cells), strict=True))
+            row = dict(zip(answers.columns, map(of_json, cells), strict=True))
             row |= {"label": label, "score": score, "scores": scores}
-            file.write(json.dumps(row, ensure_ascii=False, default=_shown) + "\n")
+            file.write(json.dumps(row, ensure_ascii=False, default=shown) + "\n")
 
 
 def _excel(path: Path, answers: _Answers) -> None:
@@ -137,37 +137,37 @@ def _excel(path: Path, answers: _Answers) -> None:
                 sheet.write_string(0, column, name, bold)
             for row, (cells, label, score, scores) in enumerate(answers, start=1):
                 for column, cell in enumerate([*cells, label, score, *scores.values()]):
-                    value = _of_json(cell)
+                    value = of_json(cell)
                     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _EXCEL_WHOLE:
                         sheet.write_number(row, column, value)
                     else:
-                        sheet.write_string(row, column, _shown(value))
+                        sheet.write_string(row, column, shown(value))
     except FileCreateError as error:
         raise (error.args[0] if isinstance(error.args[0], OSError) else OSError(str(error))) from error
 
 
-def _shown(cell: object) -> str:
+def shown(cell: object) -> str:
     """A cell as text, whatever it holds; "" for a missing one."""
     try:
         return as_text(cell)
     except ValueError:  # a list, an object, half a character
-        whole = cell if isinstance(cell, str) else json.dumps(_of_json(cell), ensure_ascii=False, default=str)
+        whole = cell if isinstance(cell, str) else json.dumps(of_json(cell), ensure_ascii=False, default=str)
         return whole.encode(errors="backslashreplace").decode()
 
 
-def _of_json(cell: object) -> object:
+def of_json(cell: object) -> object:
     """A cell as JSON has it, which knows numbers, but none that is not finite."""
     if isinstance(cell, Number):
         cell = json.loads(cell) if len(cell) <= _LONGEST_NUMBER else str(cell)
     if isinstance(cell, dict):
-        return {key: _of_json(value) for key, value in cell.items()}
+        return {key: of_json(value) for key, value in cell.items()}
     if isinstance(cell, list):
-        return [_of_json(value) for value in cell]
+        return [of_json(value) for value in cell]
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _units(cell: object) -> int:
-    return len(_shown(cell).encode("utf-16-le", "surrogatepass")) // 2
+    return len(shown(cell).encode("utf-16-le", "surrogatepass")) // 2
 
 
 _WRITERS: dict[str, Callable[[Path, _Answers], None]] = {".csv": _csv, ".xlsx": _excel, ".jsonl": _json_lines}

@@ -1,0 +1,76 @@
+"""Commands of the loop round a classifier: which texts to label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from classtune.cli import options
+from classtune.cli.inputs import print_json
+from classtune.cli.options import AsJson, BundleFolder, Quiet, takes
+from classtune.data.reading.columns import TableFormat
+
+Pool = Annotated[str, typer.Argument(metavar="POOL", help="A table of texts without labels; its columns are kept.")]
+Count = Annotated[int, typer.Option("-n", "--count", help="How many texts.")]
+ToLabelFile = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--output", metavar="OUT", help="File for the person who labels: .csv or .jsonl (or see --form)."
+    ),
+]
+Form = Annotated[
+    str, typer.Option(metavar="FORM", help="table, label-studio (.json), doccano (.jsonl), argilla (.json).")
+]
+AtRandom = Annotated[
+    float, typer.Option("--at-random", metavar="SHARE", help="Share that is drawn at random, and marked so.")
+]
+Seed = Annotated[int, typer.Option(help="The one seed of everything random.")]
+
+
+@takes(format=options.TEXTS)
+def next_texts(
+    folder: BundleFolder,
+    pool: Pool,
+    *,
+    count: Count = 50,
+    output: ToLabelFile = None,
+    form: Form = "table",
+    at_random: AtRandom = 0.1,
+    labelled: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Texts that were labelled since: never chosen; may be repeated."),
+    ] = None,
+    seed: Seed = 123,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    format: TableFormat,
+) -> None:
+    """Which texts to label next, so that few labels teach much."""
+    from classtune import screen
+    from classtune.cli.shown import show_to_label
+    from classtune.data.catalogue import open_data
+    from classtune.inference.tables import as_trained
+    from classtune.jobs.next import label_next
+
+    with screen.Screen(quiet=quiet) as view:
+        table = open_data(pool, as_trained(format, folder), labelled=False, notify=view.note)
+        others = [
+            open_data(each, as_trained(TableFormat(drop_empty=True), folder), labelled=False, notify=view.note)
+            for each in labelled or ()
+        ]
+        view.notes(table.notes)
+        document = label_next(
+            folder,
+            table,
+            count,
+            output,
+            form=form,
+            at_random=at_random,
+            labelled=others,
+            seed=seed,
+            notify=view.note,
+            progress=view.progress,
+        )
+    return print_json(document) if as_json else show_to_label(document)

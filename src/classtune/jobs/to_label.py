@@ -1,0 +1,141 @@
+"""Texts to be labelled, as files: a table, or what Label Studio, doccano and Argilla import."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from classtune.errors import BundleError, SettingsError, did_you_mean, writing
+from classtune.files import claimed, replacing
+from classtune.inference.answer_files import of_json, shown
+
+# What a file says beside the pool's own columns; ``label`` is for a person to fill in.
+COLUMNS = ("label", "suggested", "score", "chosen")
+AT_RANDOM = "at random"
+
+
+@dataclass(frozen=True)
+class ToLabel:
+    """A text to be labelled. cells: its row in the pool, by column. suggested, score: what the classifier would answer,
+    and how probable it finds that, 0 … 1 (of label names: how alike). chosen: why it is here, or AT_RANDOM."""
+
+    text: str
+    line: int
+    cells: dict[str, Any]
+    suggested: list[str]
+    score: float
+    chosen: str
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "line": self.line,
+            "text": self.text,
+            "suggested": self.suggested,
+            "score": self.score,
+            "chosen": self.chosen,
+        }
+
+
+def check_form(path: Path, form: str) -> None:
+    """Raise, before any work is done, where the file cannot be written: SettingsError or BundleError."""
+    problems = []
+    if form not in FORMS:
+        problems.append(f"--form {form!r} is unknown. {did_you_mean(form, FORMS)}")
+    elif path.suffix not in FORMS[form]:
+        problems.append(f"-o {path}: {form} is written as {' or '.join(FORMS[form])}. Name such a file.")
+    if problems:
+        raise SettingsError(problems)
+    if not path.parent.is_dir():
+        raise BundleError(f"-o {path}: there is no folder {path.parent}. Make it, or name another place.")
+
+
+def write_to_label(path: Path, texts: Sequence[ToLabel], form: str) -> None:
+    """Write the file; what stood there stays where it cannot. Raises as `check_form`, and BundleError."""
+    check_form(path, form)
+    with claimed(path), writing(path), replacing(path) as scratch:
+        FORMS[form][path.suffix](scratch, texts)
+
+
+def _rows(texts: Sequence[ToLabel]) -> list[dict[str, Any]]:
+    """The pool's own cells, and the columns of COLUMNS; a column of the pool that is called so becomes ``given:…``."""
+    return [
+        {f"given:{name}" if name in COLUMNS else name: cell for name, cell in one.cells.items()}
+        | {"label": "", "suggested": ", ".join(one.suggested), "score": round(one.score, 4), "chosen": one.chosen}
+        for one in texts
+    ]
+
+
+def _csv(path: Path, texts: Sequence[ToLabel]) -> None:
+    rows = _rows(texts)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({name: shown(cell) for name, cell in row.items()} for row in rows)
+
+
+def _json_lines(path: Path, rows: Sequence[Any]) -> None:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(of_json(row), ensure_ascii=False, default=shown) + "\n")
+
+
+def _json(path: Path, document: Any) -> None:
+    text = json.dumps(of_json(document), ensure_ascii=False, indent=1, default=shown)
+    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def _label_studio(path: Path, texts: Sequence[ToLabel]) -> None:
+    """Tasks, each with a prediction for ``<Choices name="label" toName="text">`` of ``<Text name="text">``."""
+    tasks = []
+    for one in texts:
+        result = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": one.suggested}}
+        data = {"text": one.text, "chosen": one.chosen, "line": one.line}
+        tasks.append(
+            {"data": data, "predictions": [{"model_version": "classtune", "score": one.score, "result": [result]}]}
+        )
+    _json(path, tasks)
+
+
+def _doccano(path: Path, texts: Sequence[ToLabel]) -> None:
+    """Lines without an annotation: doccano would take a suggestion for the answer of a person."""
+    _json_lines(
+        path,
+        [
+            {
+                "text": one.text,
+                "label": [],
+                "suggested": ", ".join(one.suggested),
+                "score": one.score,
+                "chosen": one.chosen,
+            }
+            for one in texts
+        ],
+    )
+
+
+def _argilla(path: Path, texts: Sequence[ToLabel]) -> None:
+    """Records as ``dataset.records.from_json`` reads them: a text field ``text``, a question ``label``."""
+    records = []
+    for one in texts:
+        value: Any = one.suggested if len(one.suggested) != 1 else one.suggested[0]
+        suggestions = {"label": {"value": value, "score": one.score, "agent": "classtune"}} if one.suggested else {}
+        records.append(
+            {"id": f"line-{one.line}", "fields": {"text": one.text}, "metadata": {"chosen": one.chosen}}
+            | {"suggestions": suggestions, "responses": {}, "vectors": {}}
+        )
+    _json(path, records)
+
+
+_Writer = Callable[[Path, Sequence[ToLabel]], None]
+# Form → suffix → what writes it.
+FORMS: dict[str, dict[str, _Writer]] = {
+    "table": {".csv": _csv, ".jsonl": lambda path, texts: _json_lines(path, _rows(texts))},
+    "label-studio": {".json": _label_studio},
+    "doccano": {".jsonl": _doccano},
+    "argilla": {".json": _argilla},
+}
