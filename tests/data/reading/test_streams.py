@@ -46,8 +46,6 @@ def test_tables_are_read_as_they_are_when_read_at_once(
         ("a.csv", b"text\nsee\ncaf\x81\n", TableFormat(), r"byte 0x81 is not UTF-8\. Pass --encoding cp1252"),
         ("a.csv", b"text\nsee\nb\0d\n", TableFormat(), "line 3: a NUL byte"),
         ("a.csv", b"text\nsee\n", TableFormat(encoding="latn"), "--encoding 'latn' is unknown"),
-        ("a.csv", b'id,text\n1,"open\n2,b\n', TableFormat(quoting=True), "line 2: a quote that opens here is never"),
-        ("a.tsv", b'id\ttext\n1\t"a\n2\tb"\n', TableFormat(), "parts of quoted cells that open above them"),
         ("a.csv", b"PAR1", TableFormat(), "is a Parquet file, not a text table"),
         ("a.parquet", b"PAR1", TableFormat(), "cannot be read as Parquet"),
         ("a.jsonl", b'[{"text": "a"}]\n', TableFormat(), "is one JSON list"),
@@ -63,6 +61,27 @@ def test_what_cannot_be_read_is_said_when_it_is_opened(
     (tmp_path / name).write_bytes(content)
     with pytest.raises((DataError, SettingsError), match=message):
         open_stream(tmp_path / name, format, size=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "format", "message"),
+    [
+        ("a.csv", b'id,text\n1,a\n2,"open\n3,b\n', TableFormat(quoting=True), "line 3: a quote .* never closed"),
+        ("a.csv", b'id,text\n1,"a\nb\n2,say "c\n3,"d"\n', TableFormat(), "line 2: a quote .* closed on line 4"),
+        ("a.csv", b"id,text\n1,a\rb\n", TableFormat(), "line 2: a carriage return in a cell without quotes"),
+        ("a.tsv", b'id\ttext\n1\t"a\n2\tb"\n', TableFormat(), "line 3: is a row, or part of a quoted cell"),
+    ],
+)
+def test_quotes_that_do_not_pair_up_are_said_as_when_it_is_read_at_once(
+    name: str, content: bytes, format: TableFormat, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as in_pieces:
+        open_stream(path, format, size=2)
+    with pytest.raises(DataError) as at_once:
+        read_table(path, format, labelled=False)
+    assert in_pieces.value.problems == at_once.value.problems
 
 
 def test_a_quote_left_open_does_not_read_the_file_into_one_cell(
@@ -81,6 +100,6 @@ def test_a_quote_left_open_does_not_read_the_file_into_one_cell(
             yield line
 
     monkeypatch.setattr(streams._Lines, "__iter__", counted)
-    with pytest.raises(DataError, match="line 2: a quote that opens here"):
+    with pytest.raises(DataError, match=f"line 2: a quote that opens here, or soon after, is not closed for {limit:,}"):
         open_stream(tmp_path / "a.csv", TableFormat(), size=2)
     assert read < 4 * limit

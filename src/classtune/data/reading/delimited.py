@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice, zip_longest
 from typing import Literal
 
 from classtune.data.reading.columns import Grid, TableFormat, is_known, title_rows, with_names
@@ -51,6 +52,83 @@ def fitted(row: list[str], header: Sequence[str]) -> list[str]:
     return row
 
 
+@dataclass(frozen=True)
+class DelimitedRows:
+    """The rows of delimited text, each with the line that it starts on; blank lines hold none.
+
+    Each loop reads ``lines`` from the top: those of a list, or of a file that is too large for one. It raises DataError
+    for quotes that do not pair up. quoting: None reads quotes strictly, so that no stray one swallows rows.
+    """
+
+    name: str
+    lines: Iterable[str]
+    delimiter: str
+    quoting: bool | None
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        return self._unquoted() if self.quoting is False else self._quoted()
+
+    def settled(self) -> tuple[DelimitedRows, list[str]]:
+        """The rows once it is settled what quotes are, and notes.
+
+        Not told, we read them strictly. Tab-separated files are often written without quoting: where the strict reading
+        fails, and each line has as many tabs, quotes are text. Raises DataError where both readings are possible.
+        """
+        if self.quoting is not None or self.delimiter != "\t":
+            return self, []
+        bare = replace(self, quoting=False)
+        if len({len(row) for _, row in bare}) != 1:
+            return self, []
+        try:
+            starts = zip_longest((line for line, _ in bare), (line for line, _ in self))
+            inside = min((line for line, start in starts if line != start), default=None)
+        except DataError:
+            return bare, ["quotes are read as part of the texts, because they do not pair up (--no-quoting)."]
+        if inside is not None:
+            raise DataError(
+                f"{self.name} line {inside}: is a row, or part of a quoted cell that opens above it. "
+                "Pass --no-quoting if quotes are part of the texts, else --quoting."
+            )
+        return self, []
+
+    def _unquoted(self) -> Iterator[tuple[int, list[str]]]:
+        cut = ((number, without_end(line)) for number, line in enumerate(self.lines, 1))
+        return ((number, line.split(self.delimiter)) for number, line in cut if line)
+
+    def _quoted(self) -> Iterator[tuple[int, list[str]]]:
+        end = iter([_END])
+        reader = csv.reader(chain(self.lines, end), delimiter=self.delimiter, strict=self.quoting is None)
+        start, row, following = 1, list[str](), 1  # lines where the row, and the one after it, starts
+        try:
+            for cells in reader:
+                if row:  # the last row of all must be our own, so each waits for the next
+                    yield start, row
+                start, row, following = following, cells, reader.line_num + 1
+            if row == [without_end(_END)]:
+                return
+        except csv.Error as error:
+            start = following
+            if "new-line" in str(error):
+                where = f"{self.name} line {reader.line_num}"
+                raise DataError(f"{where}: a carriage return in a cell without quotes. Remove it.") from None
+            if "limit" in str(error):
+                raise DataError(
+                    f"{self.name} line {start}: a quote that opens here, or soon after, is not closed for "
+                    f"{csv.field_size_limit():,} characters. Double the quotes, or pass --no-quoting."
+                ) from None
+        raise self._left_open(start, reader.line_num, ended=next(end, None) is None)
+
+    def _left_open(self, start: int, last: int, *, ended: bool) -> DataError:
+        """What is wrong with the row that starts on a line and cannot be read any more on the ``last``."""
+        # What is open when the last line begins is the cell with the quote: it reaches back as many lines as it holds.
+        broken = list(csv.reader(islice(self.lines, start - 1, last - 1), delimiter=self.delimiter))
+        opened = last - (broken[0][-1].count("\n") or broken[0][-1].count("\r")) if broken else start
+        fault = "is never closed" if ended else f"is closed on line {last} in the middle of a cell"
+        return DataError(
+            f"{self.name} line {opened}: a quote that opens here {fault}. Double the quotes, or pass --no-quoting."
+        )
+
+
 def read_delimited(
     name: str, lines: list[str], encoding: str, table: TableFormat, *, suffix: str, labelled: bool
 ) -> Grid:
@@ -68,7 +146,11 @@ def read_delimited(
         first = lines[0].strip()[:60]
         raise DataError(f"{name} line 1: no comma, tab, semicolon or bar makes columns of {first!r}. Pass --delimiter.")
     separator = delimiter or ("\t" if suffix == ".tsv" else ",")
-    rows, starts, notes = _parse(name, lines, separator, table.quoting)
+    settled, notes = DelimitedRows(name, lines, separator, table.quoting).settled()
+    starts, rows = list[int](), list[list[str]]()
+    for start, row in settled:
+        starts.append(start)
+        rows.append(row)
     if not rows:
         raise DataError(f"{name}: the file is empty.")
     if top := title_rows(rows, table):
@@ -131,60 +213,3 @@ def clearly_delimited(lines: list[str]) -> bool:
     if delimiter is None:
         return is_known(first)
     return agreeing and (delimiter == "\t" or any(map(is_known, first.split(delimiter))))
-
-
-def _parse(
-    name: str, lines: list[str], delimiter: str, quoting: bool | None
-) -> tuple[list[list[str]], list[int], list[str]]:
-    """(rows, the line each starts on, notes). Blank lines hold no row.
-
-    Not told, we read CSV's quoting strictly, so that no stray quote swallows rows. Tab-separated files are often
-    written without quoting: where the strict reading fails, and each line has as many tabs, quotes are text.
-    """
-    if quoting is False:
-        return *_unquoted(lines, delimiter), []
-    if quoting:
-        return *_quoted(name, lines, delimiter, strict=False), []
-    bare, bare_starts = _unquoted(lines, delimiter) if delimiter == "\t" else ([], [])
-    can_be_bare = len({len(row) for row in bare}) == 1
-    try:
-        rows, starts = _quoted(name, lines, delimiter, strict=True)
-    except DataError:
-        if not can_be_bare:
-            raise
-        return bare, bare_starts, ["quotes are read as part of the texts, because they do not pair up (--no-quoting)."]
-    if can_be_bare and len(rows) < len(bare):
-        line = min(set(bare_starts) - set(starts))
-        raise DataError(
-            f"{name} line {line}: is a row, or part of a quoted cell that opens above it. "
-            "Pass --no-quoting if quotes are part of the texts, else --quoting."
-        )
-    return rows, starts, []
-
-
-def _unquoted(lines: list[str], delimiter: str) -> tuple[list[list[str]], list[int]]:
-    cut = [(without_end(line), number) for number, line in enumerate(lines, 1)]
-    kept = [(line.split(delimiter), number) for line, number in cut if line]
-    return [row for row, _ in kept], [number for _, number in kept]
-
-
-def _quoted(name: str, lines: list[str], delimiter: str, *, strict: bool) -> tuple[list[list[str]], list[int]]:
-    reader = csv.reader(chain(lines, [_END]), delimiter=delimiter, strict=strict)
-    rows: list[list[str]] = []
-    starts = [1]  # of each row, and of the one to come
-    try:
-        for row in reader:
-            rows.append(row)
-            starts.append(reader.line_num + 1)
-        if rows.pop() == [without_end(_END)]:
-            return [row for row in rows if row], [start for row, start in zip(rows, starts, strict=False) if row]
-    except csv.Error as error:
-        if "new-line" in str(error):
-            where = f"{name} line {reader.line_num}"
-            raise DataError(f"{where}: a carriage return in a cell without quotes. Remove it.") from None
-    start, last = starts[len(rows)], reader.line_num
-    # What is open when the last line begins is the cell with the quote: it reaches back as many lines as it holds.
-    broken = list(csv.reader(lines[start - 1 : last - 1], delimiter=delimiter))
-    opened = last - (broken[0][-1].count("\n") or broken[0][-1].count("\r")) if broken else start
-    fault = "is never closed" if last > len(lines) else f"is closed on line {last} in the middle of a cell"
-    raise DataError(f"{name} line {opened}: a quote that opens here {fault}. Double the quotes, or pass --no-quoting.")

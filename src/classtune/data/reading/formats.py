@@ -115,9 +115,7 @@ def read_grid(path: str | Path, data: bytes, table: TableFormat, *, labelled: bo
     lines = split_lines(text)
     grid = _of_lines(name, suffix, kind, lines, encoding, table, labelled=labelled)
     if table.encoding is None and not encoding.startswith("utf"):
-        grid.notes.insert(
-            0, f"the file is not UTF-8; read as {encoding}, a guess. Pass --encoding if letters look wrong."
-        )
+        grid.notes.insert(0, GUESSED.format(encoding))
     return grid
 
 

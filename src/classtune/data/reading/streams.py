@@ -20,7 +20,15 @@ from typing import Any
 from classtune.data.reading.arrow import open_parquet, plain_table
 from classtune.data.reading.cells import without_formula
 from classtune.data.reading.columns import TableFormat, choose_columns, title_rows, with_names
-from classtune.data.reading.delimited import clearly_delimited, fitted, given_delimiter, sep_line, sniff, without_end
+from classtune.data.reading.delimited import (
+    DelimitedRows,
+    clearly_delimited,
+    fitted,
+    given_delimiter,
+    sep_line,
+    sniff,
+    without_end,
+)
 from classtune.data.reading.formats import GUESSED, KINDS, READABLE, UNREADABLE, encoding_of, guess_encoding, kind_of
 from classtune.data.reading.json_tables import json_object
 from classtune.data.reading.labelling import fast_text
@@ -30,7 +38,6 @@ SUFFIXES = frozenset(suffix for suffix, kind in KINDS.items() if kind != "excel"
 _SAMPLE_LINES = 2000
 _LONGEST_CELL = 1 << 24  # characters; beyond, a quote was left open
 _READ_BYTES = 1 << 20
-_END = "end of table\n"  # a line of our own after the last: whatever swallows it has left a quote open
 
 
 Added = Mapping[str, Sequence[str | float | None]]
@@ -166,7 +173,8 @@ class _Delimited(Stream):
                 given_delimiter(format.delimiter) or named_by_file or sniff(sample, suffix, format.quoting)[0]
             )
             self._delimiter = self._delimiter or ("\t" if suffix == ".tsv" else ",")
-            self._quoting = self._quoting_found() if format.quoting is None else format.quoting
+            self._delimited, notes = DelimitedRows(self.name, lines, self._delimiter, format.quoting).settled()
+            self.notes += notes
             self._find_columns(format)
         if suffix not in (".csv", ".tsv"):
             self.suffix = ".tsv" if self._delimiter == "\t" else ".csv"
@@ -195,64 +203,13 @@ class _Delimited(Stream):
         """(line, cells) of each row that is not blank; the header's too."""
         if self._delimiter is None:
             return ((line, [without_end(text)]) for line, text in enumerate(self._lines, 1))
-        return self._unquoted() if self._quoting is False else self._quoted(strict=self._quoting is None)
+        return iter(self._delimited)
 
     def _checked(self, row: list[str]) -> list[str] | str:
         row = fitted(row, self.names) if self._header else row
         if len(row) == len(self.names):
             return row
         return f"{len(row)} fields, the first line has {len(self.names)}"
-
-    def _unquoted(self) -> Iterator[tuple[int, list[str]]]:
-        cut = ((line, without_end(text)) for line, text in enumerate(self._lines, 1))
-        return ((line, text.split(self._delimiter)) for line, text in cut if text)
-
-    def _quoted(self, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
-        ended = False
-
-        def lines() -> Iterator[str]:
-            nonlocal ended
-            yield from self._lines
-            ended = True
-            yield _END
-
-        start, row = 1, list[str]()
-        try:
-            reader = csv.reader(lines(), delimiter=self._delimiter or ",", strict=strict)
-            for row in reader:
-                if ended:
-                    break
-                if row:
-                    yield start, row
-                start = reader.line_num + 1
-            if row == [without_end(_END)]:
-                return
-            fault = "a quote that opens here is never closed"
-        except csv.Error as error:
-            fault = f"a quote that opens here, or soon after, is not closed where it should be ({error})"
-        raise DataError(f"{self.name} line {start}: {fault}. Double the quotes, or pass --no-quoting.")
-
-    def _quoting_found(self) -> bool | None:
-        """None: CSV's quotes, read strictly. False: the quotes of a tab-separated file that do not pair up are text."""
-        if self._delimiter != "\t":
-            return None
-        lines, widths = 0, set()
-        for _, row in self._unquoted():
-            lines += 1
-            widths.add(len(row))
-        try:
-            rows = sum(1 for _ in self._quoted(strict=True))
-        except DataError:
-            if len(widths) > 1:
-                raise
-            self.notes.append("quotes are read as part of the texts, because they do not pair up (--no-quoting).")
-            return False
-        if len(widths) == 1 and rows < lines:
-            raise DataError(
-                f"{self.name}: some lines are rows, or parts of quoted cells that open above them. "
-                "Pass --no-quoting if quotes are part of the texts, else --quoting."
-            )
-        return None
 
     def _find_columns(self, format: TableFormat) -> None:
         first = list(itertools.islice(self._rows(), _SAMPLE_LINES))
