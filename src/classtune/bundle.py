@@ -291,12 +291,12 @@ def _read_network(folder: Path, record: dict[str, Any]) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
     with quiet_transformers(), reading(folder / WEIGHTS, "the model"), torch.random.fork_rng(devices=[]):
         options |= {"dtype": torch.float32, "num_labels": len(record["labels"]), "use_safetensors": True}
-        classifier, told = AutoModelForSequenceClassification.from_pretrained(
+        classifier, loading = AutoModelForSequenceClassification.from_pretrained(
             str(folder), output_loading_info=True, **options
         )
         base = f"{classifier.base_model_prefix}."
-        missing = [key for key in told["missing_keys"] if record["hugging_face"] or key.startswith(base)]
-        if wrong := [*missing, *(str(key) for key in told["mismatched_keys"])]:
+        missing = [key for key in loading["missing_keys"] if record["hugging_face"] or key.startswith(base)]
+        if wrong := [*missing, *(str(key) for key in loading["mismatched_keys"])]:
             raise ValueError(f"weights are missing or of another shape: {', '.join(wrong[:3])}")
         own_memory(classifier)
         _check_finite(classifier)

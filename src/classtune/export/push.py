@@ -59,8 +59,8 @@ def push_bundle(
         raise SettingsError(f"{repository!r}: is no name of a repository. Write OWNER/NAME.")
     with tempfile.TemporaryDirectory() as scratch:
         left_out = _stage(folder, Path(scratch), with_texts=with_texts)
-        found = [path for path in sorted(Path(scratch).rglob("*")) if path.is_file()]
-        files = {path.relative_to(scratch).as_posix(): path.stat().st_size for path in found}
+        paths = [path for path in sorted(Path(scratch).rglob("*")) if path.is_file()]
+        files = {path.relative_to(scratch).as_posix(): path.stat().st_size for path in paths}
         for name, size in files.items():
             notify(f"{size / 1e6:10.2f} MB  {name}")
         if left_out:

@@ -59,8 +59,8 @@ def write_report(path: Path, result: dict[str, Any]) -> None:
 
     Of the bundle's place it says the folder's name: reports are handed on, and served.
     """
-    told = result | {"bundle": Path(result["bundle"]).name} if result.get("bundle") else result
-    page = _render("report.html.j2", told, _figures(result))
+    shown = result | {"bundle": Path(result["bundle"]).name} if result.get("bundle") else result
+    page = _render("report.html.j2", shown, _figures(result))
     try:
         path.write_bytes(page.encode("utf-8", "replace"))
     except OSError as error:
@@ -110,27 +110,27 @@ def _figures(result: dict[str, Any]) -> dict[str, str]:
 
     parts = {key: result.get(key) or {} for key in PARTS}
     test, depth, drawn = parts["test"], parts["depth"], parts["curves"]
-    found = {}
+    figures = {}
     if test.get("accuracy_ci95") and parts["baseline"].get("accuracy_ci95"):
-        found["comparison"] = plots.comparison(test, parts["baseline"], parts["chosen"].get("name"))
+        figures["comparison"] = plots.comparison(test, parts["baseline"], parts["chosen"].get("name"))
     if candidates := [one for one in parts["comparison"].get("candidates") or [] if curves.has_cost(one)]:
-        found["over_cost"] = curves.accuracy_over_cost(candidates, parts["comparison"].get("recommended"))
+        figures["over_cost"] = curves.accuracy_over_cost(candidates, parts["comparison"].get("recommended"))
     if test.get("confusion"):
-        found["confusion"] = plots.confusion_matrix(test["confusion"], list(test["per_label"]))
+        figures["confusion"] = plots.confusion_matrix(test["confusion"], list(test["per_label"]))
     if lines := drawn.get("precision_recall"):
         per_label = test.get("per_label") or {}
         worst = sorted(lines, key=lambda label: per_label.get(label, {}).get("f1", 0.0))
-        found["precision_recall"] = curves.precision_recall({label: lines[label] for label in worst})
+        figures["precision_recall"] = curves.precision_recall({label: lines[label] for label in worst})
     if any((parts["calibration"].get(side) or {}).get("bins") for side in ("before", "after")):
-        found["reliability"] = curves.reliability(parts["calibration"])
+        figures["reliability"] = curves.reliability(parts["calibration"])
     if (drawn.get("risk_coverage") or {}).get("answered"):
         abstention = parts["decisions"].get("abstention") or {}
-        found["risk_coverage"] = curves.risk_coverage(drawn["risk_coverage"], abstention.get("max_error"))
+        figures["risk_coverage"] = curves.risk_coverage(drawn["risk_coverage"], abstention.get("max_error"))
     if depth.get("curve"):
-        found["depth"] = plots.depth_curve(depth["curve"], depth["kept"], depth["of"])
+        figures["depth"] = plots.depth_curve(depth["curve"], depth["kept"], depth["of"])
     if history := parts["training"].get("history"):
-        found["training"] = plots.training_curves(history)
-    return {name: Markup(svg) for name, svg in found.items()}
+        figures["training"] = plots.training_curves(history)
+    return {name: Markup(svg) for name, svg in figures.items()}
 
 
 def _model_index(result: dict[str, Any]) -> dict[str, Any]:
