@@ -38,6 +38,8 @@ from classtune.model.tokens import TokenRules
 
 SCHEMA_VERSION = 4
 RECORD = "classtune.json"
+# Of a plain Hugging Face folder that `export` wrote: the names of its files, by which it may be replaced.
+EXPORTED = "classtune-export.json"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 HEAD = "head.safetensors"
 VALIDATION = "validation.safetensors"
@@ -100,13 +102,28 @@ def check_target(folder: Path, *, force: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise BundleError(f"{folder}: is a file. Name a folder.")
     if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / RECORD).exists():
+        written = next((folder / name for name in (RECORD, EXPORTED) if (folder / name).is_file()), None)
+        if written is None:
             raise BundleError(f"{folder}: is not empty and holds no bundle. Name a new folder.")
         if not force:
             raise BundleError(f"{folder}: holds a bundle already. Name a new folder, or pass --force to replace it.")
+        if foreign := _foreign(folder, written):
+            listed = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
+            raise BundleError(
+                f"{folder}: holds what classtune did not write, which would be lost: {listed}. Move it away."
+            )
     parents = folder.absolute().parents
     with writing(folder), tempfile.TemporaryFile(dir=next(parent for parent in parents if parent.exists())):
         pass
+
+
+def _foreign(folder: Path, written: Path) -> list[str]:
+    """Files that lie in a bundle, or in an export, and are not among those that its record names."""
+    with reading(written, advice="What classtune wrote here cannot be told: name a new folder."):
+        check_regular(written, _RECORD_BYTES)
+        known = {written.name, *json.loads(written.read_text(encoding="utf-8"))["sha256"]}
+    found = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
+    return [name for path in found if (name := path.relative_to(folder).as_posix()) not in known]
 
 
 @contextlib.contextmanager
@@ -196,11 +213,11 @@ def write_record(
     put_record(folder, document)
 
 
-def put_record(folder: Path, document: dict[str, Any]) -> None:
-    """Write classtune.json with the sha256 of all that lies in the folder."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / RECORD]
+def put_record(folder: Path, document: dict[str, Any], name: str = RECORD) -> None:
+    """Write classtune.json (or EXPORTED) with the sha256 of all that lies in the folder."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / name]
     document = document | {"sha256": {path.relative_to(folder).as_posix(): sha256(path) for path in files}}
-    (folder / RECORD).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / name).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def without_quotes(value: Any) -> Any:

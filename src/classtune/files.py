@@ -16,11 +16,11 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from classtune.errors import UserError, writing
+from classtune.errors import BundleError, UserError, writing
 
 try:
     import fcntl
@@ -57,6 +57,36 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         _remove(scratch)
+
+
+def check_file(path: Path, *, force: bool, others: Iterable[str | Path] = (), flag: str = "") -> None:
+    """Raise BundleError where a file cannot be written: before any work is done, and again before it is put in place.
+
+    force: it may take the place of a file. others: what else the work reads and writes, which it never replaces; words
+    that name no file do no harm. flag: the option that named it.
+    """
+    named = f"{flag} {path}".lstrip()
+    if not path.parent.is_dir():
+        raise BundleError(f"{named}: there is no folder {path.parent}. Make it, or name another place.")
+    if any(_same(path, Path(other)) for other in others):
+        raise BundleError(f"{named}: this command reads or writes that file already. Name another one.")
+    if path.is_dir():
+        raise BundleError(f"{named}: is a folder. Name a file.")
+    if path.exists() and not path.is_file():
+        raise BundleError(f"{named}: is no regular file. Name another place.")
+    if os.path.lexists(path) and not force:
+        raise BundleError(f"{named}: is there already. Name a new file, or pass --force to replace it.")
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, force: bool) -> Iterator[Path]:
+    """Where to write a file that is put in place when it is whole; see `check_file`, which is asked once more.
+
+    Raises BundleError where it cannot be written; what stood there stays.
+    """
+    with claimed(path), writing(path), replacing(path) as scratch:
+        yield scratch
+        check_file(path, force=force)
 
 
 @contextlib.contextmanager
@@ -129,6 +159,13 @@ def sha256(path: Path) -> str:
     """Hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.realpath(one) == os.path.realpath(other) or os.path.samefile(one, other)
+    except (OSError, ValueError):  # a text, or nothing is there yet
+        return False
 
 
 def _beside(target: Path, ending: str) -> Path:

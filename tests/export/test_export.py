@@ -125,7 +125,7 @@ def test_a_hugging_face_bundle_gives_its_hugging_face_files(small_bundle: Path, 
 
     told: list[str] = []
     done = export_bundle(small_bundle, "hf", tmp_path / "out", notify=told.append)
-    assert set(done["files"]) == HUGGING_FACE
+    assert set(done["files"]) == {*HUGGING_FACE, "classtune-export.json"}
     assert done["check"]["texts"] == 18
     assert done["check"]["largest_difference"] < 1e-5
     assert any("keeps no calibration" in line for line in told)

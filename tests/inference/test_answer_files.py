@@ -44,7 +44,7 @@ def test_a_table_s_own_columns_stay_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in cells), encoding="utf-8")
     table = read_table(tmp_path / "in.jsonl", labelled=False)
     for suffix in (".jsonl", ".csv", ".xlsx"):
-        write_predictions(tmp_path / f"out{suffix}", table, RANKED, ["a", "b"])
+        write_predictions(tmp_path / f"out{suffix}", table, RANKED, ["a", "b"], force=True)
     lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     assert [{key: row[key] for key in cells[0]} for row in map(json.loads, lines)] == cells
     sheet = load_workbook(str(tmp_path / "out.xlsx")).get_sheet_by_index(0).to_python()
@@ -78,7 +78,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_scrap(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("classtune.files.os.replace", full)
     with pytest.raises(BundleError, match=r"out\.csv: the disk is full"):
-        write_predictions(target, table_from_rows(["one", "two"]), RANKED, ["a", "b"])
+        write_predictions(target, table_from_rows(["one", "two"]), RANKED, ["a", "b"], force=True)
     assert target.read_text(encoding="utf-8") == "old"
     assert os.listdir(tmp_path) == ["out.csv"]
 

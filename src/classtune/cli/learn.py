@@ -97,6 +97,7 @@ def compare(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Where to write the comparison as a page.")
     ] = None,
+    force: options.Replace = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     format: TableFormat,
@@ -104,7 +105,12 @@ def compare(
 ) -> None:
     """All candidates side by side, and which one `train` would choose."""
     from classtune import screen
+    from classtune.files import check_file
 
+    inputs = [name for name in (data, validation, test) if name is not None]
+    for flag, file, other in (("--report", report, picture), ("--picture", picture, None)):
+        if file is not None:
+            check_file(file, force=force, others=[*inputs, *([other] if other else [])], flag=flag)
     with screen.Screen(quiet=quiet) as view:
         rows = _Rows(data, format, settings, view, validation, test)
         view.note("loading torch and transformers")
@@ -120,10 +126,10 @@ def compare(
             progress=view.progress,
         )
         if report is not None:
-            job.write_comparison(report, comparison)
+            job.write_comparison(report, comparison, force=force)
             view.note(f"report: {report}")
         if picture is not None:
-            job.write_picture(picture, comparison)
+            job.write_picture(picture, comparison, force=force)
             view.note(f"picture: {picture}")
     return print_json(comparison) if as_json else screen.show_comparison(comparison)
 

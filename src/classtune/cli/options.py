@@ -22,6 +22,7 @@ BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A bundle that
 Validation = Annotated[str | None, typer.Option(metavar="FILE", help="Validation rows, used as they are.")]
 Test = Annotated[str | None, typer.Option(metavar="FILE", help="Test rows, used as they are.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Replace = Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 Model = Annotated[str | None, typer.Option(help="A name from `classtune models`, a Hub id, or a folder.")]

@@ -23,6 +23,7 @@ def audit(
     fix: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write a mended table (.csv or .jsonl) and what was done to it.")
     ] = None,
+    force: options.Replace = False,
     label_errors: Annotated[
         bool, typer.Option("--label-errors", help="Also look for wrong labels, with the model's help; takes a minute.")
     ] = False,
@@ -35,9 +36,11 @@ def audit(
 
     from classtune import screen
     from classtune.data.catalogue import open_data
-    from classtune.jobs.audit import audit_table, write_fixed
+    from classtune.jobs.audit import audit_table, check_fixed, write_fixed
 
     format = replace(format, lenient=True)
+    if fix is not None:
+        check_fixed(fix, [name for name in (data, validation, test) if name is not None], force=force)
     with screen.Screen(quiet=quiet) as view:
         table = open_data(data, format, notify=view.note)
         parts = {
@@ -50,7 +53,7 @@ def audit(
             table, parts, model=model, label_errors=label_errors, notify=view.note, progress=view.progress
         )
         if fix is not None:
-            document["fixed"] = write_fixed(fix, table)
+            document["fixed"] = write_fixed(fix, table, force=force)
     return print_json(document) if as_json else screen.show_audit(document)
 
 

@@ -86,7 +86,9 @@ def predict(
     ] = None,
     engine: Annotated[str, typer.Option(help="Into a folder: local, or ray for a cluster.")] = "local",
     resume: Annotated[bool, typer.Option("--resume", help="Into a folder: go on with a run that was stopped.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Into a folder: replace what stands there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file, or the answers in the folder, that are there already.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Into a folder: a text that cannot be answered is an error.")
     ] = False,
@@ -140,6 +142,8 @@ def predict(
             table,
             wishes,
             target,
+            force=force,
+            inputs=texts if kind == "table" else (),
             escape_formulas=escape_formulas,
             runtime=run.runtime,
             device=run.device,
@@ -159,13 +163,14 @@ def explain(
     *,
     label: Annotated[str | None, typer.Option(help="Explain this label's score; unset: the answer's.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the explanation as a page too.")] = None,
+    force: options.Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Which words made the answer, and the training texts nearest to it."""
     from classtune import screen
     from classtune.jobs.explain import explain_text
 
-    explanation = explain_text(folder, text, label, html)
+    explanation = explain_text(folder, text, label, html, force=force)
     return print_json(explanation) if as_json else screen.show_explanation(explanation)
 
 

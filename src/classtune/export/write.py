@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classtune.bundle import Bundle, check_target, new_bundle, put_record, read_held_out, read_record
+from classtune.bundle import EXPORTED, Bundle, check_target, new_bundle, put_record, read_held_out, read_record
 from classtune.data.reading.tables import Table
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean, require
@@ -100,7 +100,9 @@ def export_bundle(
         precision = "int8" if int8 else "fp32"
         if check["changed_share"] > MOST_CHANGED[precision]:
             _refuse(output, check, precision, force, notify)
-        if to != "hf":
+        if to == "hf":
+            put_record(scratch, {"to": "hf", "check": check, "lost": lost}, EXPORTED)
+        else:
             _write_record(scratch, to, bundle, precision, check, lost)
     files = {
         path.relative_to(target).as_posix(): path.stat().st_size for path in sorted(target.rglob("*")) if path.is_file()

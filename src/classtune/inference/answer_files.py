@@ -17,8 +17,8 @@ from typing import Any
 
 from classtune.data.reading.cells import Number, as_text, without_formula
 from classtune.data.reading.tables import Table
-from classtune.errors import BundleError, SettingsError, require, writing
-from classtune.files import claimed, replacing
+from classtune.errors import SettingsError, require
+from classtune.files import check_file, new_file
 from classtune.inference.predictor import Ranked, answer_columns, label_and_score
 
 # Excel's own limits: rows below the heading, UTF-16 units of a cell, and whole numbers that it keeps to the digit.
@@ -29,15 +29,15 @@ _LONGEST_NUMBER = 1000  # characters; a longer one stays text
 _NAMED = 5  # rows that are too long for a cell are named, up to so many
 
 
-def check_output(path: Path, table: Table) -> None:
+def check_output(path: Path, table: Table, *, force: bool = False, inputs: Sequence[str] = ()) -> None:
     """Raise, before any work is done, where answers for this table cannot be written.
 
-    Raises SettingsError for the kind of file, BundleError for its folder, UserError where an extra is not installed.
+    force, inputs: see `check_file`. Raises SettingsError for the kind of file, BundleError for its place, UserError
+    where an extra is not installed.
     """
     if path.suffix not in _WRITERS:
         raise SettingsError(f"-o {path}: predictions are written as .csv, .xlsx or .jsonl. Name such a file.")
-    if not path.parent.is_dir():
-        raise BundleError(f"-o {path}: there is no folder {path.parent}. Make it, or name another place.")
+    check_file(path, force=force, others=inputs, flag="-o")
     if path.suffix == ".xlsx":
         require(f"-o {path}", "excel", "xlsxwriter")
     if path.suffix == ".xlsx" and (reason := too_much_for_excel(table)):
@@ -57,13 +57,19 @@ def too_much_for_excel(table: Table) -> str:
 
 
 def write_predictions(
-    path: Path, table: Table, predictions: Sequence[Ranked], labels: Sequence[str], *, escape_formulas: bool = False
+    path: Path,
+    table: Table,
+    predictions: Sequence[Ranked],
+    labels: Sequence[str],
+    *,
+    escape_formulas: bool = False,
+    force: bool = False,
 ) -> None:
     """A row a text. Raises BundleError where it cannot be written; what stood there stays.
 
-    escape_formulas: in a .csv, a ' before cells that a spreadsheet would run as a formula.
+    escape_formulas: in a .csv, a ' before cells that a spreadsheet would run as a formula. force: see `check_file`.
     """
-    with claimed(path), writing(path), replacing(path) as scratch:
+    with new_file(path, force=force) as scratch:
         _WRITERS[path.suffix](scratch, _Answers(_columns(table, labels), predictions, labels, escape_formulas))
 
 

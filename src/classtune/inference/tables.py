@@ -70,6 +70,8 @@ def predict_table(
     wishes: Mapping[str, Any],
     output: Path | None = None,
     *,
+    force: bool = False,
+    inputs: Sequence[str] = (),
     escape_formulas: bool = False,
     runtime: str = "torch",
     device: str = "auto",
@@ -78,17 +80,18 @@ def predict_table(
 ) -> list[Ranked]:
     """Label and score of each text, highest first; written to ``output`` too, where there is one (`answer_files`).
 
-    escape_formulas: see `write_predictions`; wishes: see `adjusted`; runtime, device: see `load_exported`.
+    force, inputs: see `check_output`; escape_formulas: see `write_predictions`; wishes: see `adjusted`; runtime,
+    device: see `load_exported`.
     Raises BundleError for the bundle or a file that cannot be written, DataError for texts that it cannot take.
     """
     if output is not None:
-        check_output(output, table)
+        check_output(output, table, force=force, inputs=inputs)
     predictor, bundle = load_exported(folder, runtime, device)
     logits = predictor.logits(table.texts, places=table.places, progress=progress)
     predictor.decisions = adjusted(bundle, wishes, logits, notify)
     predictions = predictor.ranked(predictor.decisions.probabilities(logits))
     if output is not None:
-        write_predictions(output, table, predictions, bundle.labels, escape_formulas=escape_formulas)
+        write_predictions(output, table, predictions, bundle.labels, escape_formulas=escape_formulas, force=force)
     return predictions
 
 

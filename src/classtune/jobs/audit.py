@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from classtune.data.audit.cleaning import clean_rows
 from classtune.data.near import near_groups
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, linked
-from classtune.errors import SettingsError, SourceError, writing
+from classtune.errors import SettingsError, SourceError
+from classtune.files import check_file, new_file
 from classtune.jobs import steps
 from classtune.jobs.steps import Notify
 from classtune.sources import fetch_model
@@ -65,22 +66,31 @@ def audit_table(
     return {"name": table.name, "unit": table.unit, **audit.document()}
 
 
-def write_fixed(path: Path, table: Table) -> dict[str, Any]:
-    """Write the mended table, and beside it what was done to which line. Raises SettingsError or BundleError.
+def check_fixed(path: Path, inputs: Sequence[str], *, force: bool) -> None:
+    """Raise, before any work is done, where the mended table cannot be written.
 
-    Gives the two paths, the rows that are left and how many changes there were of each kind.
+    inputs: the tables that are read, which none replaces. force: the two files may take the place of others.
     """
     if path.suffix not in (".csv", ".jsonl"):
         raise SettingsError(f"--fix {path}: a mended table is written as .csv or .jsonl. Name such a file.")
+    for file in (path, _actions_of(path)):
+        check_file(file, force=force, others=inputs, flag="--fix")
+
+
+def write_fixed(path: Path, table: Table, *, force: bool = False) -> dict[str, Any]:
+    """Write the mended table, and beside it what was done to which line. Raises SettingsError or BundleError.
+
+    Gives the two paths, the rows that are left and how many changes there were of each kind. force: see `check_fixed`.
+    """
     if table.labels is None or table.label_sets is not None:
         raise SettingsError("--fix: mends tables with one label a text. Leave it out.")
     cleaned = clean_rows(table.texts, table.labels, table.lines)
-    actions = path.with_name(f"{path.stem}.changes.jsonl")
+    actions = _actions_of(path)
     names = table.text_column, table.label_column or "label"
-    with writing(path):
-        _write_rows(path, names, cleaned.texts, cleaned.labels or [])
+    with new_file(path, force=force) as table_scratch, new_file(actions, force=force) as actions_scratch:
+        _write_rows(table_scratch, path.suffix, names, cleaned.texts, cleaned.labels or [])
         lines = [json.dumps(action, ensure_ascii=False) + "\n" for action in cleaned.actions]
-        actions.write_text("".join(lines), encoding="utf-8")
+        actions_scratch.write_text("".join(lines), encoding="utf-8")
     kinds = [str(action["action"]) for action in cleaned.actions]
     return {
         "table": str(path),
@@ -90,9 +100,14 @@ def write_fixed(path: Path, table: Table) -> dict[str, Any]:
     }
 
 
-def _write_rows(path: Path, names: tuple[str, str], texts: list[str], labels: list[str]) -> None:
+def _actions_of(path: Path) -> Path:
+    """Where it is told what was done to which line."""
+    return path.with_name(f"{path.stem}.changes.jsonl")
+
+
+def _write_rows(path: Path, suffix: str, names: tuple[str, str], texts: list[str], labels: list[str]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        if path.suffix == ".csv":
+        if suffix == ".csv":
             writer = csv.writer(file)
             writer.writerows([names, *zip(texts, labels, strict=True)])
         else:

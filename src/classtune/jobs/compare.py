@@ -7,7 +7,8 @@ from typing import Any
 
 from classtune.config import Progress, Settings
 from classtune.data.reading.tables import Table
-from classtune.errors import SettingsError, writing
+from classtune.errors import SettingsError
+from classtune.files import new_file
 from classtune.jobs.steps import Notify
 from classtune.jobs.train import train
 from classtune.report.curves import accuracy_over_cost
@@ -44,12 +45,13 @@ def compare(
     return {**result["comparison"], **{part: result[part] for part in PARTS}}
 
 
-def write_comparison(path: Path, comparison: dict[str, Any]) -> None:
-    """The comparison as an HTML page like a bundle's report. Raises BundleError where it cannot be written."""
-    write_report(path, {"comparison": comparison, **{part: comparison[part] for part in PARTS}})
+def write_comparison(path: Path, comparison: dict[str, Any], *, force: bool = False) -> None:
+    """The comparison as an HTML page like a bundle's report; see `new_file`."""
+    with new_file(path, force=force) as scratch:
+        write_report(scratch, {"comparison": comparison, **{part: comparison[part] for part in PARTS}})
 
 
-def write_picture(path: Path, comparison: dict[str, Any]) -> None:
-    """Accuracy over cost as an SVG file. Raises BundleError where it cannot be written."""
-    with writing(path):
-        path.write_text(accuracy_over_cost(comparison["candidates"], comparison["recommended"]), encoding="utf-8")
+def write_picture(path: Path, comparison: dict[str, Any], *, force: bool = False) -> None:
+    """Accuracy over cost as an SVG file; see `new_file`."""
+    with new_file(path, force=force) as scratch:
+        scratch.write_text(accuracy_over_cost(comparison["candidates"], comparison["recommended"]), encoding="utf-8")

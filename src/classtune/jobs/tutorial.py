@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import time
@@ -29,7 +28,7 @@ from classtune.data.audit.copies import copied_letters
 from classtune.data.dataset import Material, prepare
 from classtune.data.reading.tables import Table
 from classtune.errors import BundleError, Interrupted, SettingsError, SourceError, writing
-from classtune.files import sha256
+from classtune.files import replacing, sha256
 from classtune.jobs import steps
 from classtune.jobs.steps import Notify
 from classtune.jobs.tutorial_rows import RECIPE, ROWS, Row
@@ -110,12 +109,10 @@ class _Run:
         return found
 
     def keep(self, number: int, settings: Settings, row: dict[str, Any]) -> None:
-        path, scratch = self.file(number), self.file(number).with_suffix(".part")
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path = self.file(number)
+        with writing(path), replacing(path) as scratch:
             text = json.dumps({"identity": self.identity_of(settings), "row": row}, ensure_ascii=False)
             scratch.write_text(text, encoding="utf-8")
-            os.replace(scratch, path)
 
 
 def run_tutorial(

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from classtune.errors import writing
+from classtune.files import new_file
 from classtune.report.plots import training_curves
 
 HEADER = (
@@ -85,9 +85,8 @@ def write_tables(folder: Path, document: dict[str, Any]) -> None:
         "html": page(document),
     }
     for suffix, text in pages.items():
-        path = folder / f"tutorial.{suffix}"
-        with writing(path):
-            path.write_text(text, encoding="utf-8", newline="")
+        with new_file(folder / f"tutorial.{suffix}", force=True) as scratch:
+            scratch.write_text(text, encoding="utf-8", newline="")
 
 
 def markdown(document: dict[str, Any]) -> str:

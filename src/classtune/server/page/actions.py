@@ -179,7 +179,7 @@ class Page:
         suffixes = [".xlsx", ".csv", ".jsonl"] if not too_much_for_excel(table) else [".csv", ".jsonl"]
         paths = [folder / f"{Path(file).stem}-labels{suffix}" for suffix in suffixes]
         for path in paths:
-            write_predictions(path, table, predictions, predictor.labels, escape_formulas=True)
+            write_predictions(path, table, predictions, predictor.labels, escape_formulas=True, force=True)
         return wording.table_html(table.texts, predictions, left_out=table.dropped.get("empty", 0)), paths
 
     def keep(self, asked: dict[str, Any], right: Sequence[str]) -> str:
