@@ -52,7 +52,7 @@ def run(
 ) -> dict[str, Any]:
     """The result document of one training with default settings, but for what is told."""
     settings = resolve(None, {"seed": seed, "keep_texts": False, **(told or {})})
-    result = train(table, settings, validation=validation, test=test, notify=silent, progress=silent).result
+    result = train(table, settings, validation=validation, test=test, notify=silent, progress=silent).result.document()
     note(f"{table.name}, seed {seed}, {result['timing']['total']:.0f} s: {result['verdict']['sentence']}")
     return result
 

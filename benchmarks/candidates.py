@@ -48,7 +48,7 @@ def ours(
 ) -> dict[str, Any]:
     """The result document of the default run."""
     settings = resolve(None, {"seed": seed, "keep_texts": False, **told})
-    return train(table, settings, validation=validation, test=test, notify=silent, progress=silent).result
+    return train(table, settings, validation=validation, test=test, notify=silent, progress=silent).result.document()
 
 
 def by_hand(

@@ -24,7 +24,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
     ]
     audit = audit_rows(*parts[0], parts={"test": (*parts[1][:2], list(range(1, len(parts[1][0]) + 1)))})
     (leak,) = (finding for finding in audit.findings if finding.kind == "leak")
-    result = train(table, settings, notify=silent, progress=silent).result
+    result = train(table, settings, notify=silent, progress=silent).result.document()
     note(result["copies"]["sentence"])
     detail = {"leak": leak.detail, "with": result["test"]["accuracy"], **result["copies"]}
     found = leak.detail

@@ -83,7 +83,7 @@ def classtune_run(table: Table, folder: Path, changes: dict[str, Any]) -> dict[s
     from classtune.jobs.train import train
 
     settings = resolve("llms-from-scratch", {"model": str(folder), "device": "cpu", **changes})
-    return train(table, settings, notify=silent, progress=silent).result
+    return train(table, settings, notify=silent, progress=silent).result.document()
 
 
 def comparable_seconds(timing: dict[str, float]) -> float:

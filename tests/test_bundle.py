@@ -329,7 +329,7 @@ def test_a_bundle_keeps_no_texts_where_that_is_not_wished(small_llama: Path, tmp
 
 def test_without_texts_no_file_of_a_bundle_holds_a_row(small_llama: Path, tmp_path: Path) -> None:
     trained = train_small(small_llama, tmp_path / "bundle", keep_texts=False)
-    assert trained.result["data"]["findings"][0]["examples"]  # there is something to quote
+    assert trained.result.data.audit.findings[0].examples  # there is something to quote
     for path in (path for path in (tmp_path / "bundle").rglob("*") if path.is_file()):
         content = path.read_text(encoding="utf-8", errors="replace")
         assert not [text for text, _ in rows() if text in content], path

@@ -27,6 +27,7 @@ ROOMS = (
     "decisions",
     "judging",
     "explain",
+    "result",
     "report",
     "bundle",
     "inference",
@@ -40,7 +41,10 @@ ROOMS = (
     "__main__",
 )
 # What predicts has nothing to do with training, so that a server needs none of it.
-APART = {(room, "training") for room in ("bundle", "inference", "export", "server", "judging", "decisions", "report")}
+APART = {
+    (room, "training")
+    for room in ("bundle", "inference", "export", "server", "judging", "decisions", "result", "report")
+}
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 LATE = ("torch", "sklearn", "transformers", "matplotlib", "pyarrow", "scipy", "peft")
 

@@ -103,7 +103,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             classes = self._trained.labels
         # scikit-learn sorts classes as they are (2 before 10), the bundle by their text.
         self.classes_, self._columns = np.unique(classes, return_index=True)
-        self.result_ = self._trained.result
+        self.result_ = self._trained.result.document()
         self._predictor = self._trained.predictor
         return self
 
@@ -187,6 +187,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         check_target(Path(folder), force=force)
         if hasattr(self, "_trained"):
             self._trained.save(Path(folder), force=force)
+            self.result_["bundle"] = str(folder)
         else:
             with new_bundle(Path(folder), force=force) as scratch:
                 shutil.copytree(self._kept, scratch, dirs_exist_ok=True)
@@ -240,9 +241,10 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             yield self._kept
             return
         with tempfile.TemporaryDirectory(prefix="classtune-") as name:
-            place = self.result_.get("bundle")
+            result = self._trained.result
+            place = result.bundle
             self._trained.save(Path(name) / "bundle")
-            self.result_["bundle"] = place
+            result.bundle = place
             yield Path(name) / "bundle"
 
     def _resolved(self) -> tuple[Settings, Extensions]:

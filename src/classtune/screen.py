@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -15,6 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from classtune.errors import printable
+
+if TYPE_CHECKING:
+    from classtune.judging.figures import Figures
+    from classtune.judging.under_wishes import UnderWishes
+    from classtune.result import Result
 
 STAGES = {
     "depth": ("choosing the depth", "blocks"),
@@ -110,58 +115,64 @@ def say(line: str = "") -> None:
     console().print(line, markup=False, soft_wrap=True)
 
 
-def show_training(result: dict[str, Any]) -> None:
+def show_training(result: Result) -> None:
     """What a run found: the data, what was chosen, every candidate on the test rows, the verdict."""
-    data, splits, depth = result["data"], result["splits"], result["depth"]
-    copies = f"{data['duplicates']:,} copies of other rows, {data['near_duplicates']:,} near copies"
-    say(f"{data['name']}: {data['rows']:,} rows, {len(data['classes'])} classes, {copies}")
-    for finding in data["findings"]:
-        say(f"  {_finding(finding)}")
-    kept = result["settings"]["split_by"]
+    audit, settings = result.data.audit, result.settings
+    copies = f"{audit.duplicates:,} copies of other rows, {audit.near_duplicates:,} near copies"
+    say(f"{result.data.name}: {audit.rows:,} rows, {len(audit.classes)} classes, {copies}")
+    for finding in audit.findings:
+        say(f"  {_finding(finding.kind, finding.count, finding.share)}")
+    kept = settings.split_by
     together = {"near": "copies and near copies kept together", "exact": "copies kept together"}
     how = f" ({together.get(kept, f'rows alike in {kept} kept together')})"
-    crossed = result["cross_validated"]
+    crossed = result.cross_validated
     parts = ", ".join(
-        f"{size:,} {part}" for part, size in splits.items() if size or part != "validation" or not crossed
+        f"{size:,} {part}" for part, size in result.splits.items() if size or part != "validation" or not crossed
     )
-    say(f"split: {parts}{how if result['settings']['split'] == 'grouped' else ''}")
+    say(f"split: {parts}{how if settings.split == 'grouped' else ''}")
     if crossed:
         say("cross-validation in place of a validation split: every training row was judged in turn")
-    say(result["chosen"]["sentence"])
-    if depth:
-        model = Path(result["settings"]["model"]).name
-        say(f"depth: {depth['kept']} of {depth['of']} blocks of {model} kept, {result['settings']['pooling']} pooling")
-    if result["test"] is not None:
-        say()
-        candidates = {one["name"]: one for one in reversed(result["comparison"]["candidates"])}
-        chosen = result["comparison"]["recommended"]
-        show_scores({f"{chosen} (chosen)": candidates.pop(chosen), **candidates})
-        if result["comparison"]["rule"]:
-            say(f"the one-line rule: {result['comparison']['rule']}")
-        say()
-        say(result["verdict"]["sentence"])
-        if result["under_wishes"]:
-            say()
-            show_under_wishes(result["under_wishes"])
-        if result["copies"]:
-            say(result["copies"]["sentence"])
-        before, after = (result["calibration"][key] for key in ("before", "after"))
-        say(
-            f"calibration: {result['calibration']['method']}; error of the probabilities "
-            f"{before['ece']:.4f} before, {after['ece']:.4f} after; "
-            f"log loss {before['log_loss']:.4f} before, {after['log_loss']:.4f} after"
-        )
-    if result["earlier"]:
-        say(result["earlier"]["sentence"])
-    for note in result["decisions"]["notes"]:
+    say(result.chosen.sentence)
+    if depth := result.depth:
+        model = Path(settings.model).name
+        say(f"depth: {depth.kept} of {depth.of} blocks of {model} kept, {settings.pooling} pooling")
+    _show_test(result)
+    if result.earlier:
+        say(result.earlier.sentence)
+    for note in result.decisions.notes:
         say(note)
     seconds = ", ".join(
-        f"{step} {value:.0f} s" for step, value in result["timing"].items() if step != "total" and value >= 0.5
+        f"{step} {value:.0f} s" for step, value in result.timing.items() if step != "total" and value >= 0.5
     )
-    say(f"{result['timing']['total']:.0f} s in all ({seconds})")
-    if result["bundle"]:
-        place = "texts/report.html" if result.get("keeps_texts") else "report.html"
-        say(f"bundle: {result['bundle']}   report: {result['bundle']}/{place}")
+    say(f"{result.timing['total']:.0f} s in all ({seconds})")
+    if result.bundle:
+        place = "texts/report.html" if result.keeps_texts else "report.html"
+        say(f"bundle: {result.bundle}   report: {result.bundle}/{place}")
+
+
+def _show_test(result: Result) -> None:
+    """What the test rows said; nothing where there were none."""
+    if comparison := result.comparison:
+        say()
+        others = {one.name: one.figures for one in reversed(comparison.candidates)}
+        show_scores({f"{comparison.recommended} (chosen)": others.pop(comparison.recommended), **others})
+        if comparison.rule:
+            say(f"the one-line rule: {comparison.rule}")
+    if result.verdict:
+        say()
+        say(result.verdict.sentence)
+    if result.under_wishes:
+        say()
+        show_under_wishes(result.under_wishes)
+    if result.copies:
+        say(result.copies.sentence)
+    if result.calibration:
+        before, after = result.calibration.before, result.calibration.after
+        say(
+            f"calibration: {result.calibration.method}; error of the probabilities "
+            f"{before.ece:.4f} before, {after.ece:.4f} after; "
+            f"log loss {before.log_loss:.4f} before, {after.log_loss:.4f} after"
+        )
 
 
 def show_audit(document: dict[str, Any]) -> None:
@@ -171,7 +182,7 @@ def show_audit(document: dict[str, Any]) -> None:
     say(f"{document['name']}: {document['rows']:,} rows, {len(document['classes']):,} classes: {classes}{more}")
     for finding in document["findings"]:
         say()
-        say(_finding(finding))
+        say(_finding(finding["kind"], finding["count"], finding["share"]))
         for example in finding["examples"]:
             facts = {key: value for key, value in example.items() if key not in ("line", "text")}
             told = "".join(f", {key.replace('_', ' ')} {value}" for key, value in facts.items())
@@ -186,31 +197,28 @@ def show_audit(document: dict[str, Any]) -> None:
         say(f"mended table: {fixed['table']}, {fixed['rows']:,} rows   changes: {fixed['changes']} ({done})")
 
 
-def show_comparison(comparison: dict[str, Any]) -> None:
+def show_comparison(result: Result) -> None:
     """The candidates side by side, cheapest first, and which one was chosen."""
+    assert result.comparison is not None
+    assert result.verdict is not None
     rows = [
         (
-            one["name"],
-            f"{100 * one['accuracy']:.2f} %",
-            f"{100 * one['accuracy_ci95'][0]:.2f} to {100 * one['accuracy_ci95'][1]:.2f}",
-            f"{one['macro_f1']:.4f}",
-            f"{one['log_loss']:.4f}",
-            f"{one['ece']:.4f}",
-            "" if one["p_value"] is None else f"{one['p_value']:.2g}",
-            f"{one['train_seconds']:.1f} s",
-            f"{one['ms_per_text']:.3g}",
-            f"{one['bytes'] / 1e6:,.1f} MB",
+            one.name,
+            *_scores(one.figures),
+            "" if one.against is None else f"{one.against.p_value:.2g}",
+            f"{one.train_seconds:.1f} s",
+            f"{one.ms_per_text:.3g}",
+            f"{one.bytes / 1e6:,.1f} MB",
         )
-        for one in comparison["candidates"]
+        for one in result.comparison.candidates
     ]
-    names = ("accuracy", "95 % interval", "macro F1", "log loss", "calibration error", "p against the line above")
-    show(rows, ("on the test rows", *names, "training", "ms per text", "size"))
-    if comparison["rule"]:
-        say(f"the one-line rule: {comparison['rule']}")
+    show(rows, ("on the test rows", *_SCORES, "p against the line above", "training", "ms per text", "size"))
+    if result.comparison.rule:
+        say(f"the one-line rule: {result.comparison.rule}")
     say()
-    say(comparison["chosen"]["sentence"])
-    say(comparison["verdict"]["sentence"])
-    say(f"{comparison['timing']['total']:.0f} s in all")
+    say(result.chosen.sentence)
+    say(result.verdict.sentence)
+    say(f"{result.timing['total']:.0f} s in all")
 
 
 def show_tutorial(document: dict[str, Any]) -> None:
@@ -263,30 +271,31 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
         say(note)
 
 
-def show_scores(judged: dict[str, dict[str, Any]]) -> None:
+_SCORES = ("accuracy", "95 % interval", "macro F1", "log loss", "calibration error")
+
+
+def show_scores(judged: Mapping[str, Figures]) -> None:
     """Test figures of several classifiers, side by side."""
-    rows = [
-        (
-            name,
-            f"{100 * scores['accuracy']:.2f} %",
-            f"{100 * scores['accuracy_ci95'][0]:.2f} to {100 * scores['accuracy_ci95'][1]:.2f}",
-            f"{scores['macro_f1']:.4f}",
-            f"{scores['log_loss']:.4f}",
-            f"{scores['ece']:.4f}",
-        )
-        for name, scores in judged.items()
-    ]
-    show(rows, ("on the test rows", "accuracy", "95 % interval", "macro F1", "log loss", "calibration error"))
+    show([(name, *_scores(figures)) for name, figures in judged.items()], ("on the test rows", *_SCORES))
 
 
-def show_under_wishes(under: dict[str, Any]) -> None:
+def _scores(figures: Figures) -> Iterator[str]:
+    """What stands below _SCORES."""
+    low, high = figures.accuracy_ci95
+    yield f"{100 * figures.accuracy:.2f} %"
+    yield f"{100 * low:.2f} to {100 * high:.2f}"
+    for key in ("macro_f1", "log_loss", "ece"):
+        yield f"{figures.values[key]:.4f}"
+
+
+def show_under_wishes(under: UnderWishes) -> None:
     """Test figures under the user's costs and class priors; a figure that nothing was asked for is left out."""
     figures = {
         "accuracy": ("accuracy", "{:.2%}"),
         "weighted_accuracy": ("weighted to the class prior in production", "{:.2%}"),
         "expected_cost": ("expected cost of a text", "{:.4f}"),
     }
-    sides = under["classifiers"]
+    sides = {name: vars(one) for name, one in under.classifiers.items()}
     given = {key: row for key, row in figures.items() if any(one[key] is not None for one in sides.values())}
     rows = [
         (
@@ -345,11 +354,10 @@ def show_texts(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 _OF_CLASSES = {"imbalance", "few-rows"}  # findings that count classes, not rows
 
 
-def _finding(finding: dict[str, Any]) -> str:
-    count = finding["count"]
-    if finding["kind"] in _OF_CLASSES:
-        return f"{finding['kind']}: {count:,} class{'es' * (count != 1)}"
-    return f"{finding['kind']}: {count:,} ({100 * finding['share']:.1f} %)"
+def _finding(kind: str, count: int, share: float) -> str:
+    if kind in _OF_CLASSES:
+        return f"{kind}: {count:,} class{'es' * (count != 1)}"
+    return f"{kind}: {count:,} ({100 * share:.1f} %)"
 
 
 def _accuracy(scores: dict[str, Any] | None) -> str:

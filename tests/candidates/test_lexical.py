@@ -132,7 +132,9 @@ def test_several_labels_are_found_in_real_comments(real: Callable[[str, str], li
         truth[row, [int(number) for number in rest.split("\t")[0].split(",")]] = True
     texts = [text for text, _ in rows]
     baseline = fit_tfidf(texts[1000:], truth[1000:], classes=28, seed=123)
-    figures = judge_multilabel(baseline.probabilities(texts[:1000]), truth[:1000], [str(i) for i in range(28)])
+    figures = judge_multilabel(
+        baseline.probabilities(texts[:1000]), truth[:1000], [str(i) for i in range(28)]
+    ).document()
     assert figures["micro_f1"] > 0.35
     assert figures["per_label"]["15"]["average_precision"] > 0.7  # gratitude says thanks
     assert figures["log_loss"] < 0.15
@@ -145,6 +147,6 @@ def test_reaches_its_strength_on_real_messages(real: Callable[[str, str], list[l
     texts = [distinct[i][1] for i in order]
     truth = np.array([distinct[i][0] == "spam" for i in order]).astype(int)
     baseline = fit_tfidf(texts[1000:], truth[1000:], classes=2, seed=123)
-    figures = judge(baseline.probabilities(texts[:1000]), truth[:1000], ["ham", "spam"])
+    figures = judge(baseline.probabilities(texts[:1000]), truth[:1000], ["ham", "spam"]).document()
     assert figures["accuracy"] >= 0.98
     assert figures["log_loss"] < 0.06

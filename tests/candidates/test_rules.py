@@ -23,7 +23,7 @@ def test_digits_tell_spam_on_real_messages() -> None:
     truth = np.array([label == "spam" for label in labels], dtype=int)
     rule = fit_rule(texts[:4000], truth[:4000], classes=["ham", "spam"], seed=0)
     assert rule.sentence == "5 or more digits means spam, anything else ham"
-    judged = judge(rule.probabilities(texts[4000:]), truth[4000:], ["ham", "spam"])
+    judged = judge(rule.probabilities(texts[4000:]), truth[4000:], ["ham", "spam"]).document()
     assert judged["accuracy"] > 0.96
     assert judged["log_loss"] < 0.15
 

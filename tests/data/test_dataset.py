@@ -45,9 +45,9 @@ def test_one_label_a_row() -> None:
     assert not material.multi
     assert [material.labels[number] for number in material.truth] == labels
     assert material.truth.dtype == np.int64
-    assert material.data["classes"] == {"ham": 40, "spam": 20}
-    assert material.data["rows"] == material.audit.rows == 60
-    assert {key: material.data[key] for key in ("name", "duplicates", "left_out")} == {
+    assert material.data.audit.classes == {"ham": 40, "spam": 20}
+    assert material.data.audit.rows == 60
+    assert {key: material.data.document()[key] for key in ("name", "duplicates", "left_out")} == {
         "name": "rows", "duplicates": 0, "left_out": {},
     }  # fmt: skip
 
@@ -72,7 +72,7 @@ def test_several_labels_a_row() -> None:
     assert material.labels == ["anger", "joy"]
     names = np.array(material.labels)
     assert [tuple(names[row]) for row in material.truth] == [*SETS, ("joy",), ()]
-    assert material.data["classes"] == {"joy": 30, "anger": 30}
+    assert material.data.audit.classes == {"joy": 30, "anger": 30}
     assert material.splits.test.tolist() == [60, 61]
     assert material.splits.sizes()["validation"] == 6
 
@@ -124,7 +124,7 @@ def test_near_copies_never_cross_a_split() -> None:
     assert material.splits.sizes() == {"train": 56, "validation": 8, "test": 16}
     for rows in (material.splits.train, material.splits.validation, material.splits.test):
         assert {row // 2 for row in rows} & {row // 2 for row in set(range(80)) - set(rows.tolist())} == set()
-    assert material.audit.near_duplicates == 40
+    assert material.data.audit.near_duplicates == 40
     exact = prepare(near_pairs(), told(split_by="exact"))
     assert np.unique(exact.groups).size == 80
     labels = near_pairs().labels or []
@@ -143,7 +143,7 @@ def test_near_copies_of_given_rows_are_not_trained_on() -> None:
     exact = prepare(rows, told(split_by="exact"), test=test)
     assert texts_of(exact, "train") | texts_of(exact, "validation") == set(rows.texts[1:])
     assert exact.notes == ["1 rows of rows stand in given too; they are left out of training."]
-    kinds = {finding["kind"] for finding in exact.data["findings"]}
+    kinds = {finding.kind for finding in exact.data.audit.findings}
     assert {"leak", "near-leak"} <= kinds
 
 
@@ -174,7 +174,7 @@ def test_a_class_that_given_rows_use_up_is_refused() -> None:
 def test_the_copies_of_the_messages_stay_together(real: Callable[[str], Path]) -> None:
     rows = read_table(real("sms_spam/SMSSpamCollection"), TableFormat(quoting=False))
     material = prepare(rows, told())
-    assert material.data["duplicates"] == 415
+    assert material.data.audit.duplicates == 415
     sizes = material.splits.sizes()
     assert [sizes["validation"], sizes["test"]] == [pytest.approx(557, abs=3), pytest.approx(1115, abs=3)]
     train, test = (set(material.groups[part].tolist()) for part in (material.splits.train, material.splits.test))

@@ -51,7 +51,7 @@ def test_temperature_keeps_the_top_label_and_mends_the_calibration_of_unseen_row
     fitted = fit_calibration(logits[:1000], truth[:1000], seed=1)
     before, after = softmax(logits[1000:]), fitted.apply(logits[1000:])
     assert (before.argmax(axis=1) == after.argmax(axis=1)).all()
-    errors = [judge(each, truth[1000:], list("abcd"))["ece"] for each in (before, after)]
+    errors = [judge(each, truth[1000:], list("abcd")).values["ece"] for each in (before, after)]
     assert errors[0] > 0.1
     assert errors[1] < 0.03
 
@@ -147,14 +147,14 @@ def test_reliability_adds_up_to_the_calibration_error() -> None:
     probabilities = softmax(logits)
     bins = reliability(probabilities, truth)
     assert len(bins) == 15
-    assert [each["confidence"] for each in bins] == sorted(each["confidence"] for each in bins)
-    gap = sum(each["rows"] * abs(each["confidence"] - each["accuracy"]) for each in bins) / 700
+    assert [each.confidence for each in bins] == sorted(each.confidence for each in bins)
+    gap = sum(each.rows * abs(each.confidence - each.accuracy) for each in bins) / 700
     expected = expected_calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth)
     assert gap == pytest.approx(expected)
     marked, facts = many_labels(200, 3)
     bins = reliability(expit(marked), facts)
-    assert sum(each["rows"] for each in bins) == 600
-    assert sum(each["rows"] * each["accuracy"] for each in bins) == pytest.approx(facts.sum())
+    assert sum(each.rows for each in bins) == 600
+    assert sum(each.rows * each.accuracy for each in bins) == pytest.approx(facts.sum())
     assert len(reliability(probabilities[:4], truth[:4])) == 4
 
 

@@ -46,13 +46,13 @@ def blend(small_blend: tuple[Trained, Path]) -> tuple[Trained, Path]:
 
 def test_every_candidate_is_in_the_comparison(blend: tuple[Trained, Path], small_llama: Path, small_bert: Path) -> None:
     trained, _ = blend
-    names = [one["name"] for one in trained.result["comparison"]["candidates"]]
+    names = [one["name"] for one in trained.result.document()["comparison"]["candidates"]]
     wanted = {"majority class", "one-line rule", "tf-idf"}
     wanted |= {f"{model.name} {kind}" for model in (small_llama, small_bert) for kind in ("probe", "tail")}
-    assert wanted | {trained.result["chosen"]["name"]} == set(names)
-    assert trained.result["comparison"]["recommended"] == trained.result["chosen"]["name"]
-    assert trained.result["splits"] == {"train": 64, "validation": 0, "test": 16}
-    assert trained.result["cross_validated"]
+    assert wanted | {trained.result.document()["chosen"]["name"]} == set(names)
+    assert trained.result.document()["comparison"]["recommended"] == trained.result.document()["chosen"]["name"]
+    assert trained.result.document()["splits"] == {"train": 64, "validation": 0, "test": 16}
+    assert trained.result.document()["cross_validated"]
 
 
 def test_a_blend_comes_back_with_the_same_scores(blend: tuple[Trained, Path]) -> None:
@@ -111,7 +111,7 @@ def test_tf_idf_alone_is_a_bundle_that_works(small_bert: Path, tmp_path: Path) -
         bundle.network  # noqa: B018 - asking is the act
     table = table_from_rows(TEXTS[:20], LABELS[:20], name="later")
     judged = evaluate_bundle(tmp_path / "bundle", table, {"cost": "spam:fn=5"}, notify=print, progress=lambda *_: None)
-    assert judged["test"]["rows"] == 20
+    assert judged.test.rows == 20
 
 
 @pytest.mark.parametrize("kind", ["blend", "tf-idf", "network"])
@@ -130,7 +130,7 @@ def test_report_card_and_screen_say_what_was_chosen(
     card, screen = model_card(result), capsys.readouterr().out
     card = card.replace("\\", "")
     for shown in (" ".join(html.unescape(text).split()) for text in (page, card, screen)):
-        assert result["chosen"]["sentence"] in shown
+        assert result.chosen.sentence in shown
         assert "ross-validation" in shown
         assert "validation 0," not in shown
         assert "0 validation" not in shown
@@ -139,7 +139,7 @@ def test_report_card_and_screen_say_what_was_chosen(
     assert ("Members of the blend" in page) == (kind == "blend")
     assert ("It is a blend" in card) == (kind == "blend")
     assert "classtune.load" in card
-    assert ("from transformers import" in card) == result["hugging_face"]
+    assert ("from transformers import" in card) == result.hugging_face
     assert ("not part of the classifier" in page) == (kind != "blend")
     assert ("Depth" in page) == ("depth:" in screen) == (kind != "tf-idf")
 
@@ -173,7 +173,7 @@ def test_a_shifted_test_is_said_and_what_loses_to_the_majority_is_not_recommende
     others = table_from_rows(texts, ["ham" if number % 3 else "spam" for number in range(60)], name="elsewhere")
     settings = resolve(overrides={**SEVERAL, "effort": "fast", "model": str(small_bert)})
     trained = train(table, settings, test=others, notify=lambda _: None, progress=lambda *_: None)
-    said = trained.result["verdict"]["sentence"]
+    said = trained.result.document()["verdict"]["sentence"]
     assert "beyond noise: the test rows differ from those it learned from" in said
     assert "Do not use it as it is: always giving the most common label is right more often" in said
 
@@ -181,7 +181,10 @@ def test_a_shifted_test_is_said_and_what_loses_to_the_majority_is_not_recommende
 def test_when_tf_idf_is_enough_it_is_what_was_saved(small_bert: Path) -> None:
     trained = run(small_bert, effort="balanced")
     assert [member.name for member in trained.members] == ["tf-idf"]
-    assert "is enough here, and is what was saved: 0 errors on 16 test texts." in trained.result["verdict"]["sentence"]
+    assert (
+        "is enough here, and is what was saved: 0 errors on 16 test texts."
+        in trained.result.document()["verdict"]["sentence"]
+    )
 
 
 def test_a_class_that_is_never_answered_is_said(small_bert: Path) -> None:
@@ -201,13 +204,14 @@ def test_what_cannot_ship_makes_no_tail_needless(small_bert: Path, monkeypatch: 
     errors = Contest._errors
     monkeypatch.setattr(Contest, "_errors", lambda self, entry: 0 if entry.ships is None else 9 + errors(self, entry))
     names = [
-        one["name"] for one in run(small_bert, effort="balanced", hugging_face=True).result["comparison"]["candidates"]
+        one["name"]
+        for one in run(small_bert, effort="balanced", hugging_face=True).result.document()["comparison"]["candidates"]
     ]
     assert f"{small_bert.name} tail" in names
 
 
 def test_fast_trains_no_tail(small_bert: Path) -> None:
-    names = [one["name"] for one in run(small_bert, effort="fast").result["comparison"]["candidates"]]
+    names = [one["name"] for one in run(small_bert, effort="fast").result.document()["comparison"]["candidates"]]
     assert not [name for name in names if name.endswith("tail")]
     assert f"{small_bert.name} probe" in names
 
@@ -216,7 +220,7 @@ def test_a_backbone_that_cannot_be_had_is_left_out_and_said(small_bert: Path, tm
     notes: list[str] = []
     trained = run(small_bert, tmp_path / "nowhere", notes=notes)
     assert any("cannot be had" in note for note in notes)
-    assert any(name.startswith(small_bert.name) for name in trained.result["chosen"]["losses"])
+    assert any(name.startswith(small_bert.name) for name in trained.result.document()["chosen"]["losses"])
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes(

@@ -30,7 +30,7 @@ def quiet(*_: object) -> None:
 def compare(model: Path, *, full: bool = False, **told: Any) -> dict[str, Any]:
     settings = resolve(overrides={**QUICK, "model": str(model), **told})
     table = table_from_rows(TEXTS, LABELS, name="rows")
-    return job.compare(table, settings, full=full, notify=quiet, progress=quiet)
+    return job.document(job.compare(table, settings, full=full, notify=quiet, progress=quiet))
 
 
 @pytest.mark.parametrize("family", ["small_llama", "small_bert"])
@@ -52,7 +52,7 @@ def test_it_is_what_train_would_ship_and_the_trunk_runs_once(
     assert names >= {"majority class", "one-line rule", "tf-idf", f"{model.name} probe", f"{model.name} tail"}
     settings = resolve(overrides={**QUICK, "model": str(model)})
     table = table_from_rows(TEXTS, LABELS, name="rows")
-    shipped = train(table, settings, notify=quiet, progress=quiet).result
+    shipped = train(table, settings, notify=quiet, progress=quiet).result.document()
     assert found["recommended"] == shipped["chosen"]["name"]
     assert found["chosen"]["losses"] == shipped["chosen"]["losses"]
 

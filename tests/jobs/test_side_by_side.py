@@ -36,7 +36,7 @@ def quiet(*_: object) -> None:
 def compared(old: Path, new: Path, lines: list[tuple[str, str]], **told: Any) -> dict[str, Any]:
     texts, labels = zip(*lines, strict=True)
     table = table_from_rows(texts, labels, name="later")
-    return evaluate_two(old, new, table, {}, notify=quiet, progress=quiet, **told)
+    return evaluate_two(old, new, table, {}, notify=quiet, progress=quiet, **told).document()
 
 
 def test_changes_and_counts_are_those_of_the_answers(small_bundle: Path, poor: Path) -> None:

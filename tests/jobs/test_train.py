@@ -33,12 +33,14 @@ def _quiet(*_: object) -> None:
 
 
 def losses(trained: Trained) -> list[tuple[float, float]]:
-    return [(point["train_loss"], point["validation_loss"]) for point in trained.result["training"]["history"]]
+    return [
+        (point["train_loss"], point["validation_loss"]) for point in trained.result.document()["training"]["history"]
+    ]
 
 
 def test_equal_texts_pass_the_trunk_once_and_no_padding_does(small_llama: Path) -> None:
     lines = [*rows(40), *rows(10), ("WIN a prize, call now 0  today", "spam")]  # ten copies, and one after folding
-    result = run(small_llama, lines).result
+    result = run(small_llama, lines).result.document()
     assert result["data"]["duplicates"] == 11
     assert result["trunk"]["texts"] == 41
     distinct = sum(len(text) for text in {text for text, _ in lines})  # a token each character
@@ -50,7 +52,7 @@ def test_equal_texts_pass_the_trunk_once_and_no_padding_does(small_llama: Path) 
 def test_cached_and_uncached_training_give_the_same_losses(told: dict[str, Any], small_llama: Path) -> None:
     cached, uncached = (run(small_llama, rows(), cache=cache, **told) for cache in (True, False))
     assert losses(cached) == [pytest.approx(pair, abs=1e-5) for pair in losses(uncached)]
-    assert uncached.result["trunk"] is None
+    assert uncached.result.document()["trunk"] is None
 
 
 def test_what_fits_neither_memory_nor_disk_is_computed_again(
@@ -60,14 +62,14 @@ def test_what_fits_neither_memory_nor_disk_is_computed_again(
     monkeypatch.setattr(psutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     told: list[str] = []
     streamed = run(small_llama, rows(), notify=told.append, store_limit_mb=0)
-    assert streamed.result["trunk"] is None
+    assert streamed.result.document()["trunk"] is None
     assert any("The activations take" in note and "the trunk runs again for each of up to" in note for note in told)
     assert losses(stored) == [pytest.approx(pair, abs=1e-5) for pair in losses(streamed)]
 
 
 def test_a_store_on_disk_gives_the_same_losses(small_llama: Path) -> None:
     disk, memory = run(small_llama, rows(), store_limit_mb=0, store="float32"), run(small_llama, rows())
-    assert (disk.result["trunk"]["on_disk"], memory.result["trunk"]["on_disk"]) == (True, False)
+    assert (disk.result.document()["trunk"]["on_disk"], memory.result.document()["trunk"]["on_disk"]) == (True, False)
     assert losses(disk) == losses(memory)
 
 
@@ -90,8 +92,8 @@ def test_the_mistakes_shown_are_those_of_the_saved_predictor(small_llama: Path) 
         (text, label if row % 5 else "ham") for row, (text, label) in enumerate(rows(100))
     ]  # some labels are wrong
     trained = run(small_llama, lines, epochs=1)
-    wrong = trained.result["mistakes"]
-    errors = round((1 - trained.result["test"]["accuracy"]) * trained.result["test"]["rows"])
+    wrong = trained.result.document()["mistakes"]
+    errors = round((1 - trained.result.document()["test"]["accuracy"]) * trained.result.document()["test"]["rows"])
     assert len(wrong) == min(10, errors) > 0
     for mistake in wrong:
         best = trained.predictor.predict([mistake["text"]])[0][0]
@@ -102,7 +104,7 @@ def test_the_mistakes_shown_are_those_of_the_saved_predictor(small_llama: Path) 
 
 def test_undersampling_and_given_rows(small_llama: Path) -> None:
     lines = [*rows(60), *((f"{text} again", label) for text, label in rows(60) if label == "ham")]
-    result = run(small_llama, lines, balance="undersample", epochs=1).result
+    result = run(small_llama, lines, balance="undersample", epochs=1).result.document()
     assert result["splits"]["test"] == 18  # the real shares of the classes
     assert result["splits"]["train"] == 2 * 21  # as many of each
 

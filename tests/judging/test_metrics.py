@@ -32,7 +32,7 @@ def random_case(rows: int, classes: int, seed: int, present: int | None = None) 
 def test_figures_equal_scikit_learns(rows: int, classes: int, present: int) -> None:
     probabilities, truth, labels = random_case(rows, classes, seed=rows, present=present)
     predicted, every = probabilities.argmax(axis=1), range(classes)
-    figures = judge(probabilities, truth, labels)
+    figures = judge(probabilities, truth, labels).document()
     assert figures["rows"] == rows
     assert figures["accuracy"] == pytest.approx(oracle.accuracy_score(truth, predicted))
     assert figures["macro_f1"] == pytest.approx(oracle.f1_score(truth, predicted, average="macro", zero_division=0))
@@ -59,8 +59,8 @@ def test_given_answers_are_judged_instead_of_the_most_probable_class() -> None:
     probabilities, truth, labels = random_case(300, 3, seed=4)
     answers = probabilities[:, 0] < 0.2  # class 1 or 0: another rule than argmax
     figures, usual = (
-        judge(probabilities, truth, labels, answers=answers.astype(int)),
-        judge(probabilities, truth, labels),
+        judge(probabilities, truth, labels, answers=answers.astype(int)).document(),
+        judge(probabilities, truth, labels).document(),
     )
     assert figures["accuracy"] == pytest.approx((answers == truth).mean())
     assert figures["confusion"] == oracle.confusion_matrix(truth, answers.astype(int), labels=range(3)).tolist()
@@ -68,7 +68,7 @@ def test_given_answers_are_judged_instead_of_the_most_probable_class() -> None:
     for name in ("log_loss", "ece"):
         assert figures[name] == usual[name]
     assert figures.keys() == usual.keys()  # nothing was withheld
-    assert judge(probabilities, truth, labels, answers=probabilities.argmax(1)) == usual
+    assert judge(probabilities, truth, labels, answers=probabilities.argmax(1)).document() == usual
 
 
 def test_withheld_answers_leave_the_figures_of_the_answered_rows() -> None:
@@ -76,8 +76,8 @@ def test_withheld_answers_leave_the_figures_of_the_answered_rows() -> None:
     sure = probabilities.max(1) > 0.7
     answers = np.where(sure, probabilities.argmax(1), -1)
     figures, of_sure = (
-        judge(probabilities, truth, labels, answers=answers),
-        judge(probabilities[sure], truth[sure], labels),
+        judge(probabilities, truth, labels, answers=answers).document(),
+        judge(probabilities[sure], truth[sure], labels).document(),
     )
     for name in ("accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95", "confusion"):
         assert figures[name] == of_sure[name]
@@ -87,12 +87,12 @@ def test_withheld_answers_leave_the_figures_of_the_answered_rows() -> None:
     wrong = round((1 - of_sure["accuracy"]) * sure.sum())
     interval = binomtest(wrong, int(sure.sum())).proportion_ci(method="wilson")
     assert figures["error_of_answered_ci95"] == pytest.approx([interval.low, interval.high])
-    assert figures["log_loss"] == judge(probabilities, truth, labels)["log_loss"]
+    assert figures["log_loss"] == judge(probabilities, truth, labels).document()["log_loss"]
 
 
 def test_a_classifier_that_answers_nothing_promises_nothing() -> None:
     probabilities, truth, labels = random_case(5, 2, seed=4)
-    figures = judge(probabilities, truth, labels, answers=np.full(5, -1))
+    figures = judge(probabilities, truth, labels, answers=np.full(5, -1)).document()
     assert figures["answered"] == figures["accuracy"] == figures["macro_f1"] == 0
     for name in ("accuracy_ci95", "macro_f1_ci95", "error_of_answered_ci95"):
         assert figures[name] == [0, 1]
@@ -102,17 +102,17 @@ def test_answers_that_are_no_classes_are_an_error() -> None:
     probabilities, truth, labels = random_case(5, 2, seed=4)
     for answers in (np.full(5, 2), np.zeros(4, dtype=int)):
         with pytest.raises(DataError, match=r"^answers: \d class numbers up to \d for 5 rows and 2 labels\."):
-            judge(probabilities, truth, labels, answers=answers)
+            judge(probabilities, truth, labels, answers=answers).document()
 
 
 def test_figures_survive_json_unchanged() -> None:
-    figures = judge(*random_case(50, 3, seed=1))
+    figures = judge(*random_case(50, 3, seed=1)).document()
     assert json.loads(json.dumps(figures)) == figures
 
 
 def test_perfect_predictions() -> None:
     truth = np.array([0, 1, 2, 1])
-    figures = judge(np.eye(3, dtype=np.float32)[truth], truth, ["a", "b", "c"])
+    figures = judge(np.eye(3, dtype=np.float32)[truth], truth, ["a", "b", "c"]).document()
     assert (figures["accuracy"], figures["macro_f1"], figures["log_loss"], figures["ece"]) == (1, 1, 0, 0)
     assert figures["accuracy_ci95"] == [pytest.approx(4 / (4 + 1.959964**2)), 1.0]
     assert figures["macro_f1_ci95"] == [1, 1]
@@ -120,7 +120,7 @@ def test_perfect_predictions() -> None:
 
 def test_certain_and_wrong_costs_the_same_finite_loss_in_float32_and_float64() -> None:
     for kind in (np.float32, np.float64):
-        loss = judge(np.array([[1.0, 0.0]], dtype=kind), np.array([1]), ["a", "b"])["log_loss"]
+        loss = judge(np.array([[1.0, 0.0]], dtype=kind), np.array([1]), ["a", "b"]).values["log_loss"]
         assert loss == pytest.approx(-math.log(SMALLEST_PROBABILITY))
 
 
@@ -138,10 +138,10 @@ def test_bootstrap_interval_equals_one_from_drawn_rows() -> None:
     predicted, rng = probabilities.argmax(axis=1), np.random.default_rng(0)
     draws = rng.integers(0, 300, (1000, 300))
     scores = [oracle.f1_score(truth[draw], predicted[draw], average="macro", zero_division=0) for draw in draws]
-    figures = judge(probabilities, truth, labels)
+    figures = judge(probabilities, truth, labels).document()
     assert figures["macro_f1_ci95"] == pytest.approx(np.quantile(scores, [0.025, 0.975]).tolist(), abs=0.012)
-    assert figures == judge(probabilities, truth, labels)
-    assert figures["macro_f1_ci95"] != judge(probabilities, truth, labels, seed=7)["macro_f1_ci95"]
+    assert figures == judge(probabilities, truth, labels).document()
+    assert figures["macro_f1_ci95"] != judge(probabilities, truth, labels, seed=7).document()["macro_f1_ci95"]
 
 
 def test_ece_by_hand() -> None:

@@ -9,18 +9,18 @@ import pytest
 from scipy.stats import binom
 
 from classtune.errors import DataError
-from classtune.judging.paired import verdict
+from classtune.judging.paired import Verdict, verdict
 
 NAME = "TF-IDF"
 
 
-def compare(rows: int, both_wrong: int, gained: int, lost: int, cost_ratio: float | None = None) -> dict[str, Any]:
+def compare(rows: int, both_wrong: int, gained: int, lost: int, cost_ratio: float | None = None) -> Verdict:
     """``gained`` rows that only the model has right, ``lost`` rows that only the baseline has right."""
     model, baseline = np.ones(rows, dtype=bool), np.ones(rows, dtype=bool)
     model[: both_wrong + lost] = False
     baseline[:both_wrong] = False
     baseline[both_wrong + lost : both_wrong + lost + gained] = False
-    return verdict({"rows": rows}, {"rows": rows, "name": NAME}, model, baseline, cost_ratio=cost_ratio)
+    return verdict(model, baseline, baseline=NAME, ms_per_text=cost_ratio, baseline_ms_per_text=1.0)
 
 
 @pytest.mark.parametrize(
@@ -82,27 +82,27 @@ def compare(rows: int, both_wrong: int, gained: int, lost: int, cost_ratio: floa
 )  # fmt: skip
 def test_sentence(case: tuple[Any, ...], outcome: str, significant: bool, sentence: str) -> None:
     result = compare(*case)
-    assert (result["outcome"], result["significant"], result["sentence"]) == (outcome, significant, sentence)
+    assert (result.outcome, result.significant, result.sentence) == (outcome, significant, sentence)
 
 
 def test_mcnemar_is_the_exact_two_sided_test() -> None:
-    assert compare(1115, 5, 9, 4)["p_value"] == pytest.approx(2 * binom.cdf(4, 13, 0.5))
-    assert compare(1115, 5, 4, 9)["p_value"] == pytest.approx(2 * binom.cdf(4, 13, 0.5))
-    assert compare(1115, 500, 9, 4)["p_value"] == compare(100, 0, 9, 4)["p_value"]
+    assert compare(1115, 5, 9, 4).p_value == pytest.approx(2 * binom.cdf(4, 13, 0.5))
+    assert compare(1115, 5, 4, 9).p_value == pytest.approx(2 * binom.cdf(4, 13, 0.5))
+    assert compare(1115, 500, 9, 4).p_value == compare(100, 0, 9, 4).p_value
 
 
 def test_difference_and_interval_by_hand() -> None:
     result = compare(200, 5, 14, 4)
-    assert result["difference"] == pytest.approx(5.0)
+    assert result.difference == pytest.approx(5.0)
     # Bonett and Price: shares 15/202 and 5/202, centre 10/202, variance (20/202 - (10/202)**2) / 202.
     half = 1.959964 * ((20 / 202 - (10 / 202) ** 2) / 202) ** 0.5
-    assert result["difference_ci95"] == pytest.approx([100 * (10 / 202 - half), 100 * (10 / 202 + half)], rel=1e-5)
+    assert result.difference_ci95 == pytest.approx([100 * (10 / 202 - half), 100 * (10 / 202 + half)], rel=1e-5)
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng, truth, held = np.random.default_rng(0), 2.0, 0
     for gained, lost, _ in rng.multinomial(400, [0.05, 0.03, 0.92], size=300):
-        low, high = compare(400, 0, int(gained), int(lost))["difference_ci95"]
+        low, high = compare(400, 0, int(gained), int(lost)).difference_ci95
         held += low <= truth <= high
     assert 0.92 <= held / 300 <= 0.98
 
@@ -110,10 +110,10 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 def test_different_rows_are_refused() -> None:
     right = np.ones(3, dtype=bool)
     with pytest.raises(DataError, match="same rows"):
-        verdict({"rows": 3}, {"rows": 4}, right, right, cost_ratio=None)
+        verdict(right, right[:2])
 
 
 def test_a_baseline_without_a_name_is_still_named_well() -> None:
     right = np.ones(200, dtype=bool)
-    sentence = verdict({"rows": 200}, {"rows": 200}, right, right, cost_ratio=None)["sentence"]
+    sentence = verdict(right, right).sentence
     assert sentence == "The classifier and the baseline make no errors on 200 test texts. The baseline is enough."

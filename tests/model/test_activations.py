@@ -147,7 +147,7 @@ def test_half_precision_takes_half_the_room_and_batches_stay_float32(
         ours, theirs = half.batch(np.array([4, 0, 7])), whole.batch(np.array([4, 0, 7]))
         assert ours.values.dtype == torch.float32
         torch.testing.assert_close(ours.values, theirs.values, rtol=1e-3, atol=1e-4)
-    assert half.facts()["precision"] == "float16"
+    assert half.facts().precision == "float16"
 
 
 def test_precision_is_chosen_by_room_and_by_what_it_changes(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from classtune.judging.comparison import Candidate, Comparison
+from classtune.judging.figures import Bin, CalibrationFacts, Figures, Reliability
 from classtune.report import curves, plots
 
 HISTORY: list[dict[str, Any]] = [
@@ -28,17 +30,17 @@ POOLED = [
     for point in CURVE
     for pooling, less in (("last", 0.02), ("mean", 0))
 ]
-MODEL = {"accuracy": 0.992, "accuracy_ci95": [0.985, 0.996]}
-BASELINE = {"accuracy": 0.987, "accuracy_ci95": [0.979, 0.992], "name": "TF-IDF + logistic regression"}
+MODEL = Figures({"accuracy": 0.992}, {"accuracy": [0.985, 0.996]}, 1000)
+BASELINE = Figures({"accuracy": 0.987}, {"accuracy": [0.979, 0.992]}, 1000, name="TF-IDF + logistic regression")
 NAMES = ("majority class", "one-line rule", "TF-IDF + logistic regression", "frozen probe", "last block", "LoRA")
-CANDIDATES: list[dict[str, Any]] = [
-    {"name": name, "accuracy": share, "accuracy_ci95": [share - 0.01, share + 0.004], "ms_per_text": cost}
+CANDIDATES = [
+    Candidate(Figures({"accuracy": share}, {"accuracy": [share - 0.01, share + 0.004]}, 1000, name=name), 1.0, cost, 0)
     for name, share, cost in zip(
         NAMES, (0.866, 0.95, 0.987, 0.9871, 0.988, 0.9881), (0.0, 2e-3, 0.1, 7.5, 8, 80.0), strict=True
     )
 ]
-BINS = [{"confidence": 0.5 + i / 30, "accuracy": 0.45 + i / 30, "rows": i} for i in range(16)]
-SIDE = {"log_loss": 0.3, "ece": 0.051, "bins": BINS}
+BINS = [Bin(0.5 + i / 30, 0.45 + i / 30, i) for i in range(16)]
+BEFORE, AFTER = Reliability(0.3, 0.051, BINS), Reliability(0.3, 0.0123, BINS)
 CURVES = {
     label: {"precision": np.linspace(1, 0.5, 3000).tolist(), "recall": np.linspace(0, 1, 3000).tolist()}
     for label in ["_hidden", "$a$ <b>", "感情", *(f"label {i}" for i in range(20))]
@@ -58,11 +60,10 @@ FIGURES = {
     ),
     "80 classes": lambda: plots.confusion_matrix(MANY, [f"a_rather_long_label_{i}" for i in range(80)]),
     "300 classes": lambda: plots.confusion_matrix(np.eye(300, dtype=int).tolist(), [str(i) for i in range(300)]),
-    "comparison": lambda: plots.comparison(MODEL, BASELINE),
-    "accuracy over cost": lambda: curves.accuracy_over_cost(CANDIDATES, "last block"),
-    "one candidate": lambda: curves.accuracy_over_cost(CANDIDATES[:1]),
-    "reliability": lambda: curves.reliability({"before": SIDE, "after": SIDE | {"ece": 0.0123}}),
-    "one side": lambda: curves.reliability({"before": None, "after": SIDE}),
+    "comparison": lambda: plots.comparison(MODEL, BASELINE, "the classifier"),
+    "accuracy over cost": lambda: curves.accuracy_over_cost(Comparison(CANDIDATES, "last block", 1000)),
+    "one candidate": lambda: curves.accuracy_over_cost(Comparison(CANDIDATES[:1], NAMES[0], 1000)),
+    "reliability": lambda: curves.reliability(CalibrationFacts("temperature", None, BEFORE, AFTER)),
     "precision and recall": lambda: curves.precision_recall(CURVES),
     "risk and coverage": lambda: curves.risk_coverage(RISK, 0.01),
     "no error": lambda: curves.risk_coverage({"answered": [0.5, 1.0], "error": [0.0, 0.0]}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,155 +13,167 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard, ModelCardData
 
+from classtune.config import resolve
+from classtune.data.audit.audit import Audit, Finding
+from classtune.data.dataset import DataFacts
+from classtune.decisions.abstention import Abstention
+from classtune.decisions.decide import Decisions, Prior
+from classtune.decisions.thresholds import Thresholds
 from classtune.errors import BundleError
-from classtune.judging.comparison import side_by_side
+from classtune.judging.comparison import Candidate, Comparison, side_by_side
+from classtune.judging.figures import Answered, Bin, CalibrationFacts, Figures, Reliability
 from classtune.judging.metrics import judge
 from classtune.judging.paired import verdict
+from classtune.model.activations import TrunkFacts
 from classtune.report import curves, plots
 from classtune.report.page import CONTENTS, model_card, write_report
+from classtune.result import ChosenClassifier, Curves, DepthFacts, Mistake, Result, TrainingFacts, Word
 from classtune.stats import wilson
 
 EVIL = "<script>alert('x')</script>"
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
-def result(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> dict[str, Any]:
-    """A whole document, as ``train --json`` prints it."""
+def result(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> Result:
+    """A run as the report needs it, without what a run can add."""
     rng, classes = np.random.default_rng(0), len(labels)
     truth = rng.integers(0, classes, rows)
     guesses = [rng.dirichlet(np.ones(classes), rows) + weight * np.eye(classes)[truth] for weight in (0.5, 0.2)]
     model, baseline = (judge(guess / guess.sum(axis=1, keepdims=True), truth, labels) for guess in guesses)
-    baseline["name"] = "TF-IDF + logistic regression"
     right = [guess.argmax(axis=1) == truth for guess in guesses]
-    return {
-        "bundle": "out/spam",
-        "data": {
-            "name": "sms-spam",
-            "rows": rows * 5,
-            "classes": dict.fromkeys(labels, rows),
-            "duplicates": 403,
-            "conflicting": 2,
-        },
-        "splits": {"train": rows * 3, "validation": rows, "test": rows},
-        "test": model,
-        "baseline": baseline,
-        "verdict": verdict(model, baseline, *right, cost_ratio=30.0),
-        "depth": {
-            "kept": 18,
-            "of": 30,
-            "curve": [{"depth": d, "score": 0.8 + d / 300, "se": 0.01} for d in range(1, 31)],
-            "texts": 1000,
-        },
-        "trunk": {"texts": 5171, "tokens": 120_000, "seconds": 31.5, "distinct_tokens": 119_000},
-        "training": {
-            "history": [
+    audit = Audit(
+        rows=rows * 5,
+        classes=dict.fromkeys(labels, rows),
+        duplicates=403,
+        conflicting=2,
+        near_duplicates=0,
+        lengths={"tokens": {"median": 17, "p95": 41, "max": 512}},
+        findings=[],
+    )
+    losses: dict[str, float | None] = {"tf-idf": 0.3, "last block": 0.2}
+    return Result(
+        bundle="out/spam",
+        task="one label a text",
+        data=DataFacts("sms-spam", audit, cut=7, cut_tokens=4321),
+        splits={"train": rows * 3, "validation": rows, "test": rows},
+        cross_validated=False,
+        labels=list(labels),
+        chosen=ChosenClassifier("last block", {"last block": 1.0}, rows, 0.2, losses, "The classifier is last block."),
+        networks=4,
+        earlier=None,
+        test=model,
+        baseline=replace(baseline, name="TF-IDF + logistic regression"),
+        verdict=verdict(*right, ms_per_text=30.0, baseline_ms_per_text=1.0),
+        depth=DepthFacts(
+            18, 30, 1000, 20_000, [{"depth": d, "score": 0.8 + d / 300, "se": 0.01} for d in range(1, 31)]
+        ),
+        trunk=TrunkFacts(5171, 120_000, 119_000, 31.5, False, "float32"),
+        training=TrainingFacts(
+            "last block",
+            [
                 {"epoch": float(e), "examples": e * 180, "step": e * 12, "train_loss": 1 / (e + 1)}
                 | {"validation_loss": 1.1 / (e + 1), "train_accuracy": None, "validation_accuracy": None}
                 for e in range(1, 5)
             ],
-            "best_epoch": 3,
-            "epochs": 4,
-            "stopped": True,
-        },
-        "settings": {"model": "smollm2-135m", "epochs": 8, "learning_rate": 3e-4, "max_tokens": None, "cache": True},
-        "cut_texts": 7,
-        "timing": {"total": 75.2, "trunk": 31.5, "epochs": 12.0, "baseline": 2.5, "depth": 9.1},
-        "versions": {"torch": "2.13.0"},
-        "notes": [f"a note {EVIL}"],
-        "mistakes": [{"text": f"{EVIL} \0 \ud800 text", "truth": EVIL, "label": "ham", "score": 0.99}],
-    }
+            best_epoch=3,
+            epochs=4,
+            stopped="3 epochs without a better validation loss",
+        ),
+        decisions=Decisions.plain(labels),
+        comparison=None,
+        copies=None,
+        calibration=None,
+        curves=None,
+        mistakes=[Mistake(f"{EVIL} \0 \ud800 text", EVIL, "ham", 0.99)],
+        settings=resolve(overrides={"model": "smollm2-135m", "epochs": 8, "learning_rate": 3e-4, "cache": True}),
+        versions={"torch": "2.13.0"},
+        notes=[f"a note {EVIL}"],
+        hugging_face=True,
+        keeps_texts=False,
+        extensions={},
+        metrics={},
+        under_wishes=None,
+        timing={"total": 75.2, "trunk": 31.5, "epochs": 12.0, "baseline": 2.5, "depth": 9.1},
+    )
 
 
-def full(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> dict[str, Any]:
+def candidates(rows: int) -> Comparison:
+    """Six of them, from cheap to dear."""
+    rng, right, found = np.random.default_rng(1), {}, []
+    names = ("majority class", "one-line rule", "tf-idf", "frozen probe", "last block", "LoRA")
+    for place, (name, share) in enumerate(zip(names, (0.4, 0.7, 0.9, 0.91, 0.97, 0.975), strict=True)):
+        right[name] = rng.random(rows) < share
+        hits = int(right[name].sum())
+        values = {"accuracy": hits / rows, "macro_f1": 0.8, "log_loss": 0.3, "ece": 0.02}
+        figures = Figures(values, {"accuracy": wilson(hits, rows)}, rows, name=name)
+        found.append(Candidate(figures, 3.0**place, 5e-4 * 6**place, 10 ** (4 + place)))
+    return side_by_side(found, right, chosen="last block", rule="texts with a prize are spam")
+
+
+def full(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> Result:
     """``result`` with all that a run can add: audit, comparison, calibration, decisions, curves, explanations."""
-    document = result(labels, rows)
-    rng, test = np.random.default_rng(1), document["test"]
-    names = ("majority class", "one-line rule", "TF-IDF + logistic regression", "frozen probe", "last block", "LoRA")
-    hits = {
-        name: rng.random(rows) < share for name, share in zip(names, (0.4, 0.7, 0.9, 0.91, 0.97, 0.975), strict=True)
-    }
-    candidates = [
-        {
-            "name": name,
-            "accuracy": float(right.mean()),
-            "accuracy_ci95": wilson(int(right.sum()), rows),
-            "macro_f1": 0.8,
-        }
-        | {"log_loss": 0.3, "ece": 0.02, "train_seconds": 3.0**place, "ms_per_text": 5e-4 * 6**place}
-        | {"bytes": None if place < 2 else 10 ** (4 + place)}
-        for place, (name, right) in enumerate(hits.items())
-    ]
-    bins = [{"confidence": 0.5 + i / 30, "accuracy": 0.45 + i / 30, "rows": 4} for i in range(15)]
-    found = {"share": 0.071, "effect": "Each of them counts twice.", "advice": "Remove them with --fix."}
+    found = result(labels, rows)
+    assert found.test is not None
+    bins = [Bin(0.5 + i / 30, 0.45 + i / 30, 4) for i in range(15)]
     examples = [{"line": 7 + i, "text": f"{EVIL} win \u202e prize", "label": labels[0]} for i in range(12)]
+    findings = [
+        Finding(kind, 403, 0.071, examples, "Each of them counts twice.", "Remove them with --fix.")
+        for kind in ("exact-duplicates", "leak", "html-entities", "label-errors")
+    ]
     recall = np.linspace(0, 1, 500)
     text = "URGENT!  You have won a £900 prize; call 09061701461 now, or see you at home for tea"
-    words = [("URGENT!", 0.9), ("won", 0.3), ("prize", 0.5), ("home", -0.8), ("tea", -0.2)]
-    document["mistakes"] += [
-        {"text": text, "truth": [labels[0], labels[1]], "label": labels[1], "score": 0.991}
-        | {
-            "words": [
-                {"word": word, "start": text.index(word), "end": text.index(word) + len(word), "weight": weight}
-                for word, weight in words
-            ]
-        }
-    ]
-    document["data"] |= {"lengths": {"tokens": {"median": 17, "p95": 41, "max": 512}}, "cut_tokens": 4321}
-    test |= {"answered": 0.9321, "error_of_answered": 0.0089, "error_of_answered_ci95": [0.004, 0.016]}
-    shares = dict.fromkeys(labels, 1 / len(labels))
-    document["notes"] += (told := ["The validation rows allow no promise below 0.4 %."])
-    return document | {
-        "labels": list(labels),
-        "audit": {
-            "rows": rows * 5,
-            "findings": [
-                {"kind": kind, "count": 403, "examples": examples, **found}
-                for kind in ("exact-duplicates", "leak", "html-entities", "label-errors")
-            ],
-        },
-        "comparison": side_by_side(candidates, hits, chosen="last block"),
-        "calibration": {
-            "method": "temperature",
-            "candidates": {"none": 0.31, "temperature": 0.22, "vector": 0.23, "isotonic": 0.25},
-            "parameters": {"temperature": 1.7},
-            "before": {"log_loss": 0.31, "ece": 0.051, "bins": bins},
-            "after": {"log_loss": 0.22, "ece": 0.012, "bins": [bin | {"accuracy": bin["confidence"]} for bin in bins]},
-        },
-        "decisions": {
-            "calibration": "temperature",
-            "prior": {"trained": shares, "deployed": {label: share / 2 for label, share in shares.items()}},
-            "thresholds": {
-                "least": [None, *[0.37] * (len(labels) - 1)],
-                "costs": [[float(10 * (i != j)) for j in range(len(labels))] for i in range(len(labels))],
-                "facts": [
-                    {"label": labels[1], "wish": "precision", "wanted": 0.99, "threshold": 0.37, "reached": 0.994}
-                    | {"ci95": [0.981, 0.999], "shown": False, "rows": 171}
-                ],
-                "notes": [],
-            },
-            "abstention": {"max_error": 0.01, "threshold": 0.83, "answered": 0.93, "answered_ci95": [0.91, 0.95]}
-            | {"bound": 0.0098, "sentence": "It answers 93.0 % of texts; at most 1 % of these answers are wrong."},
-            "notes": told,
-        },
-        "curves": {
-            "precision_recall": {
+    spoken = [("URGENT!", 0.9), ("won", 0.3), ("prize", 0.5), ("home", -0.8), ("tea", -0.2)]
+    words = [Word(word, text.index(word), text.index(word) + len(word), weight) for word, weight in spoken]
+    told = "The validation rows allow no promise below 0.4 %."
+    shares, k = (1 / len(labels),) * len(labels), len(labels)
+    fact = {"label": labels[1], "wish": "precision", "wanted": 0.99, "threshold": 0.37, "reached": 0.994}
+    fact |= {"ci95": [0.981, 0.999], "shown": False, "rows": 171}
+    return replace(
+        found,
+        data=replace(found.data, audit=replace(found.data.audit, findings=findings)),
+        test=replace(found.test, answered=Answered(0.9321, 0.0089, [0.004, 0.016])),
+        notes=[*found.notes, told],
+        mistakes=[*found.mistakes, Mistake(text, f"{labels[0]}, {labels[1]}", labels[1], 0.991, words)],
+        comparison=candidates(rows),
+        calibration=CalibrationFacts(
+            "temperature",
+            {"none": 0.31, "temperature": 0.22, "vector": 0.23, "isotonic": 0.25},
+            before=Reliability(0.31, 0.051, bins),
+            after=Reliability(0.22, 0.012, bins),
+        ),
+        decisions=Decisions(
+            labels,
+            prior=Prior(shares, tuple(share / 2 for share in shares)),
+            thresholds=Thresholds(
+                (None, *(0.37,) * (k - 1)),
+                costs=tuple(tuple(float(10 * (i != j)) for j in range(k)) for i in range(k)),
+                facts=(fact,),
+            ),
+            abstention=Abstention(
+                *(0.01, 0.83, 300, 279, 0, 0.0098, 0.93, (0.91, 0.95), 299),
+                sentence="It answers 93.0 % of texts; at most 1 % of these answers are wrong.",
+            ),
+            notes=(told,),
+        ),
+        curves=Curves(
+            {
                 label: {"precision": (1 - recall ** (4 + i % 9) / 2).tolist(), "recall": recall.tolist()}
                 for i, label in enumerate(labels)
             },
-            "risk_coverage": {"answered": recall.tolist(), "error": (recall**4 / 20).tolist()},
-        },
-        "keeps_texts": True,
-    }
+            {"answered": recall.tolist(), "error": (recall**4 / 20).tolist()},
+        ),
+        keeps_texts=True,
+    )
 
 
-def multilabel() -> dict[str, Any]:
-    """A whole document of a task where a text may have several labels."""
-    document = full(("joy", "anger", "fear"))
-    for side in ("test", "baseline"):
-        judged = document[side]
-        judged |= {"confusion": None, "micro_f1": 0.61, "hamming_loss": 0.043}
-        judged["per_label"] = {label: row | {"average_precision": 0.52} for label, row in judged["per_label"].items()}
-    return document
+def multilabel() -> Result:
+    """A run on a task where a text may have several labels."""
+    found = full(("joy", "anger", "fear"))
+    assert found.test is not None
+    assert found.baseline is not None
+    more = {"micro_f1": 0.61, "hamming_loss": 0.043}
+    test, baseline = (replace(one, confusion=None, values=one.values | more) for one in (found.test, found.baseline))
+    return replace(found, test=test, baseline=baseline, task="several labels a text")
 
 
 class Page(HTMLParser):
@@ -207,8 +220,8 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "svg_of", lambda draw, height, text: f'<svg role="img">{html.escape(text)}</svg>')
 
 
-def render(folder: Path, document: dict[str, Any]) -> str:
-    write_report(folder / "report.html", document)
+def render(folder: Path, found: Result, **told: Any) -> str:
+    write_report(folder / "report.html", found, **told)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -229,10 +242,12 @@ def test_page_stands_alone(tmp_path: Path) -> None:
 def test_page_says_what_the_document_says(tmp_path: Path) -> None:
     document = result()
     text = " ".join(Page(render(tmp_path, document)).text.replace("\u00a0", " ").split())
-    low, high = document["test"]["accuracy_ci95"]
-    assert f"{document['test']['accuracy']:.1%}".replace("%", " %") in text
+    assert document.test is not None
+    assert document.verdict is not None
+    low, high = document.test.accuracy_ci95
+    assert f"{document.test.accuracy:.1%}".replace("%", " %") in text
     assert f"95 % interval {low:.1%} to {high:.1%}".replace("%", " %").replace("95  %", "95 %") in text
-    assert document["verdict"]["sentence"] in text
+    assert document.verdict.sentence in text
     for part in (
         "TF-IDF + logistic regression", "18 of 30 blocks", "1,000 training texts", "403 are copies", "2 equal texts",
         "7 texts were cut", "The weights after epoch 3 were kept; training stopped early", "1 min 15 s", "torch 2.13.0",
@@ -281,22 +296,19 @@ def test_words_of_a_mistake_are_tinted_by_how_they_spoke(tmp_path: Path) -> None
     ]:
         assert f'<mark class="{mark}">{word}</mark>' in source
     cell = next(cell for cell in re.findall(r"<td class=\"text\".*?</td>", source) if "tea" in cell)
-    assert " ".join(re.sub(r"<[^>]*>", "", cell).split()) == " ".join(full()["mistakes"][1]["text"].split())
+    assert " ".join(re.sub(r"<[^>]*>", "", cell).split()) == " ".join(full().mistakes[1].text.split())
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_of_a_long_mistake_the_loudest_words_are_shown(tmp_path: Path) -> None:
     document = full()
     text = "quiet " * 1000 + "LOUD " + "quiet " * 1000
-    document["mistakes"] = [
-        {"text": text, "truth": "ham", "label": "spam", "score": 0.9}
-        | {"words": [{"word": "LOUD", "start": 6000, "end": 6004, "weight": -0.1}]}
-    ]
-    source = render(tmp_path, document)
+    mistake = Mistake(text, "ham", "spam", 0.9, [Word("LOUD", 6000, 6004, -0.1)])
+    source = render(tmp_path, replace(document, mistakes=[mistake]))
     assert '<mark class="against3">LOUD</mark>' in source
     assert 10 < source.count("quiet quiet") < 50
-    document["mistakes"][0]["words"][0]["weight"] = 0.0
-    assert "LOUD" not in render(tmp_path, document)
+    silent = replace(mistake, words=[replace(mistake.words[0], weight=0.0)])
+    assert "LOUD" not in render(tmp_path, replace(document, mistakes=[silent]))
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -327,31 +339,29 @@ def test_same_document_same_bytes(tmp_path: Path) -> None:
     assert model_card(full()) == model_card(full())
 
 
-@pytest.mark.parametrize("missing", [key for key in full() if key not in {"data", "splits"}])
-@pytest.mark.parametrize("none", [True, False], ids=["none", "absent"])
+HEADINGS = {
+    "depth": "Depth\n", "training": "Training\n", "mistakes": "Most confident mistakes", "versions": "Versions",
+    "timing": "Time\n", "comparison": "McNemar", "calibration": "Before and after calibration",
+    "test": "of test texts right",
+}  # fmt: skip
+OPTIONAL = [part.name for part in fields(Result) if part.type.endswith("None") or part.name in HEADINGS]
+
+
+@pytest.mark.parametrize("missing", OPTIONAL)
 @pytest.mark.usefixtures("undrawn")
-def test_missing_parts_are_left_out(tmp_path: Path, missing: str, none: bool) -> None:
-    document = full()
-    del document[missing]
-    if none:
-        document[missing] = None
+def test_missing_parts_are_left_out(tmp_path: Path, missing: str) -> None:
+    whole = full()
+    part = getattr(whole, missing)
+    empty: Any = type(part)() if isinstance(part, dict | list) else None
+    document = replace(whole, **{missing: empty})
     text = Page(render(tmp_path, document)).text
     assert "None" not in text
-    heading = {
-        "depth": "Depth\n", "training": "Training\n", "mistakes": "Most confident mistakes",
-        "notes": "Notes\n", "versions": "Versions", "settings": "Settings", "timing": "Time\n",
-        "audit": "Data audit", "comparison": "Candidates compared", "calibration": "Before and after calibration",
-        "decisions": "Thresholds",
-    }.get(missing, "of test texts right" if missing == "test" else "\0")  # fmt: skip
-    assert heading not in text
+    assert HEADINGS.get(missing, "\0") not in text
     assert "None" not in model_card(document).replace("top_k=None", "")
 
 
-def test_bare_document_is_a_page_that_claims_nothing(tmp_path: Path) -> None:
-    bare = {
-        "data": {"name": "x", "rows": 9, "classes": {"a": 5, "b": 4}},
-        "splits": {"train": 8, "validation": 1, "test": 0},
-    }
+def test_a_run_without_test_rows_is_a_page_that_claims_nothing(tmp_path: Path) -> None:
+    bare = replace(result(), test=None, baseline=None, verdict=None, depth=None, training=None, mistakes=[])
     page = Page(render(tmp_path, bare))
     assert "no test rows" in page.text
     assert "svg" not in page.tags
@@ -360,18 +370,29 @@ def test_bare_document_is_a_page_that_claims_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_comparison_alone_is_a_page_of_its_own(tmp_path: Path) -> None:
-    source = render(tmp_path, {"data": {"name": "x"}, "comparison": full()["comparison"]})
+    found = replace(full(), test=None, baseline=None)
+    source = render(tmp_path, found, sections=("candidates", "rows", "made"))
     page = Page(source)
     assert "candidates compared" in page.text
     assert "no test rows" not in page.text
     assert "What to do" not in page.text
+    assert re.findall(r'<h2 id="(\w+)"', source) == ["candidates", "rows", "made"]
     assert source.count('<tr class="chosen">') == 1
+
+
+def test_an_attribute_that_a_template_misspells_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jinja2 import DictLoader
+    from jinja2.exceptions import UndefinedError
+
+    template = "{{ under_wishes.classifiers }}{{ verdict.sentense }}"
+    monkeypatch.setattr("jinja2.PackageLoader", lambda _: DictLoader({"card.md.j2": template}))
+    with pytest.raises(UndefinedError, match="Verdict has no sentense"):
+        model_card(result())
 
 
 def test_many_classes_and_mistakes_stay_below_the_limit(tmp_path: Path) -> None:
     document = full(tuple(f"a class with quite a long name, number {i}" for i in range(300)), rows=3000)
-    document["mistakes"] = [{"text": "words " * 1000, "truth": "a", "label": "b", "score": 0.9}] * 1000
-    source = render(tmp_path, document)
+    source = render(tmp_path, replace(document, mistakes=[Mistake("words " * 1000, "a", "b", 0.9)] * 1000))
     assert len(source.encode()) < 300_000
     assert "150 more classes" in " ".join(source.split())
 
@@ -384,14 +405,16 @@ def test_card_is_read_by_the_hub_and_keeps_labels_in_their_cells() -> None:
     assert card.data.get("pipeline_tag") == "text-classification"
     assert card.data.get("model_name") == "spam"
     figures = figures_in_front(content)
-    assert figures["Accuracy"] == pytest.approx(document["test"]["accuracy"], abs=1e-6)
-    assert figures["Macro F1"] == pytest.approx(document["test"]["macro_f1"], abs=1e-6)
+    assert document.test is not None
+    assert document.verdict is not None
+    assert figures["Accuracy"] == pytest.approx(document.test.accuracy, abs=1e-6)
+    assert figures["Macro F1"] == pytest.approx(document.test.values["macro_f1"], abs=1e-6)
     assert "classtune" in card.data.get("tags")
     row = next(line for line in card.text.splitlines() if line.startswith(r"| a\|"))
     assert row.startswith(r"| a\|b \# \[x\](http\://e.x) \<img\> |")
     assert len(re.findall(r"(?<!\\)\|", row)) == 6
     assert "<script" not in card.text.replace(r"\<script", "")
-    assert document["verdict"]["sentence"] in card.text
+    assert document.verdict.sentence in card.text
 
 
 def test_card_has_the_same_facts_as_the_page() -> None:
@@ -408,8 +431,8 @@ def test_card_has_the_same_facts_as_the_page() -> None:
 @pytest.mark.parametrize("name", ["a: b", "- x", "#1 {y}", "'q\"", "عاجل", "\ud800", ""])
 def test_front_matter_survives_odd_names(name: str) -> None:
     document = result()
-    document["data"]["name"], document["bundle"] = name, f"out/{name}"
-    assert list(figures_in_front(model_card(document))) == ["Accuracy", "Macro F1"]
+    named = replace(document, data=replace(document.data, name=name), bundle=f"out/{name}")
+    assert list(figures_in_front(model_card(named))) == ["Accuracy", "Macro F1"]
 
 
 def test_page_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
@@ -418,24 +441,19 @@ def test_page_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_options_in_advice_stand_as_code_and_nothing_else_becomes_html(tmp_path: Path) -> None:
-    finding = {
-        "kind": "mojibake",
-        "count": 1,
-        "share": 0.5,
-        "examples": [],
-        "effect": "",
-        "advice": "`--fix <OUT>` & `",
-    }
-    write_report(tmp_path / "report.html", {"audit": {"rows": 2, "findings": [finding]}})
+    finding = Finding("mojibake", 1, 0.5, [], effect="", advice="`--fix <OUT>` & `")
+    found = result()
+    audit = replace(found.data.audit, findings=[finding])
+    write_report(tmp_path / "report.html", replace(found, data=replace(found.data, audit=audit)))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<code>--fix &lt;OUT&gt;</code> &amp; `" in page
 
 
 def test_shares_of_the_field_are_shown_only_where_they_differ(tmp_path: Path) -> None:
     def page(deployed: float) -> str:
-        shares = {"trained": {"a": 0.5, "b": 0.5}, "deployed": {"a": deployed, "b": 1 - deployed}}
-        result = {"test": {"accuracy": 1.0, "accuracy_ci95": [0.5, 1.0]}, "decisions": {"prior": shares}}
-        write_report(tmp_path / "report.html", result)
+        prior = Prior((0.5, 0.5), (deployed, 1 - deployed))
+        found = result(("a", "b"))
+        write_report(tmp_path / "report.html", replace(found, decisions=replace(found.decisions, prior=prior)))
         return (tmp_path / "report.html").read_text(encoding="utf-8")
 
     assert "Class prior" in page(0.1)
@@ -443,7 +461,7 @@ def test_shares_of_the_field_are_shown_only_where_they_differ(tmp_path: Path) ->
 
 
 def test_page_says_nothing_of_where_it_was_made(tmp_path: Path) -> None:
-    write_report(tmp_path / "report.html", full() | {"bundle": "/home/anna/secret place/spam"})
+    write_report(tmp_path / "report.html", replace(full(), bundle="/home/anna/secret place/spam"))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "spam" in page
     assert "anna" not in page

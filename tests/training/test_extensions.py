@@ -55,7 +55,7 @@ def test_a_loss_of_the_callers_is_what_training_lowers(small_llama: Path, labels
     assert same(usual, run(small_llama, Extensions(loss=own), labels=labels))
     other = run(small_llama, Extensions(loss=lambda logits, truth: 1 + own(logits, truth) ** 2), labels=labels)
     assert not same(usual, other)
-    assert other.result["training"]["history"][-1]["validation_loss"] > 1
+    assert other.result.document()["training"]["history"][-1]["validation_loss"] > 1
 
 
 def test_an_optimizer_gets_parameters_and_the_learning_rate(small_llama: Path) -> None:
@@ -68,14 +68,16 @@ def test_an_optimizer_gets_parameters_and_the_learning_rate(small_llama: Path) -
     one = run(small_llama, Extensions(optimizer=sgd), learning_rate=0.01)
     assert met == [0.01]
     assert not same(one, run(small_llama, Extensions(optimizer=torch.optim.Adagrad), learning_rate=0.01))
-    assert one.result["extensions"]["optimizer"].endswith("sgd")
+    assert one.result.document()["extensions"]["optimizer"].endswith("sgd")
 
 
 def test_a_metric_is_judged_on_validation_and_test_rows(small_llama: Path) -> None:
     def brier(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
         return float(((np.eye(2)[truth] - probabilities) ** 2).sum(1).mean())
 
-    result = run(small_llama, Extensions(metrics={"brier": brier, "rows": lambda truth, _: len(truth)})).result
+    result = run(
+        small_llama, Extensions(metrics={"brier": brier, "rows": lambda truth, _: len(truth)})
+    ).result.document()
     assert result["metrics"]["test"]["rows"] == result["splits"]["test"] == 12
     assert result["metrics"]["validation"]["rows"] == result["splits"]["validation"]
     assert 0 <= result["metrics"]["test"]["brier"] <= 2
@@ -86,7 +88,7 @@ def test_a_metric_that_fails_costs_no_training(small_llama: Path) -> None:
         raise KeyError("no")
 
     with pytest.warns(UserWarning, match="The metric 'broken' failed: KeyError"):
-        result = run(small_llama, Extensions(metrics={"broken": broken})).result
+        result = run(small_llama, Extensions(metrics={"broken": broken})).result.document()
     assert result["metrics"]["test"] == {"broken": None}
 
 
@@ -95,7 +97,9 @@ def test_a_callback_sees_each_epoch_and_can_stop(small_llama: Path) -> None:
     run(small_llama, Extensions(on_epoch=seen.append), epochs=3, patience=0)
     assert [point["epoch"] for point in seen] == [1, 2, 3]
     assert all(point["validation_loss"] > 0 for point in seen)
-    result = run(small_llama, Extensions(on_epoch=lambda point: point["epoch"] == 2), epochs=3, patience=0).result
+    result = run(
+        small_llama, Extensions(on_epoch=lambda point: point["epoch"] == 2), epochs=3, patience=0
+    ).result.document()
     assert result["training"]["epochs"] == 2
     assert result["training"]["stopped"] == "stopped by on_epoch"
 

@@ -89,7 +89,9 @@ def test_a_row_has_the_numbers_of_train(
     row = next(row for row in shared[0]["rows"] if row["row"] == number)
     told = {**QUICK, **ROWS[number].settings, "model": str(gpt2("gpt2"))}
     with one_thread():
-        alone = train(table, resolve("llms-from-scratch", told), notify=lambda _: None, progress=lambda *_: None).result
+        alone = train(
+            table, resolve("llms-from-scratch", told), notify=lambda _: None, progress=lambda *_: None
+        ).result.document()
     for ours, theirs in zip(row["history"], alone["training"]["history"], strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
     assert row["test"]["accuracy"] == alone["test"]["accuracy"]

@@ -104,7 +104,7 @@ def run_plain(folder: Path, table: Table, splits: Splits, settings: Settings, **
 
 def run_ours(table: Table, settings: Settings) -> dict[str, Any]:
     with one_thread():
-        return train(table, settings, notify=lambda _: None, progress=lambda *_: None).result
+        return train(table, settings, notify=lambda _: None, progress=lambda *_: None).result.document()
 
 
 def assert_equal(ours: dict[str, Any], plain: Recorded, *, within: float = 1e-4) -> None:
@@ -155,7 +155,7 @@ def test_the_last_weights_are_kept_and_no_epoch_is_left_out(gpt2: Callable[[str]
     assert validation[0] == min(validation) < validation[-1] - 0.1
     with one_thread():
         ours = train(table, settings, notify=lambda _: None, progress=lambda *_: None)
-    assert_equal(ours.result, plain)
+    assert_equal(ours.result.document(), plain)
     logits, truth = ours.validation
     kept = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(truth))
     assert float(kept) == pytest.approx(validation[-1], abs=1e-4)

@@ -66,7 +66,7 @@ def test_every_row_has_its_options_and_they_are_what_the_command_runs() -> None:
 @pytest.mark.parametrize("row", [number for number in ROWS if number not in (1, 18)])
 def test_row_runs_and_differs_from_the_first(row: int, gpt2: Callable[[str], Path], first_row: Any) -> None:
     trained = run(gpt2, row)
-    assert trained.result["splits"] == {"train": 42, "validation": 6, "test": 12}
+    assert trained.result.document()["splits"] == {"train": 42, "validation": 6, "test": 12}
     golden = ["win a prize, call now", "see you at home"]
     ours, first = trained.predictor.probabilities(golden), first_row.predictor.probabilities(golden)
     assert abs(ours - first).max() > 1e-7
@@ -83,4 +83,4 @@ def test_the_first_row_pads_to_the_longest_training_text_and_pools_the_last_posi
 
 
 def test_the_tutorial_takes_its_own_number_of_steps(first_row: Any) -> None:
-    assert first_row.result["training"]["history"][-1]["step"] == 42 // 8
+    assert first_row.result.document()["training"]["history"][-1]["step"] == 42 // 8

@@ -41,7 +41,7 @@ def demo(
         trained = _train(rows, output, view, force=_is_demo(rows, output), resume=False)
     predictions = trained.predictor.predict(DEMO_TEXTS)
     if as_json:
-        return print_json({**trained.result, "samples": predictions})
+        return print_json({**trained.result.document(), "samples": predictions})
     screen.show_training(trained.result)
     screen.say()
     return screen.show_predictions(DEMO_TEXTS, predictions)
@@ -81,7 +81,7 @@ def train(
         settings = GivenSettings(settings.recipe, {**settings.values, **wishes})
         rows = _Rows(data, format, settings, view, validation, test, add=add or (), before=before)
         trained = _train(rows, target, view, force=force, resume=resume)
-    return print_json(trained.result) if as_json else screen.show_training(trained.result)
+    return print_json(trained.result.document()) if as_json else screen.show_training(trained.result)
 
 
 @takes(format=options.ROWS, settings=options.SETTINGS)
@@ -116,7 +116,7 @@ def compare(
         view.note("loading torch and transformers")
         from classtune.jobs import compare as job
 
-        comparison = job.compare(
+        result = job.compare(
             rows.table,
             rows.settings,
             validation=rows.validation,
@@ -126,12 +126,12 @@ def compare(
             progress=view.progress,
         )
         if report is not None:
-            job.write_comparison(report, comparison, force=force)
+            job.write_comparison(report, result, force=force)
             view.note(f"report: {report}")
         if picture is not None:
-            job.write_picture(picture, comparison, force=force)
+            job.write_picture(picture, result, force=force)
             view.note(f"picture: {picture}")
-    return print_json(comparison) if as_json else screen.show_comparison(comparison)
+    return print_json(job.document(result)) if as_json else screen.show_comparison(result)
 
 
 class _Rows:

@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from classtune import screen
+
+if TYPE_CHECKING:
+    from classtune.jobs.side_by_side import TwoBundles
 
 _SHOWN_CHANGES = 20
 
 
-def show_two(document: dict[str, Any], *, gate: bool) -> None:
+def show_two(two: TwoBundles, *, gate: bool) -> None:
     """Two bundles on the same rows: figures, the paired test, the texts whose answer changed, and the gate's word."""
-    rows, shared, name = document["data"]["rows"], document["shared_rows"], document["data"]["name"]
-    screen.say(f"{name}: {rows:,} rows")
-    for bundle, labels in document["labels_of_one_only"].items():
+    screen.say(f"{two.name}: {two.rows:,} rows")
+    for bundle, labels in two.labels_of_one_only.items():
         if labels:
             screen.say(f"labels that only {bundle} has: {', '.join(labels)}")
-    if shared < rows:
-        screen.say(f"the figures are of the {shared:,} rows whose labels both have")
-    screen.show_scores(document["test"])
+    if two.shared_rows < two.rows:
+        screen.say(f"the figures are of the {two.shared_rows:,} rows whose labels both have")
+    screen.show_scores(two.test)
     screen.say()
-    screen.say(document["paired"]["sentence"])
-    if shared < rows:
-        screen.say(f"Of all {rows:,} rows, new labels too: {document['paired_all']['sentence']}")
-    changed = document["changed"]
-    if changed:
-        kinds = Counter(change["kind"] for change in changed)
+    screen.say(two.paired.sentence)
+    if two.shared_rows < two.rows:
+        screen.say(f"Of all {two.rows:,} rows, new labels too: {two.paired_all.sentence}")
+    if two.changed:
+        kinds = Counter(change.kind for change in two.changed)
         screen.say()
         screen.say(
-            f"{len(changed):,} answers changed ({', '.join(f'{count:,} {kind}' for kind, count in kinds.items())})"
+            f"{len(two.changed):,} answers changed ({', '.join(f'{count:,} {kind}' for kind, count in kinds.items())})"
         )
         cells = [
-            [change[key] for key in ("kind", "label", "old", "new", "text")] for change in changed[:_SHOWN_CHANGES]
+            [change.kind, change.label, change.old, change.new, change.text] for change in two.changed[:_SHOWN_CHANGES]
         ]
         screen.show_texts(("what", "label", "old answer", "new answer", "text"), cells)
-        if len(changed) > _SHOWN_CHANGES:
-            screen.say(f"… and {len(changed) - _SHOWN_CHANGES:,} more: --json has all")
+        if len(two.changed) > _SHOWN_CHANGES:
+            screen.say(f"… and {len(two.changed) - _SHOWN_CHANGES:,} more: --json has all")
     if gate:
         screen.say()
-        screen.say(document["gate"]["sentence"])
+        screen.say(two.gate.sentence)
 
 
 def show_to_label(document: dict[str, Any]) -> None:

@@ -47,16 +47,16 @@ def evaluate(
         view.notes(table.notes)
         how |= {"notify": view.note, "progress": view.progress}
         if len(folders) == 2:
-            result = evaluate_two(folders[0], folders[1], table, wishes, margin=margin, **how)
+            two = evaluate_two(folders[0], folders[1], table, wishes, margin=margin, **how)
         else:
-            result = evaluate_bundle(folders[0], table, wishes, **how)
+            one = evaluate_bundle(folders[0], table, wishes, **how)
     if as_json:
-        print_json(result)
+        print_json(two.document() if len(folders) == 2 else one.document())
     elif len(folders) == 2:
-        show_two(result, gate=at_least_as_good)
+        show_two(two, gate=at_least_as_good)
     else:
-        screen.show_scores({f"{folders[0]} on {table.name}, {result['test']['rows']:,} rows": result["test"]})
-    if at_least_as_good and not result["gate"]["passed"]:
+        screen.show_scores({f"{folders[0]} on {table.name}, {one.test.rows:,} rows": one.test})
+    if at_least_as_good and not two.gate.passed:
         raise typer.Exit(1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -38,6 +38,37 @@ _TUTORIALS = {"llms-from-scratch": tutorial_split, "llms-from-scratch-imdb": tut
 
 
 @dataclass
+class DataFacts:
+    """What a result says of its table.
+
+    left_out: rows that were not used, by why. columns: where texts and labels were read; label_kind: what kind of cells
+    the labels had. cut, cut_tokens, windowed: texts cut to the length limit, tokens lost so, and texts read in windows
+    by the backbone that read the texts last; None: none did.
+    """
+
+    name: str
+    audit: Audit
+    left_out: dict[str, int] = field(default_factory=dict)
+    columns: dict[str, str | None] = field(default_factory=dict)
+    label_kind: str = "text"
+    cut: int | None = None
+    cut_tokens: int | None = None
+    windowed: int | None = None
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        read = {key: getattr(self, key) for key in ("cut", "cut_tokens", "windowed")}
+        return {
+            "name": self.name,
+            **self.audit.document(),
+            "left_out": self.left_out,
+            "columns": self.columns,
+            "label_kind": self.label_kind,
+            **{key: value for key, value in read.items() if value is not None},
+        }
+
+
+@dataclass
 class Material:
     """All rows of a run, from one table or several, with what each is used for."""
 
@@ -47,9 +78,8 @@ class Material:
     truth: NDArray[Any]  # int64 [rows], numbers into labels; of several labels a row bool [rows, labels]
     groups: Rows  # [rows], equal for rows that the split keeps together
     splits: Splits
-    audit: Audit
     notes: list[str]
-    data: dict[str, Any]
+    data: DataFacts
 
     @property
     def multi(self) -> bool:
@@ -109,9 +139,14 @@ def prepare(
         truth=_truth(tables, labels),
         groups=near if groups is near else joined_groups(texts, groups),
         splits=Splits(**parts),
-        audit=audit,
         notes=notes,
-        data={"name": table.name, **audit.document(), "left_out": dict(table.dropped), **columns_of(table)},
+        data=DataFacts(
+            table.name,
+            audit,
+            left_out=dict(table.dropped),
+            columns={"text": table.text_column, "label": table.label_column},
+            label_kind=table.label_kind,
+        ),
     )
     _check_parts(material, table.name)
     return material
@@ -157,11 +192,6 @@ def _check_labels(table: Table, given: Sequence[Table], labels: list[str]) -> No
         problems += faults.problems()
     if problems:
         raise DataError(problems)
-
-
-def columns_of(table: Table) -> dict[str, Any]:
-    """Where texts and labels were read, and what kind of cells the labels had: a bundle remembers it."""
-    return {"columns": {"text": table.text_column, "label": table.label_column}, "label_kind": table.label_kind}
 
 
 def _label_sets(table: Table) -> list[LabelSet]:

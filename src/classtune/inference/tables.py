@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from classtune.inference.answer_files import check_output, write_predictions
 from classtune.inference.predictor import Ranked
 from classtune.inference.runtimes import load_exported
 from classtune.judging.answers import judge_answers
+from classtune.judging.figures import Figures
 
 Notify = Callable[[str], None]
 
@@ -37,6 +38,25 @@ def as_trained(format: TableFormat, folder: Path) -> TableFormat:
     return replace(format, preferred_text=columns.get("text"), preferred_label=columns.get("label"))
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """A bundle on the labelled rows of a table, by its name."""
+
+    bundle: str
+    name: str
+    test: Figures
+    decisions: Decisions
+
+    def document(self) -> dict[str, Any]:
+        """What ``evaluate --json`` prints."""
+        return {
+            "bundle": self.bundle,
+            "data": {"name": self.name, "rows": self.test.rows},
+            "test": self.test.document(),
+            "decisions": self.decisions.record(),
+        }
+
+
 def evaluate_bundle(
     folder: Path,
     table: Table,
@@ -46,7 +66,7 @@ def evaluate_bundle(
     device: str = "auto",
     notify: Notify,
     progress: Progress,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Judge a bundle on a labelled table. wishes: see `adjusted`; runtime, device: see `load_exported`.
 
     Raises DataError for labels that it does not have.
@@ -56,12 +76,7 @@ def evaluate_bundle(
     logits = predictor.logits(table.texts, places=table.places, progress=progress)
     decisions = adjusted(bundle, wishes, logits, notify)
     scores = decisions.probabilities(logits)
-    return {
-        "bundle": str(folder),
-        "data": {"name": table.name, "rows": len(truth)},
-        "test": judge_answers(decisions, scores, truth),
-        "decisions": decisions.record(),
-    }
+    return Evaluation(str(folder), table.name, judge_answers(decisions, scores, truth), decisions)
 
 
 def predict_table(

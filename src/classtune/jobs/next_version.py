@@ -18,6 +18,7 @@ from classtune.inference.predictor import load_predictor
 from classtune.jobs.side_by_side import answered, compared, only
 from classtune.jobs.steps import Notify
 from classtune.jobs.train import Trained, train
+from classtune.result import EarlierVersion
 from classtune.stats import BoolArray
 
 
@@ -53,8 +54,8 @@ def train_next(
         found = hashes(part.texts)
         parts.append(only(part, np.isin(found, rows.test) & np.isin(found, trained.rows.test)))
     shared = next((part for part in reversed(parts) if part.texts), None)
-    trained.result["earlier"] = _compared(predictor, trained, shared, str(before), len(rows.test))
-    notify(trained.result["earlier"]["sentence"])
+    trained.result.earlier = _compared(predictor, trained, shared, str(before), len(rows.test))
+    notify(trained.result.earlier.sentence)
     return trained
 
 
@@ -63,23 +64,23 @@ def _of_labels(table: Table, labels: set[str]) -> BoolArray:
     return np.array([set(row) <= labels for row in sets], dtype=np.bool_)
 
 
-def _compared(predictor: Any, trained: Trained, shared: Table | None, before: str, tested: int) -> dict[str, Any]:
+def _compared(predictor: Any, trained: Trained, shared: Table | None, before: str, tested: int) -> EarlierVersion:
     """Counts and figures of both versions on the rows that test both; no texts."""
-    found: dict[str, Any] = {"bundle": before, "test_texts": tested, "shared_test_rows": 0, "paired": None}
     if shared is None:
-        return found | {"sentence": f"None of the {tested:,} texts that tested {before} tests this version."}
-    new = "this version"
+        sentence = f"None of the {tested:,} texts that tested {before} tests this version."
+        return EarlierVersion(before, tested, 0, None, sentence=sentence)
     sides = [
         answered(name, one.decisions, one.logits(shared.texts))
-        for name, one in ((before, predictor), (new, trained.predictor))
+        for name, one in ((before, predictor), ("this version", trained.predictor))
     ]
-    document = compared(sides[0], sides[1], shared)
-    rows, sentence = document["shared_rows"], document["paired"]["sentence"]
-    return found | {
-        "shared_test_rows": rows,
-        "labels_of_one_only": document["labels_of_one_only"],
-        "accuracy": {name: test["accuracy"] for name, test in document["test"].items()},
-        "paired": document["paired"],
-        "changed": len(document["changed"]),
-        "sentence": f"{rows:,} rows test both versions ({tested:,} texts tested {before}). {sentence}",
-    }
+    two = compared(sides[0], sides[1], shared)
+    return EarlierVersion(
+        before,
+        tested,
+        two.shared_rows,
+        two.paired,
+        two.labels_of_one_only,
+        {name: figures.accuracy for name, figures in two.test.items()},
+        len(two.changed),
+        f"{two.shared_rows:,} rows test both versions ({tested:,} texts tested {before}). {two.paired.sentence}",
+    )

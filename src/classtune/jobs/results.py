@@ -1,8 +1,9 @@
-"""The result document: what ``train --json`` prints, classtune.json keeps and the report draws."""
+"""From a contest and its choice to the result: what ``train --json`` prints, classtune.json keeps, the report draws."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,30 +20,17 @@ from classtune.explain.explanations import word_weights
 from classtune.inference.predictor import Predictor
 from classtune.jobs.contest import LEXICAL, TIMED_TEXTS, Contest, median_ms
 from classtune.jobs.steps import Scores, versions
-from classtune.judging.answers import OF_ANSWERED, judge_answers, right_rows
-from classtune.judging.comparison import side_by_side
+from classtune.judging.answers import judge_answers, right_rows
+from classtune.judging.comparison import Candidate, side_by_side
+from classtune.judging.copies import without_copies
+from classtune.judging.figures import CalibrationFacts, Reliability
 from classtune.judging.metrics import reliability
-from classtune.judging.paired import verdict
+from classtune.judging.paired import Verdict, verdict
 from classtune.judging.under_wishes import judge_under_wishes
-from classtune.stats import wilson
+from classtune.result import ChosenClassifier, Curves, DepthFacts, Mistake, Result, TrainingFacts, Word
+from classtune.stats import BoolArray
+from classtune.training.extensions import Extensions
 
-# What of the result a bundle's classtune.json keeps.
-RECORDED = (
-    "chosen",
-    "decisions",
-    "networks",
-    "keeps_texts",
-    "data",
-    "splits",
-    "earlier",
-    "test",
-    "baseline",
-    "verdict",
-    "trunk",
-    "timing",
-    "versions",
-    "notes",
-)
 BASELINE = "TF-IDF + logistic regression"
 SHIFTED = 0.01  # p of the difference between held-out and test accuracy, below which it is said
 _SHOWN_MISTAKES = 10
@@ -52,74 +40,73 @@ _EXPLAINED_WORDS = 60  # a text is run once for each of its words
 Decide = Callable[[Scores, DecisionSettings], Decisions]
 
 
-def result(contest: Contest, choice: Choice, main: Backbone | None, decisions: Decisions) -> dict[str, Any]:
-    """The result document of a run that was not tested, but for its timing."""
-    material, settings, record = contest.material, contest.settings, decisions.record()
-    histories = {
-        entry.name: entry.learned.history
-        for entry in contest.entries
-        if entry.learned is not None and entry.learned.history.points
-    }
-    trained = next((name for name in choice.members if name in histories), next(iter(histories), None))
-    shown = histories[trained] if trained is not None else None
-    depth = main.choice if main is not None else None
-    settings = settings if main is None else main.settings
-    notes = dict.fromkeys([*material.notes, *contest.notes, *_warnings(contest, choice), *record["notes"]])
-    return {
-        "bundle": None,
-        "task": "several labels a text" if material.multi else "one label a text",
-        "data": material.data,
-        "audit": {key: material.data[key] for key in ("rows", "findings")},
-        "splits": material.splits.sizes(),
-        "cross_validated": contest.held_out.crossed,
-        "labels": material.labels,
-        "chosen": {
-            "name": choice.name,
-            "members": {name: part.weight for name, part in choice.members.items()},
-            "held_out_rows": len(contest.held_out.rows),
-            "held_out_loss": _mean(choice.blend_losses),
-            "losses": {name: _mean(losses) for name, losses in choice.losses.items()},
-            "sentence": _said_of_choice(contest, choice),
-        },
-        "networks": contest.compared,
-        "earlier": None,
-        "test": None,
-        "baseline": None,
-        "verdict": None,
-        "depth": depth
-        and {
-            "kept": main.network.depth if main else depth.kept,
-            "of": depth.of,
-            "texts": depth.texts,
-            "tokens": depth.tokens,
-            "curve": depth.curve,
-        },
-        "trunk": main.store.facts() if main is not None and main.store is not None else None,
-        "training": shown
-        and {
-            "candidate": trained,
-            "history": shown.points,
-            "best_epoch": shown.best_epoch,
-            "epochs": shown.epochs,
-            "stopped": shown.stopped,
-        },
-        "decisions": record,
-        "comparison": None,
-        "copies": None,
-        "calibration": None,
-        "curves": None,
-        "mistakes": [],
-        "settings": settings.model_dump(),
-        "cut_texts": material.data.get("cut", 0),
-        "cut_tokens": material.data.get("cut_tokens", 0),
-        "versions": versions(),
-        "notes": list(notes),
-        "hugging_face": len(choice.members) == 1 and main is not None and main.network.is_hugging_face,
-    }
+def result(
+    contest: Contest, choice: Choice, main: Backbone | None, decisions: Decisions, extensions: Extensions
+) -> Result:
+    """The result of a run that was not tested, but for its timing and the caller's own metrics."""
+    material = contest.material
+    notes = dict.fromkeys([*material.notes, *contest.notes, *_warnings(contest, choice), *decisions.notes])
+    return Result(
+        bundle=None,
+        task="several labels a text" if material.multi else "one label a text",
+        data=material.data,
+        splits=material.splits.sizes(),
+        cross_validated=contest.held_out.crossed,
+        labels=material.labels,
+        chosen=ChosenClassifier(
+            name=choice.name,
+            members={name: part.weight for name, part in choice.members.items()},
+            held_out_rows=len(contest.held_out.rows),
+            held_out_loss=_mean(choice.blend_losses),
+            losses={name: _mean(losses) for name, losses in choice.losses.items()},
+            sentence=_said_of_choice(contest, choice),
+        ),
+        networks=contest.compared,
+        earlier=None,
+        test=None,
+        baseline=None,
+        verdict=None,
+        depth=_depth(main),
+        trunk=main.store.facts() if main is not None and main.store is not None else None,
+        training=_training(contest, choice),
+        decisions=decisions,
+        comparison=None,
+        copies=None,
+        calibration=None,
+        curves=None,
+        mistakes=[],
+        settings=contest.settings if main is None else main.settings,
+        versions=versions(),
+        notes=list(notes),
+        hugging_face=len(choice.members) == 1 and main is not None and main.network.is_hugging_face,
+        keeps_texts=contest.settings.keep_texts,
+        extensions=extensions.names(),
+        metrics={},
+        under_wishes=None,
+        timing={},
+    )
 
 
 def _mean(losses: Any) -> float | None:
     return float(losses.mean()) if len(losses) else None
+
+
+def _depth(main: Backbone | None) -> DepthFacts | None:
+    """How many blocks of the main network were kept; None where that was not asked, or there is none."""
+    if main is None or main.choice is None:
+        return None
+    chosen = main.choice
+    return DepthFacts(main.network.depth, chosen.of, chosen.texts, chosen.tokens, chosen.curve)
+
+
+def _training(contest: Contest, choice: Choice) -> TrainingFacts | None:
+    """How the member that was trained went, or, where none was, the first candidate; None where none was trained."""
+    trained = [entry for entry in contest.entries if entry.learned is not None and entry.learned.history.points]
+    shown = next((entry for entry in trained if entry.name in choice.members), next(iter(trained), None))
+    if shown is None or shown.learned is None:
+        return None
+    history = shown.learned.history
+    return TrainingFacts(shown.name, history.points, history.best_epoch, history.epochs, history.stopped)
 
 
 def names_of(material: Material, row: int) -> str:
@@ -130,100 +117,89 @@ def names_of(material: Material, row: int) -> str:
     return ", ".join(label for label, has in zip(material.labels, truth, strict=True) if has)
 
 
-def judgement(
+def judge_run(
+    result: Result,
     contest: Contest,
     choice: Choice,
     logits: Scores,
     decide: Decide,
-    decisions: Decisions,
     predictor: Predictor,
     wishes: DecisionSettings,
-) -> dict[str, Any]:
-    """What the test rows say of the classifier beside every candidate, and what a text costs each.
+) -> None:
+    """Have the test rows say what they can of the classifier beside every candidate, and what a text costs each.
 
     logits: of the classifier for the test rows. decide: as the classifier's own probabilities are made, but without the
     user's wishes, so that like is compared with like; what the wishes do stands beside it, for both.
     """
-    material = contest.material
+    material, decisions = contest.material, result.decisions
     rows, labels = material.splits.test, material.labels
     truth, texts = material.truth[rows], [material.texts[row] for row in rows[:TIMED_TEXTS]]
     held_out, _ = contest.logits(choice)
     unwished = DecisionSettings(calibration=wishes.calibration)
     plain, raw = decide(held_out, unwished), Decisions.plain(labels, material.multi)
     uncalibrated, scores = raw.probabilities(logits), plain.probabilities(logits)
-    judged, right = _judged(contest, decide, unwished)
+    candidates, right, costs = _candidates(contest, decide, unwished)
     lexical = contest.entry(LEXICAL)
-    parts = [contest.entry(name) for name in choice.members]
     if choice.name not in right:
-        judged.append(
-            {
-                "name": choice.name,
-                **judge_answers(plain, scores, truth),
-                "train_seconds": sum(entry.train_seconds for entry in parts),
-                "bytes": sum(entry.bytes for entry in parts),
-                "cost": sum(entry.cost for entry in parts),
-            }
+        parts = [contest.entry(name) for name in choice.members]
+        candidates[choice.name] = Candidate(
+            replace(judge_answers(plain, scores, truth), name=choice.name),
+            train_seconds=sum(entry.train_seconds for entry in parts),
+            ms_per_text=0.0,
+            bytes=sum(entry.bytes for entry in parts),
         )
+        costs[choice.name] = sum(entry.cost for entry in parts)
         right[choice.name] = right_rows(plain, scores, truth)
-    chosen = next(one for one in judged if one["name"] == choice.name)
+    ms = median_ms(lambda: predictor.probabilities(texts), len(texts))
+    chosen = candidates[choice.name] = replace(candidates[choice.name], ms_per_text=ms)
+    ordered = sorted(candidates.values(), key=lambda one: costs[one.name])
+    result.comparison = side_by_side(ordered, right, chosen=choice.name, rule=contest.rule)
+    result.test = replace(chosen.figures, name="")
     if decisions.abstention is not None:  # how many texts get an answer, and how right those are
         withheld = judge_answers(decisions, decisions.probabilities(logits), truth)
-        chosen |= {key: withheld[key] for key in OF_ANSWERED if key in withheld}
-    chosen["ms_per_text"] = median_ms(lambda: predictor.probabilities(texts), len(texts))
-    judged.sort(key=lambda one: one["cost"])
-    baseline = next(one for one in judged if one["name"] == LEXICAL)
-    ratio = chosen["ms_per_text"] / baseline["ms_per_text"]
-    outcome = _verdict(contest, choice, judged, right, ratio)
-    comparison = side_by_side(judged, right, chosen=choice.name)
+        result.test = replace(result.test, answered=withheld.answered)
+    result.baseline = replace(candidates[LEXICAL].figures, name=BASELINE)
+    result.verdict = _verdict(contest, choice, candidates, right)
+    result.under_wishes = judge_under_wishes(
+        wishes,
+        truth,
+        {"the classifier": (decisions, logits), BASELINE: (decide(lexical.held_out, wishes), lexical.test)},
+    )
     copied = copied_letters(
         [material.texts[row] for row in material.splits.train], [material.texts[row] for row in rows]
     )
-    return {
-        "test": _figures(chosen),
-        "baseline": {"name": BASELINE, **_figures(baseline)},
-        "verdict": {
-            **outcome,
-            "ms_per_text": chosen["ms_per_text"],
-            "baseline_ms_per_text": baseline["ms_per_text"],
-        },
-        "comparison": comparison | {"rule": contest.rule},
-        "under_wishes": judge_under_wishes(
-            wishes,
-            truth,
-            {"the classifier": (decisions, logits), BASELINE: (decide(lexical.held_out, wishes), lexical.test)},
-        ),
-        "copies": _without_copies(copied, right[choice.name], right[LEXICAL], BASELINE),
-        "calibration": {
-            "method": plain.calibration.method,
-            "candidates": plain.calibration.candidates,
-            "before": _calibration_facts(raw, uncalibrated, truth),
-            "after": _calibration_facts(raw, scores, truth),
-        },
-        "curves": {
-            "precision_recall": precision_recall(scores, truth, labels),
-            "risk_coverage": None if material.multi else risk_coverage(scores, truth),
-        },
-        "mistakes": _mistakes(material, decisions.probabilities(logits), predictor),
-    }
+    result.copies = without_copies(copied, right[choice.name], right[LEXICAL], BASELINE)
+    if result.copies is not None:
+        result.notes.append(result.copies.sentence)
+    result.calibration = CalibrationFacts(
+        plain.calibration.method,
+        plain.calibration.candidates,
+        before=_reliability(raw, uncalibrated, truth),
+        after=_reliability(raw, scores, truth),
+    )
+    coverage = None if material.multi else risk_coverage(scores, truth)
+    result.curves = Curves(precision_recall(scores, truth, labels), coverage)
+    result.mistakes = _mistakes(material, decisions.probabilities(logits), predictor)
 
 
-def _judged(
+def _candidates(
     contest: Contest, decide: Decide, unwished: DecisionSettings
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Every candidate judged on the test rows by its calibrated probabilities, and which rows it had right."""
+) -> tuple[dict[str, Candidate], dict[str, BoolArray], dict[str, float]]:
+    """By name: every candidate judged on the test rows by its calibrated probabilities; which rows it had right; and
+    its cost, by which the comparison is sorted."""
     material = contest.material
     truth = material.truth[material.splits.test]
-    judged, right = [], {}
+    candidates, right, costs = {}, {}, {}
     for entry in contest.entries:
         simple = entry.kind in ("majority", "rule")
         plain = Decisions.plain(material.labels, material.multi) if simple else decide(entry.held_out, unwished)
         scores = plain.probabilities(entry.test)
+        figures = replace(judge_answers(plain, scores, truth), name=entry.name)
+        candidates[entry.name] = Candidate(figures, entry.train_seconds, entry.ms_per_text, entry.bytes)
         right[entry.name] = right_rows(plain, scores, truth)
-        costs = {key: getattr(entry, key) for key in ("train_seconds", "ms_per_text", "bytes", "cost")}
         # The two that learn nothing to speak of come first, whatever their few multiplications are.
-        costs["cost"] = -1.0 if entry.kind == "majority" else 0.0 if entry.kind == "rule" else costs["cost"]
-        judged.append({"name": entry.name, **judge_answers(plain, scores, truth), **costs})
-    return judged, right
+        costs[entry.name] = -1.0 if entry.kind == "majority" else 0.0 if entry.kind == "rule" else entry.cost
+    return candidates, right, costs
 
 
 def _said_of_choice(contest: Contest, choice: Choice) -> str:
@@ -246,26 +222,32 @@ def _said_of_choice(contest: Contest, choice: Choice) -> str:
 
 
 def _verdict(
-    contest: Contest, choice: Choice, judged: list[dict[str, Any]], right: dict[str, Any], ratio: float
-) -> dict[str, Any]:
+    contest: Contest, choice: Choice, candidates: Mapping[str, Candidate], right: Mapping[str, BoolArray]
+) -> Verdict:
     """The classifier against TF-IDF, and against what loses to nothing: one voice."""
-    found = {one["name"]: one for one in judged}
-    chosen, lexical, majority = found[choice.name], found[LEXICAL], found["majority class"]
-    outcome = verdict(chosen, lexical | {"name": BASELINE}, right[choice.name], right[LEXICAL], cost_ratio=ratio)
+    chosen, lexical, majority = (candidates[name] for name in (choice.name, LEXICAL, "majority class"))
+    outcome = verdict(
+        right[choice.name],
+        right[LEXICAL],
+        baseline=BASELINE,
+        ms_per_text=chosen.ms_per_text,
+        baseline_ms_per_text=lexical.ms_per_text,
+    )
+    sentence = outcome.sentence
     if list(choice.members) == [LEXICAL]:
-        errors = outcome["model_errors"]
-        outcome["sentence"] = (
+        errors = outcome.model_errors
+        sentence = (
             f"{BASELINE} is enough here, and is what was saved: {errors:,} error{'s' * (errors != 1)} on "
-            f"{chosen['rows']:,} test texts."
+            f"{chosen.figures.rows:,} test texts."
         )
-    if chosen["accuracy"] < majority["accuracy"]:
-        outcome["sentence"] += (
+    if chosen.figures.accuracy < majority.figures.accuracy:
+        sentence += (
             f" Do not use it as it is: always giving the most common label is right more often "
-            f"({100 * majority['accuracy']:.1f} % against {100 * chosen['accuracy']:.1f} %)."
+            f"({100 * majority.figures.accuracy:.1f} % against {100 * chosen.figures.accuracy:.1f} %)."
         )
     if shift := _shift(contest, choice, right[choice.name]):
-        outcome["sentence"] += f" {shift}"
-    return outcome
+        sentence += f" {shift}"
+    return replace(outcome, sentence=sentence)
 
 
 def _shift(contest: Contest, choice: Choice, right: Any) -> str:
@@ -332,39 +314,12 @@ def _listed(labels: list[str], most: int = 5) -> str:
     return names + (f" and {len(labels) - most:,} more" if len(labels) > most else "")
 
 
-def _figures(candidate: dict[str, Any]) -> dict[str, Any]:
-    """What `judge` found of a candidate, without its costs."""
-    costs = ("name", "train_seconds", "ms_per_text", "bytes", "cost")
-    return {key: value for key, value in candidate.items() if key not in costs}
+def _reliability(plain: Decisions, scores: Scores, truth: Any) -> Reliability:
+    values = judge_answers(plain, scores, truth).values
+    return Reliability(values["log_loss"], values["ece"], reliability(scores, truth))
 
 
-def _without_copies(copied: Any, right: Any, baseline_right: Any, name: str) -> dict[str, Any] | None:
-    """The score on the test rows whose letters stand in no training text, beside that on all; None without copies."""
-    if not copied.any():
-        return None
-    fresh = ~copied
-    rows, model, baseline = int(fresh.sum()), int(right[fresh].sum()), int(baseline_right[fresh].sum())
-    if not rows:
-        return None
-    return {
-        "copied": int(copied.sum()),
-        "rows": rows,
-        "accuracy": model / rows,
-        "accuracy_ci95": wilson(model, rows),
-        "baseline_accuracy": baseline / rows,
-        "baseline_accuracy_ci95": wilson(baseline, rows),
-        "sentence": f"{copied.sum():,} of {len(copied):,} test texts are in the training rows when only letters count: "
-        f"{100 * right.mean():.2f} % are right on all, {100 * model / rows:.2f} % on the {rows:,} others "
-        f"({name}: {100 * baseline_right.mean():.2f} % and {100 * baseline / rows:.2f} %).",
-    }
-
-
-def _calibration_facts(plain: Decisions, scores: Scores, truth: Any) -> dict[str, Any]:
-    judged = judge_answers(plain, scores, truth)
-    return {"log_loss": judged["log_loss"], "ece": judged["ece"], "bins": reliability(scores, truth)}
-
-
-def _mistakes(material: Material, scores: Scores, predictor: Predictor) -> list[dict[str, Any]]:
+def _mistakes(material: Material, scores: Scores, predictor: Predictor) -> list[Mistake]:
     """The test rows that the model got wrong with the most confidence, with the words that misled it."""
     rows = material.splits.test
     truth = material.truth[rows]
@@ -379,16 +334,11 @@ def _mistakes(material: Material, scores: Scores, predictor: Predictor) -> list[
         words = []
         if len(text.split()) <= _EXPLAINED_WORDS:
             words = [
-                {"word": word.text, "start": word.start, "end": word.end, "weight": float(weight)}
+                Word(word.text, word.start, word.end, float(weight))
                 for word, weight in word_weights(predictor, text, int(guess[index]))
             ]
+        label = ", ".join(np.array(material.labels)[answers[index]])
         mistakes.append(
-            {
-                "text": text,
-                "truth": names_of(material, rows[index]),
-                "label": ", ".join(np.array(material.labels)[answers[index]]),
-                "score": float(scores[index, guess[index]]),
-                "words": words,
-            }
+            Mistake(text, names_of(material, rows[index]), label, float(scores[index, guess[index]]), words)
         )
     return mistakes

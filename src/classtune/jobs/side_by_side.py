@@ -7,7 +7,7 @@ loss, calibration) are of the rows whose labels both have.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,16 @@ from classtune.inference.runtimes import load_exported
 from classtune.inference.tables import adjusted, truth_of
 from classtune.jobs.steps import Notify
 from classtune.judging.answers import judge_answers
-from classtune.judging.paired import OPEN_QUESTION, SIGNIFICANT, in_points, p_in_words, paired_test
+from classtune.judging.figures import Figures
+from classtune.judging.paired import (
+    OPEN_QUESTION,
+    SIGNIFICANT,
+    PairedAnswers,
+    PairedTest,
+    in_points,
+    p_in_words,
+    paired_test,
+)
 from classtune.stats import BoolArray, Floats
 
 
@@ -43,10 +52,64 @@ class Answered:
         """Whether each row's answer is its truth: its label, or all of its labels and no other."""
         return np.array([one == other for one, other in zip(self.given, truth, strict=True)], dtype=np.bool_)
 
-    def judged(self, table: Table, rows: BoolArray) -> dict[str, Any]:
+    def judged(self, table: Table, rows: BoolArray) -> Figures:
         """Figures of the rows, whose labels it has."""
         kept = only(table, rows)
         return judge_answers(self.decisions, self.scores[rows], truth_of(kept, self.labels, multi=self.decisions.multi))
+
+
+@dataclass(frozen=True)
+class Change:
+    """A row that two bundles answer differently. kind: ``broken``, ``mended`` or ``wrong in both``."""
+
+    line: int
+    kind: str
+    label: str
+    old: str
+    new: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whether a new bundle is at least as good as an old one; margin: points of accuracy that it may have lost."""
+
+    passed: bool
+    margin: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class TwoBundles:
+    """An old and a new bundle on the ``rows`` of a table, by its name.
+
+    shared_rows: those whose labels both have; ``test`` (by bundle) and ``paired`` are of these, paired_all of all.
+    """
+
+    bundles: list[str]
+    name: str
+    rows: int
+    shared_rows: int
+    labels_of_one_only: dict[str, list[str]]
+    test: dict[str, Figures]
+    paired: PairedAnswers
+    paired_all: PairedAnswers
+    changed: list[Change]
+    gate: Gate
+
+    def document(self) -> dict[str, Any]:
+        """What ``evaluate --json`` prints of two bundles."""
+        return {
+            "bundles": self.bundles,
+            "data": {"name": self.name, "rows": self.rows},
+            "shared_rows": self.shared_rows,
+            "labels_of_one_only": self.labels_of_one_only,
+            "test": {name: figures.document() for name, figures in self.test.items()},
+            "paired": self.paired.document(),
+            "paired_all": self.paired_all.document(),
+            "changed": [asdict(change) for change in self.changed],
+            "gate": asdict(self.gate),
+        }
 
 
 def evaluate_two(
@@ -60,7 +123,7 @@ def evaluate_two(
     device: str = "auto",
     notify: Notify,
     progress: Progress,
-) -> dict[str, Any]:
+) -> TwoBundles:
     """Judge two bundles on a labelled table, row by row. wishes, runtime, device: see `evaluate_bundle`.
 
     margin: see `compared`. Raises what `compared` raises; SettingsError for a bundle given twice.
@@ -84,7 +147,7 @@ def answered(name: str, decisions: Decisions, logits: Floats) -> Answered:
     return Answered(name, list(decisions.labels), decisions, scores, [frozenset(names[row]) for row in answers])
 
 
-def compared(old: Answered, new: Answered, table: Table, *, margin: float = OPEN_QUESTION) -> dict[str, Any]:
+def compared(old: Answered, new: Answered, table: Table, *, margin: float = OPEN_QUESTION) -> TwoBundles:
     """Two bundles' answers to a labelled table, side by side.
 
     margin: points of accuracy that the new one may at most have lost, for ``gate`` to be passed: it is where the new
@@ -102,19 +165,20 @@ def compared(old: Answered, new: Answered, table: Table, *, margin: float = OPEN
     before, after = (side.right(truth) for side in sides)
     paired = _paired(after[shared], before[shared], names)
     of_all = paired if shared.all() else _paired(after, before, names)
-    return {
-        "bundles": names,
-        "data": {"name": table.name, "rows": len(truth)},
-        "shared_rows": int(shared.sum()),
-        "labels_of_one_only": {
+    return TwoBundles(
+        bundles=names,
+        name=table.name,
+        rows=len(truth),
+        shared_rows=int(shared.sum()),
+        labels_of_one_only={
             name: sorted(set(own) - set(other)) for name, own, other in zip(names, known, known[::-1], strict=True)
         },
-        "test": {side.name: side.judged(table, shared) for side in sides},
-        "paired": paired,
-        "paired_all": of_all,
-        "changed": _changed(table, truth, sides),
-        "gate": _gate([paired, of_all], margin),
-    }
+        test={side.name: side.judged(table, shared) for side in sides},
+        paired=paired,
+        paired_all=of_all,
+        changed=_changed(table, truth, sides),
+        gate=_gate([paired.test, of_all.test], margin),
+    )
 
 
 def _truth(table: Table, known: Sequence[Sequence[str]]) -> list[frozenset[str]]:
@@ -145,42 +209,41 @@ def only(table: Table, rows: BoolArray) -> Table:
     )
 
 
-def _paired(new: BoolArray, old: BoolArray, names: Sequence[str]) -> dict[str, Any]:
+def _paired(new: BoolArray, old: BoolArray, names: Sequence[str]) -> PairedAnswers:
     """`paired_test` of the new bundle against the old one, in words too."""
     test = paired_test(new, old)
-    gained, lost = test["gained"], test["lost"]
-    low, high = test["difference_ci95"]
+    gained, lost = test.gained, test.lost
+    low, high = test.difference_ci95
     facts = (
         f"{names[1]} is right on {gained:,} texts that {names[0]} has wrong, and wrong on {lost:,} that it has right"
     )
     if gained == lost:
         size = "as many errors"
     else:
-        noise = "beyond noise" if test["p_value"] < SIGNIFICANT else "within noise"
+        noise = "beyond noise" if test.p_value < SIGNIFICANT else "within noise"
         better = "better" if gained > lost else "worse"
-        size = f"{in_points(abs(test['difference']))} {better}, {noise} ({p_in_words(test['p_value'])})"
+        size = f"{in_points(abs(test.difference))} {better}, {noise} ({p_in_words(test.p_value)})"
     sentence = f"{facts}: {size}; 95 % interval of the difference {low:+.1f} to {high:+.1f} points."
-    return {"rows": len(new), "right": [int(old.sum()), int(new.sum())], **test, "sentence": sentence}
+    return PairedAnswers(len(new), int(old.sum()), int(new.sum()), test, sentence)
 
 
-def _changed(table: Table, truth: Sequence[frozenset[str]], sides: Sequence[Answered]) -> list[dict[str, Any]]:
+def _changed(table: Table, truth: Sequence[frozenset[str]], sides: Sequence[Answered]) -> list[Change]:
     """Every row that the two answer differently, those that the new one broke first, then those that it mended."""
     old, new = sides
     found = []
     for row, (before, after) in enumerate(zip(old.given, new.given, strict=True)):
         if before != after:
             kind = "broken" if before == truth[row] else "mended" if after == truth[row] else "wrong in both"
-            told = {"label": truth[row], "old": before, "new": after}
-            cells = {key: ", ".join(sorted(labels)) for key, labels in told.items()}
-            found.append({"line": table.lines[row], "kind": kind, **cells, "text": table.texts[row]})
+            label, was, now = (", ".join(sorted(labels)) for labels in (truth[row], before, after))
+            found.append(Change(table.lines[row], kind, label, was, now, table.texts[row]))
     order = ("broken", "mended", "wrong in both")
-    return sorted(found, key=lambda change: order.index(change["kind"]))
+    return sorted(found, key=lambda change: order.index(change.kind))
 
 
-def _gate(tests: Sequence[dict[str, Any]], margin: float) -> dict[str, Any]:
+def _gate(tests: Sequence[PairedTest], margin: float) -> Gate:
     """Whether the new bundle is at least as good as the old one, by each of the tests."""
-    worse = any(test["p_value"] < SIGNIFICANT and test["lost"] > test["gained"] for test in tests)
-    least = min(test["difference_ci95"][0] for test in tests)
+    worse = any(test.p_value < SIGNIFICANT and test.lost > test.gained for test in tests)
+    least = min(test.difference_ci95[0] for test in tests)
     if worse:
         reason = "the new bundle is worse than the old one, beyond noise."
     elif least < -margin:
@@ -191,4 +254,4 @@ def _gate(tests: Sequence[dict[str, Any]], margin: float) -> dict[str, Any]:
     else:
         reason = f"the new bundle is not worse beyond noise, and loses at most {margin:g} points."
     passed = not worse and least >= -margin
-    return {"passed": passed, "margin": margin, "sentence": f"{'passed' if passed else 'failed'}: {reason}"}
+    return Gate(passed, margin, f"{'passed' if passed else 'failed'}: {reason}")

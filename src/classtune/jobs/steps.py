@@ -125,7 +125,8 @@ def encode(network: Network, material: Material, settings: Settings) -> tuple[Pi
     if settings.candidates == "all" and settings.max_tokens is None and settings.padding == "none":
         _read_whole(encoder, texts)
     pieces = encoder.pieces(texts, places)
-    material.data |= {"cut": encoder.texts_cut, "cut_tokens": encoder.tokens_cut, "windowed": encoder.texts_windowed}
+    facts = material.data
+    facts.cut, facts.cut_tokens, facts.windowed = encoder.texts_cut, encoder.tokens_cut, encoder.texts_windowed
     if encoder.texts_cut:
         kept = {"head": "beginning", "tail": "end", "both": "beginning and end"}[encoder.rules.truncate]
         material.notes.append(

@@ -28,6 +28,7 @@ from classtune.jobs.contest import Contest
 from classtune.jobs.steps import Clock, Notify, Scores
 from classtune.model.network import Network
 from classtune.report.page import model_card, write_report
+from classtune.result import Result
 from classtune.training.checkpoint import Checkpoint
 from classtune.training.extensions import NOTHING, Extensions
 
@@ -50,7 +51,7 @@ class Trained:
     predictor: Predictor
     labels: list[str]
     settings: Settings
-    result: dict[str, Any]
+    result: Result
     validation: tuple[Scores, Any]
     rows: RowHashes
     neighbours: Neighbours | None
@@ -66,19 +67,18 @@ class Trained:
 
     def save(self, folder: Path, *, force: bool = False) -> None:
         """Write the bundle. force: in the place of one that stands there. Raises BundleError; then nothing is left."""
-        self.result["bundle"] = str(folder)
+        self.result.bundle = str(folder)
         golden = self.predictor.probabilities(GOLDEN_TEXTS).tolist()
-        record = {"settings": self.settings.model_dump(), **{key: self.result[key] for key in results.RECORDED}}
         with bundle.new_bundle(folder, force=force) as scratch:
             bundle.write_validation(scratch, *self.validation)
             bundle.write_rows(scratch, self.rows)
             quotes = f"{bundle.TEXTS}/{bundle.REPORT}" if self.settings.keep_texts else None
-            write_report(scratch / bundle.REPORT, bundle.without_quotes(self.result) | {"quotes": quotes})
+            write_report(scratch / bundle.REPORT, self.result.without_quotes(), quotes=quotes)
             (scratch / bundle.CARD).write_text(model_card(self.result), encoding="utf-8")
             if self.settings.keep_texts:
                 self._write_texts(scratch / bundle.TEXTS)
             pairs = list(zip(GOLDEN_TEXTS, golden, strict=True))
-            bundle.write_record(scratch, self.members, self.labels, record, pairs)
+            bundle.write_record(scratch, self.members, self.labels, self.result.record(), pairs)
 
     def _write_texts(self, folder: Path) -> None:
         """Whatever quotes rows of the table."""
@@ -87,7 +87,8 @@ class Trained:
             self.neighbours.save(folder)
         if self.held_out:
             bundle.write_held_out(folder, self.held_out)
-        quotes = {"findings": self.result["data"]["findings"], "mistakes": self.result["mistakes"]}
+        document = self.result.document()
+        quotes = {"findings": document["data"]["findings"], "mistakes": document["mistakes"]}
         (folder / bundle.QUOTES).write_text(json.dumps(quotes, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         write_report(folder / bundle.REPORT, self.result)
 
@@ -153,22 +154,16 @@ def train(
     main = contest.main(choice)
     with clock.time("explanations"):
         neighbours = _neighbours(main, material, settings) if main is not None and settings.keep_texts else None
-    result = results.result(contest, choice, main, decisions)
+    result = results.result(contest, choice, main, decisions, extensions)
     contest.close()
-    result |= {
-        "keeps_texts": settings.keep_texts,
-        "extensions": extensions.names(),
-        "metrics": _own_metrics(extensions, material, decisions, (judged, held_out.rows), tested),
-    }
+    result.metrics = _own_metrics(extensions, material, decisions, (judged, held_out.rows), tested)
     if len(material.splits.test):
         with clock.time("judging"):
-            result |= results.judgement(contest, choice, tested, decided, decisions, predictor, wishes)
-        if result["copies"]:
-            result["notes"].append(result["copies"]["sentence"])
-    for note in result["notes"][told:]:
+            results.judge_run(result, contest, choice, tested, decided, predictor, wishes)
+    for note in result.notes[told:]:
         if note not in contest.notes:
             notify(note)
-    result["timing"] = clock.read()
+    result.timing = clock.read()
     others = _held_out_texts(material) if settings.keep_texts else []
     used = settings if main is None else main.settings
     rows = RowHashes.of(material.texts, material.splits.test)

@@ -296,7 +296,7 @@ def _in_order(rows: Sequence[Row], settings: dict[int, Settings]) -> list[Row]:
 def _train_row(row: Row, settings: Settings, shared: _Shared, run: _Run) -> dict[str, Any]:
     """Train one row as `train` does, and look at all three sets."""
     began, passed = time.perf_counter(), shared.seconds
-    material = replace(run.material, notes=[], data=dict(run.material.data))
+    material = replace(run.material, notes=[], data=replace(run.material.data))
     splits = material.splits
     network = steps.load_network(material.labels, settings, multi=False, notify=run.notify)
     pieces, settings = steps.encode(network, material, settings)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from classtune.decisions.decide import Decisions, Truth
+from classtune.judging.figures import Figures
 from classtune.judging.metrics import judge
 from classtune.judging.multilabel import judge_multilabel
 from classtune.stats import Floats
 
-OF_ANSWERED = ("answered", "error_of_answered", "error_of_answered_ci95")
 
-
-def judge_answers(decisions: Decisions, probabilities: Floats, truth: Truth) -> dict[str, Any]:
+def judge_answers(decisions: Decisions, probabilities: Floats, truth: Truth) -> Figures:
     """`judge`, or for several labels a text `judge_multilabel`, of the answers that ``decisions`` make.
 
     Where answers are withheld, the figures are of every row as if it were answered, so that they compare with those of
@@ -29,7 +27,7 @@ def judge_answers(decisions: Decisions, probabilities: Floats, truth: Truth) -> 
     if decisions.abstention is None:
         return judged
     given = judge(probabilities, truth, decisions.labels, answers=decisions.choices(probabilities))
-    return judged | {key: given[key] for key in OF_ANSWERED if key in given}
+    return replace(judged, answered=given.answered)
 
 
 def right_rows(decisions: Decisions, probabilities: Floats, truth: Truth) -> npt.NDArray[np.bool_]:

@@ -1,46 +1,98 @@
 """The comparison: candidates side by side on the same test rows, from cheap to dear.
 
-Knows documents only: what each candidate scored and cost, and which test rows it had right.
+Knows figures only: what each candidate scored and cost, and which test rows it had right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from classtune.errors import DataError
-from classtune.judging.paired import paired_test
+from classtune.judging.figures import Figures
+from classtune.judging.paired import PairedTest, paired_test
 from classtune.stats import BoolArray
 
-# What a candidate of the result holds, beside its paired test against the one before it.
-FIGURES = ("name", "accuracy", "accuracy_ci95", "macro_f1", "log_loss", "ece", "train_seconds", "ms_per_text", "bytes")
+# What of a candidate's figures stands in the comparison.
+COMPARED = ("accuracy", "macro_f1", "log_loss", "ece")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate on the test rows. ms_per_text: milliseconds; bytes: of its weights.
+
+    against: its paired test against the candidate before it; None for the first.
+    """
+
+    figures: Figures
+    train_seconds: float
+    ms_per_text: float
+    bytes: int
+    against: PairedTest | None = None
+
+    @property
+    def name(self) -> str:
+        """As ``--keep`` takes it."""
+        return self.figures.name
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        values, test = self.figures.values, self.against
+        parts: dict[str, Any] = {"name": self.name}
+        for key in COMPARED:
+            parts[key] = values[key]
+            if key == "accuracy":
+                parts[f"{key}_ci95"] = self.figures.accuracy_ci95
+        return parts | {
+            "train_seconds": self.train_seconds,
+            "ms_per_text": self.ms_per_text,
+            "bytes": self.bytes,
+            "p_value": test and test.p_value,
+            "difference": test and test.difference,
+            "difference_ci95": test and test.difference_ci95,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidates, cheapest first, on the same test ``rows``.
+
+    recommended: the name of the one that held-out rows have chosen: no test row chooses another. rule: what the
+    one-line rule says; None where there is none.
+    """
+
+    candidates: list[Candidate]
+    recommended: str
+    rows: int
+    rule: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "candidates": [one.document() for one in self.candidates],
+            "recommended": self.recommended,
+            "rows": self.rows,
+            "rule": self.rule,
+        }
 
 
 def side_by_side(
-    candidates: Sequence[Mapping[str, Any]], right: Mapping[str, BoolArray], *, chosen: str
-) -> dict[str, Any]:
-    """Candidates, cheapest first, on the same n test rows.
+    candidates: Sequence[Candidate], right: Mapping[str, BoolArray], *, chosen: str, rule: str | None = None
+) -> Comparison:
+    """Candidates, cheapest first, each with its paired test against the one before it.
 
-    A candidate: its ``name``, the figures of ``judge``, and where known ``train_seconds``, ``ms_per_text`` and
-    ``bytes`` (None otherwise). ``right[name]`` (n,): was the row classified right? chosen: the name of the one that
-    held-out rows have chosen: no test row chooses another.
-
-    Gives ``candidates`` with ``p_value``, ``difference`` (accuracy, in points) and ``difference_ci95`` against the
-    candidate before (None for the first; McNemar's exact test, see ``paired_test``), ``recommended`` (a name) and
-    ``rows``. Raises DataError where rows or names differ.
+    ``right[name]`` (n,): was the row classified right? chosen: the name of the one that held-out rows have chosen.
+    Raises DataError where rows or names differ.
     """
-    names = [str(candidate["name"]) for candidate in candidates]
+    names = [one.name for one in candidates]
     rows = {len(right[name]) for name in names if name in right}
     if not names or len(set(names)) < len(names) or not set(names) <= set(right) or len(rows) != 1 or 0 in rows:
         raise DataError(
             f"comparison: candidates {names} with right or wrong answers of {sorted(right)}, {sorted(rows)} rows. "
             "Give every candidate a name of its own and its answers on the same rows."
         )
-    told = []
-    for place, candidate in enumerate(candidates):
-        test = paired_test(right[names[place]], right[names[place - 1]]) if place else {}
-        told.append(
-            {key: candidate.get(key) for key in FIGURES}
-            | {key: test.get(key) for key in ("p_value", "difference", "difference_ci95")}
-        )
-    return {"candidates": told, "recommended": chosen, "rows": rows.pop()}
+    tests = [None, *(paired_test(right[name], right[before]) for before, name in pairwise(names))]
+    tested = [replace(one, against=test) for one, test in zip(candidates, tests, strict=True)]
+    return Comparison(tested, chosen, rows.pop(), rule)

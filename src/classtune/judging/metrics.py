@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classtune.errors import DataError
+from classtune.judging.figures import Answered, Bin, Figures, LabelFigures
 from classtune.stats import SMALLEST_PROBABILITY, FloatArray, IntArray, ratio, wilson
 
 CALIBRATION_BINS = 15
@@ -25,20 +26,18 @@ def judge(
     *,
     answers: IntArray | None = None,
     seed: int = 123,
-) -> dict[str, Any]:
-    """Every figure of a classifier on ``n`` test rows with ``k`` classes, ready for JSON.
+) -> Figures:
+    """Every figure of a classifier on ``n`` test rows with ``k`` classes.
 
     ``probabilities`` (n, k) in 0 … 1, rows summing to 1; ``truth`` (n,) class numbers 0 … k-1; ``labels`` the k names;
     ``answers`` (n,) the class numbers given, -1 where the answer is withheld; None: the most probable class.
 
-    Gives, all in 0 … 1 except ``log_loss`` (nats) and counts: ``accuracy`` with its Wilson interval ``accuracy_ci95``;
-    ``macro_f1`` over the classes that occur in truth or prediction (as scikit-learn has it) with its bootstrap
-    interval ``macro_f1_ci95`` (``seed``; it has no width where nothing is wrong); ``log_loss``; ``ece``;
-    ``confusion`` as rows of counts (true × predicted); ``per_label``; ``rows``. A division by zero gives 0.
+    Values, all in 0 … 1 except ``log_loss`` (nats): ``accuracy`` with its Wilson interval; ``macro_f1`` over the
+    classes that occur in truth or prediction (as scikit-learn has it) with its bootstrap interval (``seed``; it has no
+    width where nothing is wrong); ``log_loss``; ``ece``. A division by zero gives 0.
     Where answers are withheld, accuracy, F1, confusion and what follows from it are over the answered rows (0 … 1 is
-    the interval of none), and there are ``answered``, the share of rows that were, and ``error_of_answered`` with
-    its Wilson interval ``error_of_answered_ci95``. Log loss, ece (of the most probable class) and average precision
-    are of the probabilities, whatever was answered.
+    the interval of none), and ``answered`` says how many were, with a Wilson interval of their error. Log loss, ece (of
+    the most probable class) and average precision are of the probabilities, whatever was answered.
     Raises DataError where rows, shapes, class numbers or probabilities cannot be judged.
     """
     _check(probabilities, truth, labels, answers)
@@ -52,34 +51,32 @@ def judge(
     support, claimed = confusion.sum(axis=1), confusion.sum(axis=0)
     precision, recall, f1 = ratio(right, claimed), ratio(right, support), ratio(2 * right, support + claimed)
     of_truth = probabilities[np.arange(rows), truth].astype(np.float64)
-    figures = {
-        "accuracy": float(right.sum() / max(count, 1)),
-        "accuracy_ci95": wilson(int(right.sum()), count),
-        "macro_f1": float(macro_f1(right, support, claimed)),
-        "macro_f1_ci95": _bootstrap_macro_f1(confusion, seed),
-        "log_loss": float(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)).mean()),
-        "ece": expected_calibration_error(probabilities.max(axis=1), predicted == truth),
-        "confusion": confusion.tolist(),
-        "per_label": {
-            label: {
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
-                "support": int(support[i]),
-                "average_precision": average_precision(probabilities[:, i], truth == i),
-            }
+    wrong = count - int(right.sum())
+    return Figures(
+        values={
+            "accuracy": float(right.sum() / max(count, 1)),
+            "macro_f1": float(macro_f1(right, support, claimed)),
+            "log_loss": float(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)).mean()),
+            "ece": expected_calibration_error(probabilities.max(axis=1), predicted == truth),
+        },
+        intervals={
+            "accuracy": wilson(int(right.sum()), count),
+            "macro_f1": _bootstrap_macro_f1(confusion, seed),
+        },
+        rows=rows,
+        confusion=confusion.tolist(),
+        per_label={
+            label: LabelFigures(
+                precision=float(precision[i]),
+                recall=float(recall[i]),
+                f1=float(f1[i]),
+                support=int(support[i]),
+                average_precision=average_precision(probabilities[:, i], truth == i),
+            )
             for i, label in enumerate(labels)
         },
-        "rows": rows,
-    }
-    if count < rows:
-        wrong = count - int(right.sum())
-        figures |= {
-            "answered": count / rows,
-            "error_of_answered": wrong / max(count, 1),
-            "error_of_answered_ci95": wilson(wrong, count),
-        }
-    return figures
+        answered=Answered(count / rows, wrong / max(count, 1), wilson(wrong, count)) if count < rows else None,
+    )
 
 
 def expected_calibration_error(confidence: FloatArray, right: npt.NDArray[np.bool_]) -> float:
@@ -94,14 +91,12 @@ def expected_calibration_error(confidence: FloatArray, right: npt.NDArray[np.boo
     return float(sum(gaps) / len(confidence))
 
 
-def reliability(
-    probabilities: FloatArray, truth: npt.NDArray[Any], bins: int = CALIBRATION_BINS
-) -> list[dict[str, float]]:
+def reliability(probabilities: FloatArray, truth: npt.NDArray[Any], bins: int = CALIBRATION_BINS) -> list[Bin]:
     """Confidence beside accuracy in bins of equal mass, least confident first: the reliability diagram of ``ece``.
 
     ``probabilities`` (n, k). With ``truth`` (n,) the confidence is that of the top label; with booleans (n, k) every
     label of every row counts, and ``accuracy`` is the share of rows that carry it. Rows of equal confidence share
-    their accuracy. Gives ``confidence`` and ``accuracy`` (means, 0 … 1) and ``rows``; empty bins are left out.
+    their accuracy. Empty bins are left out.
     """
     if truth.ndim == 2:
         confidence, right = probabilities.ravel(), truth.ravel()
@@ -111,7 +106,7 @@ def reliability(
     accuracy = np.bincount(level, weights=right) / np.bincount(level)
     level.sort()
     return [
-        {"confidence": float(levels[part].mean()), "accuracy": float(accuracy[part].mean()), "rows": len(part)}
+        Bin(float(levels[part].mean()), float(accuracy[part].mean()), len(part))
         for part in np.array_split(level, bins)
         if len(part)
     ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from classtune.errors import DataError
+from classtune.judging.figures import Figures, LabelFigures
 from classtune.judging.metrics import RESAMPLES, average_precision, expected_calibration_error, macro_f1
 from classtune.stats import SMALLEST_PROBABILITY, BoolArray, FloatArray, ratio, wilson
 
@@ -22,13 +22,13 @@ def judge_multilabel(
     *,
     answers: BoolArray | None = None,
     seed: int = 123,
-) -> dict[str, Any]:
+) -> Figures:
     """Every figure of a classifier on ``n`` test rows with ``k`` labels of which a row may have any number.
 
     ``probabilities`` (n, k), each label's own, in 0 … 1; ``truth`` (n, k) whether a row has a label; ``labels`` the k
     names; ``answers`` (n, k) the labels given; None: those with a probability of at least 0.5.
 
-    Gives the keys of ``judge``: ``accuracy`` is the share of rows with every label right; ``macro_f1`` the mean over
+    Values as those of ``judge``: ``accuracy`` is the share of rows with every label right; ``macro_f1`` the mean over
     the labels that occur in truth or answers, its interval by drawing rows anew (``seed``); ``log_loss`` (nats) and
     ``ece`` are over all n x k decisions, ece being the gap between a label's probability and how often the label
     holds; ``confusion`` is None. And ``micro_f1``, over all decisions, and ``hamming_loss``, the share of wrong ones.
@@ -42,28 +42,28 @@ def judge_multilabel(
     precision, recall, f1 = ratio(right, claimed), ratio(right, support), ratio(2 * right, support + claimed)
     exact = int((given == truth).all(1).sum())
     of_truth = np.where(truth, probabilities, 1 - probabilities.astype(np.float64))
-    return {
-        "accuracy": exact / rows,
-        "accuracy_ci95": wilson(exact, rows),
-        "macro_f1": float(macro_f1(right, support, claimed)),
-        "macro_f1_ci95": _bootstrap_macro_f1(truth, given, seed),
-        "micro_f1": float(ratio(2 * right.sum(), support.sum() + claimed.sum())),
-        "hamming_loss": float((given != truth).mean()),
-        "log_loss": float(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)).mean()),
-        "ece": expected_calibration_error(probabilities.ravel(), truth.ravel()),
-        "confusion": None,
-        "per_label": {
-            label: {
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
-                "support": int(support[i]),
-                "average_precision": average_precision(probabilities[:, i], truth[:, i]),
-            }
+    return Figures(
+        values={
+            "accuracy": exact / rows,
+            "macro_f1": float(macro_f1(right, support, claimed)),
+            "micro_f1": float(ratio(2 * right.sum(), support.sum() + claimed.sum())),
+            "hamming_loss": float((given != truth).mean()),
+            "log_loss": float(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)).mean()),
+            "ece": expected_calibration_error(probabilities.ravel(), truth.ravel()),
+        },
+        intervals={"accuracy": wilson(exact, rows), "macro_f1": _bootstrap_macro_f1(truth, given, seed)},
+        rows=rows,
+        per_label={
+            label: LabelFigures(
+                precision=float(precision[i]),
+                recall=float(recall[i]),
+                f1=float(f1[i]),
+                support=int(support[i]),
+                average_precision=average_precision(probabilities[:, i], truth[:, i]),
+            )
             for i, label in enumerate(labels)
         },
-        "rows": rows,
-    }
+    )
 
 
 def _bootstrap_macro_f1(truth: BoolArray, given: BoolArray, seed: int) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,53 +18,101 @@ SMALL_GAIN = 0.1
 OPEN_QUESTION = 5.0
 
 
+@dataclass(frozen=True)
+class PairedTest:
+    """Two classifiers on the same rows.
+
+    gained, lost: rows that only the first has right, and only the other. p_value: McNemar's exact test, two-sided.
+    difference: of their accuracies in points (-100 … 100, positive: the first is better), with its 95 % interval.
+    """
+
+    gained: int
+    lost: int
+    p_value: float
+    difference: float
+    difference_ci95: list[float]
+
+
+@dataclass(frozen=True)
+class PairedAnswers:
+    """A new classifier against an old one on the same ``rows``: how many each has right, the test, and a sentence."""
+
+    rows: int
+    old_right: int
+    new_right: int
+    test: PairedTest
+    sentence: str
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        right = [self.old_right, self.new_right]
+        return {"rows": self.rows, "right": right, **asdict(self.test), "sentence": self.sentence}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The classifier against a baseline on the same test rows.
+
+    outcome: ``better``, ``equal`` or ``worse`` by the number of errors. significant: p < 0.05. p_value, difference: see
+    `PairedTest`. cost_ratio: the classifier's time per text over the baseline's, where both are known.
+    """
+
+    outcome: str
+    significant: bool
+    p_value: float
+    difference: float
+    difference_ci95: list[float]
+    model_errors: int
+    baseline_errors: int
+    only_model_right: int
+    only_baseline_right: int
+    cost_ratio: float | None
+    sentence: str
+    ms_per_text: float | None
+    baseline_ms_per_text: float | None
+
+
 def verdict(
-    model: dict[str, Any],
-    baseline: dict[str, Any],
-    model_right: BoolArray,
+    right: BoolArray,
     baseline_right: BoolArray,
     *,
-    cost_ratio: float | None,
-) -> dict[str, Any]:
+    baseline: str = "the baseline",
+    ms_per_text: float | None = None,
+    baseline_ms_per_text: float | None = None,
+) -> Verdict:
     """Compare the classifier with a baseline on the same n test rows, in their order.
 
-    ``model`` and ``baseline`` are documents of ``judge``; a ``name`` in ``baseline`` is used. ``*_right`` (n,): was the
-    row classified right? ``cost_ratio``: the classifier's time per text over the baseline's, where known.
-
-    Gives ``outcome`` (``better``, ``equal`` or ``worse`` by the number of errors), ``significant`` (p < 0.05),
-    ``p_value`` (McNemar's exact test, two-sided), ``difference`` in accuracy in points (-100 … 100, positive: the
-    model is better) with ``difference_ci95``, the errors, the rows that only one has right, and ``sentence``.
-    Raises DataError where rows differ.
+    right, baseline_right (n,): was the row classified right? baseline: its name in the sentence. Raises DataError where
+    rows differ.
     """
-    rows = len(model_right)
-    if not rows == len(baseline_right) == model["rows"] == baseline["rows"] > 0:
+    rows = len(right)
+    if not rows == len(baseline_right) > 0:
         raise DataError(
-            f"verdict: {model['rows']} rows of the model, {baseline['rows']} of the baseline, {rows} and "
-            f"{len(baseline_right)} right or wrong. Judge both on the same rows."
+            f"verdict: {rows} rows of the model, {len(baseline_right)} of the baseline. Judge both on the same rows."
         )
-    test = paired_test(model_right, baseline_right)
-    gained, lost = test["gained"], test["lost"]
-    result: dict[str, Any] = {
-        "outcome": "better" if gained > lost else "worse" if lost > gained else "equal",
-        "significant": test["p_value"] < SIGNIFICANT,
-        "p_value": test["p_value"],
-        "difference": test["difference"],
-        "difference_ci95": test["difference_ci95"],
-        "model_errors": rows - int(np.count_nonzero(model_right)),
-        "baseline_errors": rows - int(np.count_nonzero(baseline_right)),
-        "only_model_right": gained,
-        "only_baseline_right": lost,
-        "cost_ratio": cost_ratio,
-    }
-    return {**result, "sentence": _sentence(result, rows, baseline.get("name", "the baseline"))}
+    test = paired_test(right, baseline_right)
+    found = Verdict(
+        outcome="better" if test.gained > test.lost else "worse" if test.lost > test.gained else "equal",
+        significant=test.p_value < SIGNIFICANT,
+        p_value=test.p_value,
+        difference=test.difference,
+        difference_ci95=test.difference_ci95,
+        model_errors=rows - int(np.count_nonzero(right)),
+        baseline_errors=rows - int(np.count_nonzero(baseline_right)),
+        only_model_right=test.gained,
+        only_baseline_right=test.lost,
+        cost_ratio=ms_per_text / baseline_ms_per_text if ms_per_text and baseline_ms_per_text else None,
+        sentence="",
+        ms_per_text=ms_per_text,
+        baseline_ms_per_text=baseline_ms_per_text,
+    )
+    return replace(found, sentence=_sentence(found, rows, baseline))
 
 
-def paired_test(right: BoolArray, other: BoolArray) -> dict[str, Any]:
+def paired_test(right: BoolArray, other: BoolArray) -> PairedTest:
     """Two classifiers' right answers (n,) on the same n ≥ 1 rows, compared row by row.
 
-    Gives the rows that only ``right`` has right (``gained``) and only ``other`` (``lost``); ``p_value`` of McNemar's
-    exact test, two-sided; ``difference`` of their accuracies in points (-100 … 100, positive: ``right`` is better) and
-    ``difference_ci95``, the adjusted Wald interval for paired shares (Bonett & Price, 2012).
+    The interval is the adjusted Wald interval for paired shares (Bonett & Price, 2012).
     """
     from scipy.stats import binomtest
 
@@ -72,36 +121,36 @@ def paired_test(right: BoolArray, other: BoolArray) -> dict[str, Any]:
     share_gained, share_lost = (gained + 1) / (rows + 2), (lost + 1) / (rows + 2)
     centre = share_gained - share_lost
     half = Z95 * math.sqrt((share_gained + share_lost - centre**2) / (rows + 2))
-    return {
-        "gained": gained,
-        "lost": lost,
-        "p_value": float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
-        "difference": 100 * (gained - lost) / rows,
-        "difference_ci95": [100 * max(-1.0, centre - half), 100 * min(1.0, centre + half)],
-    }
+    return PairedTest(
+        gained,
+        lost,
+        p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
+        difference=100 * (gained - lost) / rows,
+        difference_ci95=[100 * max(-1.0, centre - half), 100 * min(1.0, centre + half)],
+    )
 
 
-def _sentence(result: dict[str, Any], rows: int, baseline: str) -> str:
-    outcome, wrong, baseline_wrong = result["outcome"], result["model_errors"], result["baseline_errors"]
+def _sentence(found: Verdict, rows: int, baseline: str) -> str:
+    outcome, wrong, baseline_wrong = found.outcome, found.model_errors, found.baseline_errors
     texts = _count(rows, "test text")
-    ratio = result["cost_ratio"]
+    ratio = found.cost_ratio
     times = None if ratio is None or ratio < 1.5 else f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}"
     cheaper = f", and answers {times} times faster" if times else ""
-    undecided = not result["significant"] and result["difference_ci95"][1] > OPEN_QUESTION
+    undecided = not found.significant and found.difference_ci95[1] > OPEN_QUESTION
     too_few = "That is too few texts to tell: test on more." if undecided else ""
     if outcome == "equal":
         errors = f"make {_count(wrong, 'error')}{' each' if wrong else ''}"
         facts = f"The classifier and {baseline} {errors} on {texts}."
-        return f"{facts} {too_few or f'{start(baseline)} is enough{cheaper}.'}"
-    noise = "beyond noise" if result["significant"] else "within noise"
+        return f"{facts} {too_few or f'{_start(baseline)} is enough{cheaper}.'}"
+    noise = "beyond noise" if found.significant else "within noise"
     baseline_errors = f"{baseline_wrong:,}" if baseline_wrong else "none"
     facts = (
         f"The classifier makes {_count(wrong, 'error')} on {texts} where {baseline} makes {baseline_errors}: "
-        f"{in_points(abs(result['difference']))} {outcome}, {noise} ({p_in_words(result['p_value'])})."
+        f"{in_points(abs(found.difference))} {outcome}, {noise} ({p_in_words(found.p_value)})."
     )
-    if not result["significant"]:
+    if not found.significant:
         unless = " unless a larger test shows a gain" if outcome == "better" else ""
-        return f"{facts} {too_few or f'{start(baseline)} is enough{unless}{cheaper}.'}"
+        return f"{facts} {too_few or f'{_start(baseline)} is enough{unless}{cheaper}.'}"
     if outcome == "worse":
         return f"{facts} Use {baseline}: it is more accurate{cheaper}."
     cost = f" of {times} times the time per text" if times else ""
@@ -123,5 +172,5 @@ def p_in_words(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}" if value >= 0.1 else f"p = {value:.3f}"
 
 
-def start(name: str) -> str:
+def _start(name: str) -> str:
     return name[:1].upper() + name[1:]

@@ -6,6 +6,7 @@ The figures themselves compare plain calibrated answers: like with like.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,30 @@ from classtune.judging.answers import right_rows
 from classtune.stats import Floats
 
 
+@dataclass(frozen=True)
+class Wished:
+    """Of one classifier: the accuracy of its answers; the same, rows weighted to the deployed class prior (None without
+    one); the expected cost of a text by the user's costs, on rows so weighted (None without costs)."""
+
+    accuracy: float
+    weighted_accuracy: float | None
+    expected_cost: float | None
+
+
+@dataclass(frozen=True)
+class UnderWishes:
+    """Figures of each classifier on the test ``rows`` with decisions as wished."""
+
+    rows: int
+    classifiers: dict[str, Wished]
+
+
 def judge_under_wishes(
     wishes: DecisionSettings, truth: np.ndarray[Any, Any], classifiers: Mapping[str, tuple[Decisions, Floats]]
-) -> dict[str, Any] | None:
+) -> UnderWishes | None:
     """Test figures of each classifier with decisions as wished; None where nothing was wished.
 
     truth: class numbers [rows] or booleans [rows, labels]. classifiers: name → decisions and logits [rows, labels].
-    Of each: ``accuracy`` of its answers; ``weighted_accuracy``, rows weighted to the deployed class prior (None without
-    one); ``expected_cost`` a text by the user's costs, on rows so weighted (None without costs).
     """
     if not (wishes.deploy_prior or wishes.cost or wishes.precision or wishes.recall):
         return None
@@ -37,12 +54,9 @@ def judge_under_wishes(
         if costs is not None:
             given = decisions.answers(probabilities).argmax(1)
             cost = float(np.average(np.array(costs)[truth, given], weights=weights))
-        figures[name] = {
-            "accuracy": float(right.mean()),
-            "weighted_accuracy": float(np.average(right, weights=weights)) if wishes.deploy_prior else None,
-            "expected_cost": cost,
-        }
-    return {"rows": len(truth), "classifiers": figures}
+        weighted = float(np.average(right, weights=weights)) if wishes.deploy_prior else None
+        figures[name] = Wished(float(right.mean()), weighted, cost)
+    return UnderWishes(len(truth), figures)
 
 
 def _weights(decisions: Decisions, truth: np.ndarray[Any, Any], *, weighted: bool) -> Floats:

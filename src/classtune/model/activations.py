@@ -66,6 +66,19 @@ class StoreTooLarge(ClasstuneError):
     """Neither memory nor disk hold the activations; raised before the trunk runs."""
 
 
+@dataclass(frozen=True)
+class TrunkFacts:
+    """What passed the trunk: distinct texts, the tokens that were run and the tokens of those texts, seconds; whether
+    the store is a file, and its type of number."""
+
+    texts: int
+    tokens: int
+    distinct_tokens: int
+    seconds: float
+    on_disk: bool
+    precision: str
+
+
 class ActivationStore:
     """Trunk outputs of distinct texts: ``values`` float32 or float16 [tokens of all texts, width].
 
@@ -167,16 +180,16 @@ class ActivationStore:
             states = trunk(self._batch(texts).to(self.network.device)).cpu().numpy()
             self._put(texts, states)
 
-    def facts(self) -> dict[str, Any]:
-        """What passed the trunk, for the result document."""
-        return {
-            "texts": len(self.distinct.ids),
-            "tokens": self.tokens_passed,
-            "distinct_tokens": self.distinct.tokens,
-            "seconds": self.seconds,
-            "on_disk": self.on_disk,
-            "precision": str(self.dtype),
-        }
+    def facts(self) -> TrunkFacts:
+        """What passed the trunk, for the result."""
+        return TrunkFacts(
+            texts=len(self.distinct.ids),
+            tokens=self.tokens_passed,
+            distinct_tokens=self.distinct.tokens,
+            seconds=self.seconds,
+            on_disk=self.on_disk,
+            precision=str(self.dtype),
+        )
 
     def restore(self, kept: Path) -> None:
         """Take the activations that `fill` kept."""

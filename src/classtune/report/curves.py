@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from classtune.judging.comparison import Comparison
+from classtune.judging.figures import CalibrationFacts
 from classtune.report.plots import BASELINE, COLOURS, DASHES, INK, MODEL, percent, shown, squeezed, svg_of
 
 if TYPE_CHECKING:
@@ -18,18 +20,19 @@ if TYPE_CHECKING:
 MOST_LINES, MOST_POINTS = 8, 120
 
 
-def accuracy_over_cost(candidates: Sequence[Mapping[str, Any]], chosen: str | None = None) -> str:
+def accuracy_over_cost(comparison: Comparison) -> str:
     """Accuracy of each candidate with its 95 % interval over its milliseconds per text; the chosen one is filled.
 
-    Every candidate must have both (see ``has_cost``). The names stand beside the figure in the order of
-    accuracy, spread so that none covers another, each tied to its point by a thin line.
+    The names stand beside the figure in the order of accuracy, spread so that none covers another, each tied to its
+    point by a thin line.
     """
     from matplotlib.ticker import LogLocator, NullLocator
 
-    known = sorted(candidates, key=lambda candidate: candidate["accuracy"])
+    known = sorted(comparison.candidates, key=lambda one: one.figures.accuracy)
     # A time too short to measure still needs a place on a logarithmic axis.
-    cost = np.maximum([candidate["ms_per_text"] for candidate in known], 1e-4)
-    accuracy = 100 * np.array([candidate["accuracy"] for candidate in known])
+    cost = np.maximum([one.ms_per_text for one in known], 1e-4)
+    accuracy = 100 * np.array([one.figures.accuracy for one in known])
+    ends = 100 * np.array([one.figures.accuracy_ci95 for one in known])
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -39,66 +42,54 @@ def accuracy_over_cost(candidates: Sequence[Mapping[str, Any]], chosen: str | No
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set(xlabel="milliseconds per text", ylabel="test accuracy, %")
         axes.set_xlim(cost.min() / 2, cost.max() * 2)
-        low = 100 * min(candidate["accuracy_ci95"][0] for candidate in known)
-        high = 100 * max(candidate["accuracy_ci95"][1] for candidate in known)
+        low, high = ends[:, 0].min(), ends[:, 1].max()
         margin = max(0.06 * (high - low), 0.1)
         axes.set_ylim(low - margin, high + margin)
         places = _spread((accuracy - low + margin) / (high - low + 2 * margin), 0.95 / max(len(known), 8))
-        for candidate, x, y, place in zip(known, cost, accuracy, places, strict=True):
-            is_chosen = candidate["name"] == chosen
-            colour = MODEL if is_chosen else BASELINE
-            axes.plot([x, x], 100 * np.array(candidate["accuracy_ci95"]), color=colour, lw=2, solid_capstyle="butt")
-            axes.plot([x], [y], "o", color=colour, mfc=colour if is_chosen else "none")
+        for one, x, y, interval, place in zip(known, cost, accuracy, ends, places, strict=True):
+            chosen = one.name == comparison.recommended
+            colour = MODEL if chosen else BASELINE
+            axes.plot([x, x], interval, color=colour, lw=2, solid_capstyle="butt")
+            axes.plot([x], [y], "o", color=colour, mfc=colour if chosen else "none")
             axes.annotate(
-                f"{shown(candidate['name'], 30)} {percent(candidate['accuracy'])}",
+                f"{shown(one.name, 30)} {percent(one.figures.accuracy)}",
                 (x, y),
                 xytext=(1.04, place),
                 textcoords="axes fraction",
                 va="center",
                 fontsize=8,
-                weight="bold" if is_chosen else "normal",
+                weight="bold" if chosen else "normal",
                 arrowprops={"arrowstyle": "-", "color": INK, "lw": 0.5, "alpha": 0.4, "shrinkA": 1, "shrinkB": 4},
             )
 
-    points = [f"{shown(r['name'], 40)} {percent(r['accuracy'])} at {r['ms_per_text']:.3g} ms" for r in known]
+    points = [f"{shown(one.name, 40)} {percent(one.figures.accuracy)} at {one.ms_per_text:.3g} ms" for one in known]
     return svg_of(draw, max(2.8, 0.3 * len(known)), f"Test accuracy over milliseconds per text: {'; '.join(points)}.")
 
 
-def has_cost(candidate: Mapping[str, Any]) -> bool:
-    """Whether ``accuracy_over_cost`` can show this candidate."""
-    return candidate.get("ms_per_text") is not None and bool(candidate.get("accuracy_ci95"))
-
-
-def reliability(calibration: Mapping[str, Any]) -> str:
-    """Reliability diagram: accuracy over confidence, before and after calibration, with the ideal diagonal.
-
-    ``calibration`` holds ``before`` and ``after``, each with ``bins``: ``confidence``, ``accuracy`` (0 … 1), ``rows``.
-    """
+def reliability(calibration: CalibrationFacts) -> str:
+    """Reliability diagram: accuracy over confidence, before and after calibration, with the ideal diagonal."""
     sides = [
-        (side, [b for b in calibration[side]["bins"] if b["rows"]], colour, line, marker)
-        for side, colour, line, marker in (("before", BASELINE, "--", "s"), ("after", MODEL, "-", "o"))
-        if (calibration.get(side) or {}).get("bins")
+        ("before", calibration.before, BASELINE, "--", "s"),
+        ("after", calibration.after, MODEL, "-", "o"),
     ]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        least = min((b[key] for _, bins, *_ in sides for b in bins for key in ("confidence", "accuracy")), default=0)
+        bins = [each for _, side, *_ in sides for each in side.bins if each.rows]
+        least = min((min(each.confidence, each.accuracy) for each in bins), default=0)
         low = 10 * (10 * least // 1)
         axes.plot([low, 100], [low, 100], ":", color=INK, lw=1, label="perfect")
-        for side, bins, colour, line, marker in sides:
-            x, y = ([100 * b[key] for b in bins] for key in ("confidence", "accuracy"))
+        for name, side, colour, line, marker in sides:
+            x = [100 * each.confidence for each in side.bins if each.rows]
+            y = [100 * each.accuracy for each in side.bins if each.rows]
             axes.plot(
-                x, y, line, color=colour, marker=marker, ms=4, mfc="none" if side == "before" else colour, label=side
+                x, y, line, color=colour, marker=marker, ms=4, mfc="none" if name == "before" else colour, label=name
             )
         axes.set(xlabel="confidence, %", ylabel="accuracy, %")
         axes.legend(loc="upper left")
 
-    gaps = [
-        f"{side} calibration the mean gap is {percent(calibration[side]['ece'])}"
-        for side, *_ in sides
-        if calibration[side].get("ece") is not None
-    ]
-    return svg_of(draw, 3.2, f"Reliability diagram: {'; '.join(gaps) or 'confidence against accuracy'}.")
+    gaps = [f"{name} calibration the mean gap is {percent(side.ece)}" for name, side, *_ in sides]
+    return svg_of(draw, 3.2, f"Reliability diagram: {'; '.join(gaps)}.")
 
 
 def precision_recall(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:

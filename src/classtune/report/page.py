@@ -1,20 +1,24 @@
-"""The page and the model card of a training run, from the JSON document that ``train --json`` prints.
+"""The page and the model card of a training run, from its result.
 
-Both need no script and no network, and a part of the document that is missing is left out.
+Both need no script and no network, and a part of the result that is None or empty is left out.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from classtune.errors import BundleError
+from classtune.judging.figures import Figures
 from classtune.report import curves, plots
 from classtune.report.plots import percent, shown
+from classtune.result import Mistake, Result
 
-# The page stays far below 1 MB however many classes, findings and mistakes there are; classtune.json holds all of them.
+# The page stays far below 1 MB however many classes, findings and mistakes there are; `train --json` holds all of them.
 LIMITS = {
     "labels": 150,
     "open_rows": 12,
@@ -41,11 +45,6 @@ CONTENTS = {
     "rows": "Data",
     "made": "How it was trained",
 }
-# Every part that the templates know, so that a missing one is None and not an error.
-PARTS = {"bundle", "data", "splits", "test", "baseline", "verdict", "depth", "trunk", "training", "settings"}
-PARTS |= {"cut_texts", "timing", "versions", "notes", "mistakes", "audit", "comparison", "calibration", "decisions"}
-PARTS |= {"curves", "keeps_texts", "labels", "cut_tokens", "quotes"}
-PARTS |= {"chosen", "under_wishes", "cross_validated", "hugging_face"}
 # Kinds of findings whose name is not plain enough.
 FINDINGS = {
     "leak": "Copies across splits",
@@ -54,41 +53,54 @@ FINDINGS = {
 }
 
 
-def write_report(path: Path, result: dict[str, Any]) -> None:
-    """Write ``result`` as one self-contained HTML page. Same result, same bytes. Raises BundleError if it cannot.
+def write_report(
+    path: Path, result: Result, *, quotes: str | None = None, sections: Collection[str] = CONTENTS
+) -> None:
+    """Write a result as one self-contained HTML page. Same result, same bytes. Raises BundleError if it cannot.
 
-    Of the bundle's place it says the folder's name: reports are handed on, and served.
+    Of the bundle's place it says the folder's name: reports are handed on, and served. quotes: where the page that
+    quotes the rows lies, for one that does not. sections: which of CONTENTS it has.
     """
-    shown = result | {"bundle": Path(result["bundle"]).name} if result.get("bundle") else result
-    page = _render("report.html.j2", shown, _figures(result))
+    result = replace(result, bundle=Path(result.bundle).name) if result.bundle else result
+    contents = [(key, title) for key, title in CONTENTS.items() if key in sections]
+    page = _render("report.html.j2", result, figures=_figures(result), quotes=quotes, contents=contents)
     try:
         path.write_bytes(page.encode("utf-8", "replace"))
     except OSError as error:
         raise BundleError(f"{path}: the report cannot be written ({error.strerror}). Choose another folder.") from error
 
 
-def model_card(result: dict[str, Any]) -> str:
+def model_card(result: Result) -> str:
     """The bundle's README.md: YAML front matter as the Hub reads it, then the figures in plain Markdown."""
     from huggingface_hub import ModelCardData
 
     front = ModelCardData(
-        library_name="classtune" if result.get("hugging_face") is False else "transformers",
+        library_name="transformers" if result.hugging_face else "classtune",
         pipeline_tag="text-classification",
         tags=["classtune", "text-classification"],
-        metrics=["accuracy", "f1"] if result.get("test") else None,
+        metrics=["accuracy", "f1"] if result.test else None,
         **_model_index(result),
     )
-    body = _render("card.md.j2", result, {}).encode("utf-8", "replace").decode()
+    body = _render("card.md.j2", result).encode("utf-8", "replace").decode()
     return f"---\n{front.to_yaml()}\n---\n\n{body}"
 
 
-def _render(template: str, result: dict[str, Any], figures: dict[str, str]) -> str:
+def _render(template: str, result: Result, **more: Any) -> str:
     from jinja2 import ChainableUndefined, Environment, PackageLoader
+    from jinja2.exceptions import UndefinedError
+
+    class Unfound(ChainableUndefined):
+        """A part that is None has no parts, and asking is no error; a typed part without such an attribute is one."""
+
+        def __init__(self, hint: str | None = None, obj: Any = None, name: str | None = None, *given: Any) -> None:
+            if is_dataclass(obj):
+                raise UndefinedError(f"{template}: {type(obj).__name__} has no {name}")
+            super().__init__(hint, obj, name, *given)
 
     environment = Environment(
         loader=PackageLoader("classtune.report"),
         autoescape=template.endswith(".html.j2"),
-        undefined=ChainableUndefined,
+        undefined=Unfound,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -96,48 +108,44 @@ def _render(template: str, result: dict[str, Any], figures: dict[str, str]) -> s
     environment.filters.update(size=_size, shown=_shown, cell=_cell, finding=_finding, tinted=_tinted, coded=_coded)
     environment.filters.update(numeric=lambda title: f"#{title}")
     environment.globals.update(pair_up=lambda *columns: list(zip(*columns, strict=False)))
-    parts = dict.fromkeys(PARTS) | {key: value for key, value in result.items() if key in PARTS}
-    test = parts["test"] or {}
-    labels = list(test.get("per_label") or {})
-    pairs = _confused_pairs(test["confusion"], labels) if len(labels) > 2 and test.get("confusion") else []
-    page = environment.get_template(template)
-    return page.render(**parts, figures=figures, pairs=pairs, limits=LIMITS, contents=list(CONTENTS.items()))
+    parts = {part.name: getattr(result, part.name) for part in fields(result)}
+    parts |= {"settings": result.settings.model_dump(), "pairs": _confused_pairs(result.test), "limits": LIMITS}
+    return environment.get_template(template).render(**parts, **more)
 
 
-def _figures(result: dict[str, Any]) -> dict[str, str]:
+def _figures(result: Result) -> dict[str, str]:
     """The SVG figures that ``result`` has the numbers for, safe to stand in the page."""
     from markupsafe import Markup
 
-    parts = {key: result.get(key) or {} for key in PARTS}
-    test, depth, drawn = parts["test"], parts["depth"], parts["curves"]
-    figures = {}
-    if test.get("accuracy_ci95") and parts["baseline"].get("accuracy_ci95"):
-        figures["comparison"] = plots.comparison(test, parts["baseline"], parts["chosen"].get("name"))
-    if candidates := [one for one in parts["comparison"].get("candidates") or [] if curves.has_cost(one)]:
-        figures["over_cost"] = curves.accuracy_over_cost(candidates, parts["comparison"].get("recommended"))
-    if test.get("confusion"):
-        figures["confusion"] = plots.confusion_matrix(test["confusion"], list(test["per_label"]))
-    if lines := drawn.get("precision_recall"):
-        per_label = test.get("per_label") or {}
-        worst = sorted(lines, key=lambda label: per_label.get(label, {}).get("f1", 0.0))
+    test, figures = result.test, {}
+    if test and result.baseline:
+        figures["comparison"] = plots.comparison(test, result.baseline, result.chosen.name)
+    if result.comparison:
+        figures["over_cost"] = curves.accuracy_over_cost(result.comparison)
+    if test and test.confusion:
+        figures["confusion"] = plots.confusion_matrix(test.confusion, list(test.per_label))
+    if test and result.curves and (lines := result.curves.precision_recall):
+        worst = sorted(lines, key=lambda label: test.per_label[label].f1)
         figures["precision_recall"] = curves.precision_recall({label: lines[label] for label in worst})
-    if any((parts["calibration"].get(side) or {}).get("bins") for side in ("before", "after")):
-        figures["reliability"] = curves.reliability(parts["calibration"])
-    if (drawn.get("risk_coverage") or {}).get("answered"):
-        abstention = parts["decisions"].get("abstention") or {}
-        figures["risk_coverage"] = curves.risk_coverage(drawn["risk_coverage"], abstention.get("max_error"))
-    if depth.get("curve"):
-        figures["depth"] = plots.depth_curve(depth["curve"], depth["kept"], depth["of"])
-    if history := parts["training"].get("history"):
-        figures["training"] = plots.training_curves(history)
+    if result.calibration:
+        figures["reliability"] = curves.reliability(result.calibration)
+    if result.curves and result.curves.risk_coverage:
+        abstention = result.decisions.abstention
+        figures["risk_coverage"] = curves.risk_coverage(
+            result.curves.risk_coverage, abstention.max_error if abstention else None
+        )
+    if result.depth and result.depth.curve:
+        figures["depth"] = plots.depth_curve(result.depth.curve, result.depth.kept, result.depth.of)
+    if result.training and result.training.history:
+        figures["training"] = plots.training_curves(result.training.history)
     return {name: Markup(svg) for name, svg in figures.items()}
 
 
-def _model_index(result: dict[str, Any]) -> dict[str, Any]:
+def _model_index(result: Result) -> dict[str, Any]:
     """The test figures as the Hub's front matter has them, with the model's name; nothing where nothing was tested."""
     from huggingface_hub import EvalResult
 
-    test, name = result.get("test") or {}, shown(str((result.get("data") or {}).get("name") or "texts"), 80)
+    values, name = result.test.values if result.test else {}, shown(result.data.name or "texts", 80)
     kinds = {"accuracy": ("accuracy", "Accuracy"), "macro_f1": ("f1", "Macro F1"), "micro_f1": ("f1", "Micro F1")}
     figures = [
         EvalResult(
@@ -147,20 +155,23 @@ def _model_index(result: dict[str, Any]) -> dict[str, Any]:
             dataset_split="test",
             metric_type=kind,
             metric_name=title,
-            metric_value=round(test[key], 6),
+            metric_value=round(values[key], 6),
         )
         for key, (kind, title) in kinds.items()
-        if test.get(key) is not None
+        if key in values
     ]
-    model = shown(Path(result.get("bundle") or "").name, 80) or "classtune classifier"
+    model = shown(Path(result.bundle or "").name, 80) or "classtune classifier"
     return {"model_name": model, "eval_results": figures} if figures else {}
 
 
-def _confused_pairs(confusion: list[list[int]], labels: list[str]) -> list[tuple[int, str, str]]:
-    """(count, true, predicted) of the most frequent mix-ups, most frequent first."""
+def _confused_pairs(test: Figures | None) -> list[tuple[int, str, str]]:
+    """(count, true, predicted) of the most frequent mix-ups of three classes or more, most frequent first."""
+    if test is None or test.confusion is None or len(test.per_label) < 3:
+        return []
+    labels = list(test.per_label)
     pairs = [
         (count, labels[true], labels[predicted])
-        for true, row in enumerate(confusion)
+        for true, row in enumerate(test.confusion)
         for predicted, count in enumerate(row)
         if count and true != predicted
     ]
@@ -200,25 +211,25 @@ def _finding(kind: str) -> str:
     return FINDINGS.get(kind, shown(kind.replace("-", " "), 60).capitalize())
 
 
-def _tinted(mistake: dict[str, Any]) -> list[tuple[str, str]]:
+def _tinted(mistake: Mistake) -> list[tuple[str, str]]:
     """A mistake's text in pieces, each with how it spoke: ``for1`` … ``for3``, ``against1`` … ``against3`` or nothing.
 
     Of a long text the part around the word that spoke loudest is shown.
     """
-    text = str(mistake["text"])
-    words = sorted(mistake.get("words") or [], key=lambda word: word["start"])
-    loudest = max(words, key=lambda word: abs(word["weight"]), default=None)
-    if loudest is None or not loudest["weight"]:
+    text = mistake.text
+    words = sorted(mistake.words, key=lambda word: word.start)
+    loudest = max(words, key=lambda word: abs(word.weight), default=None)
+    if loudest is None or not loudest.weight:
         return [(shown(text, SHOWN_CHARACTERS), "")]
-    place = max(0, loudest["end"] - SHOWN_CHARACTERS * 2 // 3) if loudest["end"] > SHOWN_CHARACTERS else 0
+    place = max(0, loudest.end - SHOWN_CHARACTERS * 2 // 3) if loudest.end > SHOWN_CHARACTERS else 0
     end = place + SHOWN_CHARACTERS
     pieces = [("…", "")] if place else []
     for word in words:
-        level = math.ceil(3 * abs(word["weight"]) / abs(loudest["weight"]) - 0.5)
-        if level and place <= word["start"] < word["end"] <= end:
-            side = "for" if word["weight"] > 0 else "against"
-            pieces += [(text[place : word["start"]], ""), (text[word["start"] : word["end"]], f"{side}{level}")]
-            place = word["end"]
+        level = math.ceil(3 * abs(word.weight) / abs(loudest.weight) - 0.5)
+        if level and place <= word.start < word.end <= end:
+            side = "for" if word.weight > 0 else "against"
+            pieces += [(text[place : word.start], ""), (text[word.start : word.end], f"{side}{level}")]
+            place = word.end
     pieces += [(text[place:end], ""), ("…" if len(text) > end else "", "")]
     return [(_printable(piece), kind) for piece, kind in pieces if piece]
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from classtune.judging.figures import Figures
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -142,25 +144,22 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], labels: Sequence[str]) 
     )
 
 
-def comparison(model: dict[str, Any], baseline: dict[str, Any], name: str | None = None) -> str:
-    """Test accuracy of the classifier called ``name`` and of its baseline, with their 95 % intervals.
-
-    Both are documents of ``judge``.
-    """
-    both = [(str(baseline.get("name", "baseline")), baseline, BASELINE), (name or "the classifier", model, MODEL)]
+def comparison(model: Figures, baseline: Figures, name: str) -> str:
+    """Test accuracy of the classifier called ``name`` and of its baseline, with their 95 % intervals."""
+    both = [(baseline.name, baseline, BASELINE), (name, model, MODEL)]
 
     def draw(figure: Figure) -> None:
         axes: Axes = figure.subplots()
         for row, (_, figures, colour) in enumerate(both):
-            low, high = figures["accuracy_ci95"]
+            low, high = figures.accuracy_ci95
             axes.plot([100 * low, 100 * high], [row, row], color=colour, lw=2, solid_capstyle="butt")
-            axes.plot([100 * figures["accuracy"]], [row], "o", color=colour)
-            axes.text(100 * figures["accuracy"], row + 0.18, percent(figures["accuracy"]), ha="center", va="bottom")
+            axes.plot([100 * figures.accuracy], [row], "o", color=colour)
+            axes.text(100 * figures.accuracy, row + 0.18, percent(figures.accuracy), ha="center", va="bottom")
         axes.set_yticks(range(2), [shown(name, 40) for name, _, _ in both])
         axes.set(xlabel="test accuracy, %, with 95 % interval", ylim=(-0.5, 1.6))
 
     parts = [
-        f"{shown(name, 40)} {percent(figures['accuracy'])} ({' to '.join(map(percent, figures['accuracy_ci95']))})"
+        f"{shown(name, 40)} {percent(figures.accuracy)} ({' to '.join(map(percent, figures.accuracy_ci95))})"
         for name, figures, _ in reversed(both)
     ]
     return svg_of(draw, 1.5, f"Test accuracy: {', '.join(parts)}.")

@@ -57,7 +57,7 @@ def test_numbers_in_another_file_are_the_same_labels(write: Write) -> None:
     material = prepare(table, resolve(overrides={"split_by": "exact"}), test=test)
     assert material.labels == ["0", "1"]
     assert material.truth[-2:].tolist() == [1, 0]
-    assert material.data["columns"] == {"text": "text", "label": "label"}
+    assert material.data.columns == {"text": "text", "label": "label"}
     strange = read_table(write("c.csv", "text,label\n" + "other,7\n" * 9))
     with pytest.raises(DataError) as caught:
         prepare(table, resolve(overrides={"split_by": "exact"}), test=strange)
