@@ -9,7 +9,7 @@ import typer
 
 from classtune.cli.deliver import export, push, serve
 from classtune.cli.learn import compare, demo, train
-from classtune.cli.loop import next_texts
+from classtune.cli.loop import next_texts, start
 from classtune.cli.tables import audit, datasets, models
 from classtune.cli.tutorial import tutorial
 from classtune.cli.use import evaluate, explain, info, predict
@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    *(demo, audit, train, compare, evaluate, predict, explain, info),
+    *(demo, start, audit, train, compare, evaluate, predict, explain, info),
     *(serve, export, push, models, datasets, tutorial),
 ):
     app.command()(command)

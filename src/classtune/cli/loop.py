@@ -1,9 +1,9 @@
-"""Commands of the loop round a classifier: which texts to label."""
+"""Commands of the loop round a classifier: which texts to label, first and next."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -74,3 +74,38 @@ def next_texts(
             progress=view.progress,
         )
     return print_json(document) if as_json else show_to_label(document)
+
+
+@takes(format=options.TEXTS)
+def start(
+    pool: Pool,
+    *,
+    labels: Annotated[
+        list[str],
+        typer.Option(
+            metavar="A,B,…", help="Names of the labels; or `A: what it means`, repeated; or a file of such lines."
+        ),
+    ],
+    count: Count = 50,
+    output: ToLabelFile = None,
+    form: Form = "table",
+    at_random: AtRandom = 0.1,
+    model: Annotated[str, typer.Option(help="The encoder that compares texts and names.")] = "minilm-l6",
+    seed: Seed = 123,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    format: TableFormat,
+) -> None:
+    """Which texts to label first, by the names of the labels alone; this makes no classifier yet."""
+    from classtune import screen
+    from classtune.cli.shown import show_started
+    from classtune.data.catalogue import open_data
+    from classtune.jobs.start import label_first, read_labels
+
+    names = read_labels(labels)
+    with screen.Screen(quiet=quiet) as view:
+        table = open_data(pool, format, labelled=False, notify=view.note)
+        view.notes(table.notes)
+        told: dict[str, Any] = {"form": form, "at_random": at_random, "model": model, "seed": seed}
+        document = label_first(table, names, count, output, **told, notify=view.note, progress=view.progress)
+    return print_json(document) if as_json else show_started(document)

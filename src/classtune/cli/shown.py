@@ -44,12 +44,29 @@ def show_two(two: TwoBundles, *, gate: bool) -> None:
 
 
 def show_to_label(document: dict[str, Any]) -> None:
-    """Which texts to label, and what to do with them."""
-    chosen, output = document["chosen"], document["output"]
+    """Which texts to label next."""
     known, copies = document["labelled_already"], document["copies"]
     screen.say(
         f"{document['pool']}: {document['rows']:,} texts, {known:,} labelled already, {copies:,} copies of others"
     )
+    _show_chosen(document)
+
+
+def show_started(document: dict[str, Any]) -> None:
+    """Which texts to label first, and what to do with them."""
+    screen.say(f"{document['pool']}: {document['rows']:,} texts, {document['copies']:,} copies of others")
+    _show_chosen(document)
+    screen.say(
+        f"This is no classifier yet: {document['model']} has compared texts with the names of the labels, and guesses. "
+        "Read each text and write its label."
+    )
+    if document["output"]:
+        screen.say(f"Then: classtune train {document['output']} -o first")
+        screen.say(f"      classtune next first {document['pool']} -o more.csv")
+
+
+def _show_chosen(document: dict[str, Any]) -> None:
+    chosen, output = document["chosen"], document["output"]
     if output is None:
         cells = [[one["chosen"], ", ".join(one["suggested"]), f"{one['score']:.2f}", one["text"]] for one in chosen]
         screen.show_texts(("chosen", "suggested", "score", "text"), cells)
