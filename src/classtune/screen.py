@@ -252,14 +252,14 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
             "pooling": record["pooling"],
             "text limit": f"{tokens['limit']:,} tokens; longer texts are {long}",
         }
+    calibration = decisions.get("calibration") or {}
+    folded = calibration.get("folded")
     facts = {
         "labels": ", ".join(record["labels"]),
         "classifier": record.get("classifier", "one network"),
         **backbone,
-        "transformers.pipeline": "same scores, uncalibrated"
-        if record["hugging_face"]
-        else "no: read by classtune only",
-        "calibration": (decisions.get("calibration") or {}).get("method", "none"),
+        "transformers.pipeline": _in_pipeline(record["hugging_face"], calibration),
+        "calibration": f"{folded['method']}, in the weights" if folded else calibration.get("method", "none"),
         # Bundles of an earlier classtune say "neighbours".
         "holds texts of the table": "yes" if record.get("keeps_texts", record.get("neighbours")) else "no",
         "test accuracy": _accuracy(record["test"]),
@@ -358,6 +358,13 @@ def _finding(kind: str, count: int, share: float) -> str:
     if kind in _OF_CLASSES:
         return f"{kind}: {count:,} class{'es' * (count != 1)}"
     return f"{kind}: {count:,} ({100 * share:.1f} %)"
+
+
+def _in_pipeline(hugging_face: bool, calibration: dict[str, Any]) -> str:
+    """What transformers alone makes of a bundle."""
+    if not hugging_face:
+        return "no: read by classtune only"
+    return "same scores, uncalibrated" if calibration.get("method", "none") != "none" else "same scores"
 
 
 def _accuracy(scores: dict[str, Any] | None) -> str:

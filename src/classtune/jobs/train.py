@@ -22,6 +22,7 @@ from classtune.data.versions import Earlier, RowHashes
 from classtune.decisions.decide import Decisions, decide, read_wishes
 from classtune.errors import BundleError, Interrupted
 from classtune.explain.neighbours import MOST_TEXTS, Neighbours
+from classtune.export.folding import fold_calibration, folded_logits
 from classtune.inference.predictor import Predictor, predictor_of
 from classtune.jobs import results, steps
 from classtune.jobs.contest import Contest
@@ -150,11 +151,12 @@ def train(
             return decide(logits, truth, material.labels, wishes, trained_prior=shares, **options)
 
         decisions = decided(judged, wishes)
-    predictor = predictor_of(members, material.labels, decisions)
+    shipped = _folded(members, decisions)
+    predictor = predictor_of(members, material.labels, shipped)
     main = contest.main(choice)
     with clock.time("explanations"):
         neighbours = _neighbours(main, material, settings) if main is not None and settings.keep_texts else None
-    result = results.result(contest, choice, main, decisions, extensions)
+    result = results.result(contest, choice, main, shipped, extensions)
     contest.close()
     result.metrics = _own_metrics(extensions, material, decisions, (judged, held_out.rows), tested)
     if len(material.splits.test):
@@ -167,7 +169,17 @@ def train(
     others = _held_out_texts(material) if settings.keep_texts else []
     used = settings if main is None else main.settings
     rows = RowHashes.of(material.texts, material.splits.test)
-    return Trained(members, predictor, material.labels, used, result, (judged, truth), rows, neighbours, others)
+    kept = folded_logits(shipped, judged), truth
+    return Trained(members, predictor, material.labels, used, result, kept, rows, neighbours, others)
+
+
+def _folded(members: list[Member], decisions: Decisions) -> Decisions:
+    """What is left of the decisions once a network that ships alone carries the calibration in its head.
+
+    Then every reader of its folder computes the probabilities that classtune gives.
+    """
+    alone = members[0].model if len(members) == 1 else None
+    return fold_calibration(alone, decisions) if isinstance(alone, Network) else decisions
 
 
 def without_spare_rows(settings: Settings, table: Table, validation: Table | None) -> Settings:
