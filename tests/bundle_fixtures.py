@@ -60,7 +60,7 @@ def _all_of_them(options: Sequence[Any], truth: Any, **_: Any) -> Any:
 
     found = choose(options, truth)
     members = {option.name: Weight(1 / len(options), found.scales[option.name]) for option in options}
-    return Choice(members, found.scales, found.losses, found.blend_losses)
+    return Choice(members, found.scales, found.losses, found.loss, found.rows)
 
 
 @pytest.fixture

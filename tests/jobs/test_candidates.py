@@ -201,7 +201,9 @@ def test_what_cannot_ship_makes_no_tail_needless(small_bert: Path, monkeypatch: 
     from classtune.jobs.contest import Contest
 
     errors = Contest._errors
-    monkeypatch.setattr(Contest, "_errors", lambda self, entry: 0 if entry.ships is None else 9 + errors(self, entry))
+    monkeypatch.setattr(
+        Contest, "_errors", lambda self, entry, rows: 0 if entry.ships is None else 9 + errors(self, entry, rows)
+    )
     names = [
         one["name"]
         for one in run(small_bert, effort="balanced", hugging_face=True).result.document()["comparison"]["candidates"]

@@ -6,6 +6,7 @@ The trunk runs once for all of them. A **probe** is the network with the solutio
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,8 +55,8 @@ _ROWS_A_CLASS = 10  # of the sample that chooses the depth, where there are so m
 class Learned:
     """What a candidate of a backbone became: the values of the parameters that differ from the pretrained ones.
 
-    held_out: logits [held-out rows, labels] by networks that did not learn from them; test: of the test rows by the
-    final one. history: of its training.
+    held_out: logits [held-out rows, labels] by networks that did not learn from them, NaN where none judged; test: of
+    the test rows by the final one. history: of its training.
     """
 
     state: dict[str, Tensor]
@@ -302,9 +303,11 @@ class Backbone:
         """The probe as a candidate: judged on held-out rows, and put into the head."""
         with self._restored():
             logits = held_out.collect(
-                lambda learn, judge: self.fit_probe(learn).logits(self.features(judge)), len(self.material.labels)
+                lambda learn, judge: self.fit_probe(learn).logits(self.features(judge)),
+                len(self.material.labels),
+                held_out.folds,
             )
-            final = self.fit_probe(self.material.splits.train)
+            final = self.fit_probe(held_out.final)
             self._start_head(final)
             return Learned(self._state(), logits, final.logits(self.features(self.material.splits.test)), History())
 
@@ -313,20 +316,19 @@ class Backbone:
     def learn_tail(self, held_out: HeldOut) -> Learned:
         """The fine-tuned tail as a candidate: judged on held-out rows, then trained on all where they learned too."""
         splits, labels = self.material.splits, len(self.material.labels)
-        if not held_out.crossed:
-            with self._restored():
-                history = self.train(splits.train, splits.validation, "tail")
-                judged = self.logits(self.tail, splits.validation)
-                return Learned(self._state(), judged, self.logits(self.tail, splits.test), history)
+        numbers = itertools.count()
 
         def judge(learn: Rows, judged: Rows) -> Floats:
             with self._restored():
-                self.train(learn, judged[:0], f"fold-{held_out.number(judged)}")
+                self.train(learn, judged[:0], f"fold-{next(numbers)}")
                 return self.logits(self.tail, judged)
 
-        logits = held_out.collect(judge, labels)
+        crossed = held_out.collect(judge, labels, held_out.tails) if held_out.crossed else None
         with self._restored():
             history = self.train(splits.train, splits.validation, "tail")
+            logits = crossed
+            if logits is None:
+                logits = held_out.collect(lambda _, judged: self.logits(self.tail, judged), labels, held_out.tails)
             return Learned(self._state(), logits, self.logits(self.tail, splits.test), history)
 
     def train(self, learn: Rows, validation: Rows, name: str) -> History:

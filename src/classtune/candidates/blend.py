@@ -6,7 +6,7 @@ then parsimony: what costs much must help much. Knows arrays, not models.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ from classtune.stats import Floats, best_scale, log_probabilities, row_losses
 ROUNDS = 4
 # Log loss (nats) that is nothing, however sure it is.
 NEGLIGIBLE = 0.003
-LossOf = Callable[[Mapping[str, int]], Floats]
+# How many parts of a blend each of its members has, by name.
+Counts = dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Weight:
 class Option:
     """What selection knows of a candidate: logits [held-out rows, labels], and what a text costs.
 
+    logits: NaN in rows that it was not judged on; of two candidates, the rows that judged both compare them.
     cost: in any unit that is the same for all; ms_per_text: in milliseconds, for a limit that the user sets.
     """
 
@@ -45,12 +47,15 @@ class Option:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen. members: name → its part. losses: held-out log loss of each option and of the blend, by row."""
+    """What was chosen. members: name → its part. losses: of each option, and loss: of what was chosen, the mean
+    held-out log loss on the rows that judged them all (NaN without such rows); rows: how many these are.
+    """
 
     members: dict[str, Weight]
     scales: dict[str, float]
-    losses: dict[str, Floats]
-    blend_losses: Floats
+    losses: dict[str, float]
+    loss: float
+    rows: int
 
     @property
     def name(self) -> str:
@@ -72,60 +77,105 @@ def _as_summed(logits: Floats, *, multi: bool) -> Floats:
 
 
 def choose(
-    options: Sequence[Option], truth: NDArray[Any], *, single: bool = False, most_ms: float | None = None
+    options: Sequence[Option],
+    truth: NDArray[Any],
+    *,
+    single: bool = False,
+    most_ms: float | None = None,
+    small_cost: float = 0.0,
 ) -> Choice:
     """The classifier of the least held-out log loss that parsimony leaves.
 
-    options: at least one; truth: class numbers [rows] or booleans [rows, labels]. single: no blend.
-    most_ms: what a text may cost in all.
+    options: at least one; truth: class numbers [rows] or booleans [rows, labels]. single: no blend. most_ms: what a
+    text may cost in all. small_cost: what is cheaper than this has to help little.
 
     From the blend of least loss, members leave one by one, the dearest first, where the loss rises by less than the
-    noise (one standard error of the paired difference, and a trifle) times the share of the cost that leaves with them:
-    a member that is almost free stays if it helps at all, one that is nearly all of the cost must help beyond noise. A
-    single option takes the place of a blend on the same terms.
+    noise (one standard error of the paired difference) times the share of the cost that leaves with them, and a trifle:
+    a member that is almost free, or as good as free by ``small_cost``, stays if it helps, one that is nearly all of the
+    cost must help beyond noise. A single option takes the place of a blend on the same terms.
     """
-    multi = truth.ndim == 2
-    scales = {option.name: best_scale(option.logits, truth) for option in options}
-    summed = {option.name: _as_summed(scales[option.name] * option.logits, multi=multi) for option in options}
-    losses = {name: row_losses(values, truth) for name, values in summed.items()}
-    cost = {option.name: max(option.cost, 1e-6) for option in options}
-    ms = {option.name: option.ms_per_text for option in options}
-
-    def loss_of(counts: Mapping[str, int]) -> Floats:
-        total = sum(counts.values())
-        return row_losses(np.sum([count / total * summed[name] for name, count in counts.items()], axis=0), truth)
-
-    counts = {min(losses, key=lambda name: (losses[name].mean(), cost[name])): 1}
-    best, best_losses = counts, losses[next(iter(counts))]
-    for _ in range(0 if single else ROUNDS - 1):
-        steps = {name: {**counts, name: counts.get(name, 0) + 1} for name in summed}
-        if most_ms is not None:
-            steps = {name: step for name, step in steps.items() if sum(ms[one] for one in step) <= most_ms}
-        added = min(steps, key=lambda name: (loss_of(steps[name]).mean(), cost[name]))
-        counts = steps[added]
-        now = loss_of(counts)
-        if now.mean() < best_losses.mean():
-            best, best_losses = counts, now
-    alternatives: list[dict[str, int]] = [{name: 1} for name in summed]
-    while True:
-        lighter = [{name: count for name, count in best.items() if name != gone} for gone in best if len(best) > 1]
-        found = [counts for counts in [*lighter, *alternatives] if _is_enough(counts, best, loss_of, cost)]
-        if not found:
-            break
-        best = min(found, key=lambda counts: (sum(cost[name] for name in counts), loss_of(counts).mean()))
+    field = _Field(options, truth, most_ms)
+    best = field.blend(1 if single else ROUNDS)
+    while lighter := field.lighter(best, small_cost):
+        best = lighter
     total = sum(best.values())
-    order = sorted(best, key=lambda name: (-best[name], cost[name]))
-    members = {name: Weight(best[name] / total, scales[name]) for name in order}
+    order = sorted(best, key=lambda name: (-best[name], field.cost[name]))
+    members = {name: Weight(best[name] / total, field.scales[name]) for name in order}
     if len(members) == 1:  # its own logits, which are calibrated like any classifier's
         members = {order[0]: Weight(1.0, 1.0)}
-    return Choice(members, scales, losses, loss_of(best))
+    losses = {name: field.losses({name: 1}) for name in field.summed}
+    common = ~np.isnan(sum(losses.values()))
+    means = {name: _mean(loss[common]) for name, loss in losses.items()}
+    return Choice(members, field.scales, means, _mean(field.losses(best)[common]), int(common.sum()))
 
 
-def _is_enough(counts: Mapping[str, int], best: Mapping[str, int], loss_of: LossOf, cost: Mapping[str, float]) -> bool:
-    """Whether a cheaper choice may take the place of the best one."""
-    before, after = (sum(cost[name] for name in chosen) for chosen in (best, counts))
-    if after >= before:
-        return False
-    rise = loss_of(counts) - loss_of(best)
-    error = float(rise.std(ddof=1) / np.sqrt(len(rise))) if len(rise) > 1 else 0.0
-    return float(rise.mean()) <= (error + NEGLIGIBLE) * (1 - after / before)
+class _Field:
+    """The options with what is known of them, and the two ways to go from one blend to another."""
+
+    def __init__(self, options: Sequence[Option], truth: NDArray[Any], most_ms: float | None) -> None:
+        self.truth, self.most_ms = truth, most_ms
+        self.scales: dict[str, float] = {}
+        self.summed: dict[str, Floats] = {}
+        for option in options:
+            judged = ~np.isnan(option.logits).any(axis=1)
+            self.scales[option.name] = scale = best_scale(option.logits[judged], truth[judged])
+            self.summed[option.name] = _as_summed(scale * option.logits, multi=truth.ndim == 2)
+        self.cost = {option.name: max(option.cost, 1e-6) for option in options}
+        self.ms = {option.name: option.ms_per_text for option in options}
+
+    def losses(self, counts: Counts) -> Floats:
+        """Log loss of each row by a blend of so many parts of each option; NaN in rows that did not judge all."""
+        parts = [count / sum(counts.values()) * self.summed[name] for name, count in counts.items()]
+        return row_losses(np.sum(parts, axis=0), self.truth)
+
+    def total(self, counts: Counts) -> float:
+        """What a text costs."""
+        return sum(self.cost[name] for name in counts)
+
+    def blend(self, rounds: int) -> Counts:
+        """The best of the blends that greedy selection goes through."""
+        best = counts = self._of_least_loss([{name: 1} for name in self.summed])
+        for _ in range(rounds - 1):
+            steps = [{**counts, name: counts.get(name, 0) + 1} for name in self.summed]
+            if self.most_ms is not None:
+                steps = [step for step in steps if sum(self.ms[name] for name in step) <= self.most_ms]
+            counts = self._of_least_loss(steps)
+            if _rise(self.losses(counts), self.losses(best))[0] < 0:
+                best = counts
+        return best
+
+    def _of_least_loss(self, choices: Sequence[Counts]) -> Counts:
+        """What the most rows have judged is what the others are compared with."""
+        losses = [self.losses(counts) for counts in choices]
+        order = sorted(range(len(choices)), key=lambda n: (np.isnan(losses[n]).sum(), self.total(choices[n])))
+        best = order[0]
+        for other in order[1:]:
+            if _rise(losses[other], losses[best])[0] < 0:
+                best = other
+        return choices[best]
+
+    def lighter(self, best: Counts, small_cost: float) -> Counts | None:
+        """The cheapest choice that may take the place of the best one, if there is one."""
+        without = [{name: count for name, count in best.items() if name != gone} for gone in best if len(best) > 1]
+        enough: list[tuple[float, float, Counts]] = []
+        before = self.total(best)
+        for counts in [*without, *({name: 1} for name in self.summed)]:
+            after = self.total(counts)
+            rise, error = _rise(self.losses(counts), self.losses(best))
+            saved = before - after
+            if saved > 0 and rise <= error * saved / (before + small_cost) + NEGLIGIBLE * saved / before:
+                enough.append((after, rise, counts))
+        return min(enough, key=lambda found: found[:2])[2] if enough else None
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _rise(losses: Floats, before: Floats) -> tuple[float, float]:
+    """The mean by which losses rise on the rows that both have, and its standard error; 0 without such rows."""
+    rise = losses - before
+    rise = rise[~np.isnan(rise)]
+    if not len(rise):
+        return 0.0, 0.0
+    return float(rise.mean()), float(rise.std(ddof=1) / np.sqrt(len(rise))) if len(rise) > 1 else 0.0

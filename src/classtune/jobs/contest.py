@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classtune.bundle import Member
 from classtune.candidates.backbone import Backbone, Learned
 from classtune.candidates.blend import Choice, Option, Weight, blended, choose
-from classtune.candidates.folds import HeldOut
+from classtune.candidates.folds import HeldOut, judged_by_all
 from classtune.candidates.lexical import TfidfBaseline, fit_tfidf
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.candidates.rules import fit_majority, fit_rule
@@ -31,6 +32,7 @@ from classtune.errors import SettingsError, SourceError, did_you_mean
 from classtune.inference.predictor import Predictor
 from classtune.jobs import steps
 from classtune.jobs.steps import Clock, Notify, Scores
+from classtune.judging.answers import right_by_logits
 from classtune.sources import fetch_model
 from classtune.training.checkpoint import Checkpoint
 from classtune.training.extensions import NOTHING, Extensions
@@ -39,7 +41,9 @@ LEXICAL = "tf-idf"
 TIMED_TEXTS, TIMED_RUNS = 200, 3
 # A larger backbone is not tried where the best one so far makes at most so few held-out errors, or so small a share of
 # them: no gain could be told from noise (McNemar's exact test needs 6 rows).
-FEW_ERRORS, SMALL_ERROR = 5, 0.01
+FEW_ERRORS, SMALL_ERROR = 5, 0.003
+# Multiplications a text (about 5 ms of one core) that a member of a blend need not earn in full.
+SMALL_COST = 3e8
 # Seconds that a further backbone may take by estimate; `effort = best` takes any.
 BUDGET_SECONDS = 180.0
 
@@ -48,8 +52,9 @@ BUDGET_SECONDS = 180.0
 class Entry:
     """A candidate of the comparison.
 
-    held_out: logits [held-out rows, labels] by models that did not learn from them; test: of the final model. cost:
-        multiplications that a text takes, by which candidates are chosen: milliseconds differ from run to run.
+    held_out: logits [held-out rows, labels] by models that did not learn from them, NaN in rows that did not judge it;
+        test: of the final model. cost: multiplications that a text takes, by which candidates are chosen: milliseconds
+        differ from run to run.
     ships: gives the member that a bundle holds; None for what never ships.
     """
 
@@ -102,8 +107,8 @@ class Contest:
         if not material.multi:
             rule = learn(lambda rows: fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed))
             self._add_simple("one-line rule", "rule", rule, size=100)
-            train = material.splits.train
-            self.rule = fit_rule(texts(train), material.truth[train], classes=labels, seed=seed).sentence
+            rows = self.held_out.final
+            self.rule = fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed).sentence
         models: dict[int, LexicalModel] = {}
 
         def lexical(rows: Rows) -> Callable[[Rows], Scores]:
@@ -128,8 +133,10 @@ class Contest:
     ) -> Entry:
         """A candidate that needs no language model: ``learn`` gives what makes logits of rows."""
         started = time.perf_counter()
-        held_out = self.held_out.collect(lambda rows, judge: learn(rows)(judge), len(self.material.labels))
-        final = learn(self.material.splits.train)
+        held_out = self.held_out.collect(
+            lambda rows, judge: learn(rows)(judge), len(self.material.labels), self.held_out.folds
+        )
+        final = learn(self.held_out.final)
         spent = time.perf_counter() - started
         timed = self._timed_rows()
         entry = Entry(
@@ -144,6 +151,10 @@ class Contest:
         )
         self.entries.append(entry)
         return entry
+
+    @property
+    def _tail_rows(self) -> Rows:
+        return np.concatenate([judge for _, judge in self.held_out.tails])
 
     def _timed_rows(self) -> Rows:
         splits = self.material.splits
@@ -166,27 +177,32 @@ class Contest:
         if problems and not any(entry.backbone for entry in self.entries):
             raise SourceError(problems)
 
-    def _can_gain(self, name: str) -> bool:
-        """Whether the held-out rows could show that a further candidate is better."""
-        if self.settings.effort == "best" or self.settings.keep == name or not len(self.held_out.rows):
+    def _can_gain(self, name: str, judges: Rows | None = None) -> bool:
+        """Whether the rows that judge a further candidate (None: every held-out row) could show that it is better."""
+        settings = self.settings
+        judges = self.held_out.rows if judges is None else judges
+        if settings.effort == "best" or settings.keep == name or not len(judges):
             return True
-        rivals = [self._errors(entry) for entry in self.entries if entry.ships is not None]
+        asked = np.isin(self.held_out.rows, judges)
+        rivals = [self._errors(entry, asked) for entry in self.entries if entry.ships is not None]
         if not rivals:  # what cannot be shipped makes nothing else needless
             return True
         errors = min(rivals)
-        rows = len(self.held_out.rows)
-        if errors <= max(FEW_ERRORS, SMALL_ERROR * rows):
+        if errors <= max(FEW_ERRORS, SMALL_ERROR * len(judges)):
             self._note(
-                f"{name} is not tried: {errors} of {rows:,} held-out rows are wrong without it, too few to show a gain."
+                f"{name} is not tried: {errors} of {len(judges):,} held-out rows are wrong without it, too few to show "
+                "a gain."
             )
             return False
         return True
 
-    def _errors(self, entry: Entry) -> int:
-        truth = self.material.truth[self.held_out.rows]
-        if self.material.multi:
-            return int(((entry.held_out > 0) != truth).any(1).sum())
-        return int((entry.held_out.argmax(1) != truth).sum())
+    def _errors(self, entry: Entry, rows: NDArray[np.bool_]) -> int:
+        return int((~right_by_logits(entry.held_out[rows], self.truth[rows])).sum())
+
+    @property
+    def truth(self) -> NDArray[Any]:
+        """Of the held-out rows."""
+        return self.material.truth[self.held_out.rows]
 
     def _add_backbone(self, name: str, checkpoint: Checkpoint | None, extensions: Extensions, *, further: bool) -> None:
         settings, material, clock = self.settings.model_copy(update={"model": name}), self.material, self.clock
@@ -223,7 +239,9 @@ class Contest:
         if probed:
             with clock.time("probe"):
                 self._add_learned(backbone, f"{shown} probe", "probe", backbone.learn_probe, ms, shared)
-        if not (probed and self.settings.effort == "fast") and (not probed or self._can_gain(f"{shown} tail")):
+        if not (probed and self.settings.effort == "fast") and (
+            not probed or self._can_gain(f"{shown} tail", self._tail_rows)
+        ):
             with clock.time("epochs"):
                 kind = {"head": "head", "all": "all blocks", "lora": "LoRA"}.get(
                     str(backbone.settings.trainable), "tail"
@@ -275,7 +293,6 @@ class Contest:
 
         Raises SettingsError for a name that no candidate has, and for a time that none keeps.
         """
-        truth = self.material.truth[self.held_out.rows]
         shipping = [entry for entry in self.entries if entry.ships is not None]
         if (keep := self.settings.keep) is not None:
             named = [entry for entry in shipping if entry.name == keep]
@@ -291,20 +308,20 @@ class Contest:
                     "text on this machine. Allow at least that."
                 )
             shipping = [entry for entry in shipping if entry.ms_per_text <= most]
-        if not len(truth):  # nothing judges: what was trained last is what was asked for
+        if not len(self.held_out.rows):  # nothing judges: what was trained last is what was asked for
             last = shipping[-1]
-            return Choice({last.name: Weight(1.0, 1.0)}, {last.name: 1.0}, {}, np.zeros(0))
+            return Choice({last.name: Weight(1.0, 1.0)}, {last.name: 1.0}, {}, float("nan"), 0)
         options = [Option(e.name, e.held_out, e.cost, e.ms_per_text) for e in self._one_a_backbone(shipping)]
         single = self.settings.hugging_face or self.settings.candidates == "one"
         most_ms = self.settings.max_ms if self.settings.keep is None else None
-        return choose(options, truth, single=single, most_ms=most_ms)
+        return choose(options, self.truth, single=single, most_ms=most_ms, small_cost=SMALL_COST)
 
     def _one_a_backbone(self, entries: list[Entry]) -> list[Entry]:
         """Of the candidates of a backbone, which cost the same to use, the one of least calibrated held-out loss."""
-        truth = self.material.truth[self.held_out.rows]
+        judged = judged_by_all(entry.held_out for entry in entries)
         best: dict[int, tuple[float, Entry]] = {}
         for entry in entries:
-            loss = steps.calibrated_loss(entry.held_out, truth)
+            loss = steps.calibrated_loss(entry.held_out[judged], self.truth[judged])
             key = id(entry.backbone) if entry.backbone else id(entry)
             if key not in best or loss < best[key][0]:
                 best[key] = (loss, entry)
@@ -341,7 +358,7 @@ class Contest:
                 entry.backbone.close()
 
     def logits(self, choice: Choice) -> tuple[Scores, Scores]:
-        """Logits of the choice for the held-out and for the test rows."""
+        """Logits of the choice for the held-out rows, NaN where they did not judge a member, and for the test rows."""
         entries, weights = [self.entry(name) for name in choice.members], list(choice.members.values())
         multi = self.material.multi
         held_out = blended([entry.held_out for entry in entries], weights, multi=multi)

@@ -10,6 +10,7 @@ import numpy as np
 
 from classtune.candidates.backbone import Backbone
 from classtune.candidates.blend import Choice
+from classtune.candidates.folds import judged_by_all
 from classtune.config.areas import DecisionSettings
 from classtune.data.audit.copies import copied_letters
 from classtune.data.dataset import Material
@@ -20,7 +21,7 @@ from classtune.explain.explanations import word_weights
 from classtune.inference.predictor import Predictor
 from classtune.jobs.contest import LEXICAL, TIMED_TEXTS, Contest, median_ms
 from classtune.jobs.steps import Scores, versions
-from classtune.judging.answers import judge_answers, right_rows
+from classtune.judging.answers import judge_answers, right_by_logits, right_rows
 from classtune.judging.comparison import Candidate, side_by_side
 from classtune.judging.copies import without_copies
 from classtune.judging.figures import CalibrationFacts, Reliability
@@ -56,9 +57,9 @@ def result(
         chosen=ChosenClassifier(
             name=choice.name,
             members={name: part.weight for name, part in choice.members.items()},
-            held_out_rows=len(contest.held_out.rows),
-            held_out_loss=_mean(choice.blend_losses),
-            losses={name: _mean(losses) for name, losses in choice.losses.items()},
+            held_out_rows=choice.rows,
+            held_out_loss=_number(choice.loss),
+            losses={name: _number(loss) for name, loss in choice.losses.items()},
             sentence=_said_of_choice(contest, choice),
         ),
         networks=contest.compared,
@@ -87,8 +88,8 @@ def result(
     )
 
 
-def _mean(losses: Any) -> float | None:
-    return float(losses.mean()) if len(losses) else None
+def _number(loss: float) -> float | None:
+    return None if np.isnan(loss) else loss
 
 
 def _depth(main: Backbone | None) -> DepthFacts | None:
@@ -166,7 +167,7 @@ def judge_run(
         {"the classifier": (decisions, logits), BASELINE: (decide(lexical.held_out, wishes), lexical.test)},
     )
     copied = copied_letters(
-        [material.texts[row] for row in material.splits.train], [material.texts[row] for row in rows]
+        [material.texts[row] for row in contest.held_out.final], [material.texts[row] for row in rows]
     )
     result.copies = without_copies(copied, right[choice.name], right[LEXICAL], BASELINE)
     if result.copies is not None:
@@ -208,10 +209,10 @@ def _said_of_choice(contest: Contest, choice: Choice) -> str:
         return f"The classifier is {choice.name}, as asked."
     if len(choice.losses) < 2:
         return f"The classifier is {choice.name}: nothing else was compared."
-    how = "by cross-validation" if contest.held_out.crossed else "on validation rows"
-    rivals = {name: float(losses.mean()) for name, losses in choice.losses.items() if [name] != list(choice.members)}
+    how = "by cross-validation" if contest.held_out.crossed else f"on {choice.rows:,} held-out rows"
+    rivals = {name: loss for name, loss in choice.losses.items() if [name] != list(choice.members)}
     next_best = min(rivals, key=rivals.__getitem__)
-    loss = float(choice.blend_losses.mean())
+    loss = choice.loss
     why = "has the lowest log loss" if loss <= rivals[next_best] else "is as good as any within noise, and costs less"
     among = f"of {len(choice.losses)} candidates and their blends"
     said = [f"The classifier is {choice.name}: {among} it {why} {how} ({loss:.3f})."]
@@ -254,10 +255,10 @@ def _shift(contest: Contest, choice: Choice, right: Any) -> str:
     """A sentence where held-out and test rows disagree beyond noise; "" where they do not."""
     from scipy.stats import fisher_exact
 
-    truth = contest.material.truth[contest.held_out.rows]
+    logits, truth = _of_held_out(contest, choice)
     if not len(truth) or not len(right) or contest.material.multi:
         return ""
-    held_out, rows = _right(contest.logits(choice)[0], truth), len(truth)
+    held_out, rows = int(right_by_logits(logits, truth).sum()), len(truth)
     tested = int(right.sum())
     p = float(fisher_exact([[held_out, rows - held_out], [tested, len(right) - tested]]).pvalue)
     if p >= SHIFTED or held_out / rows <= tested / len(right):
@@ -273,10 +274,9 @@ def _warnings(contest: Contest, choice: Choice) -> list[str]:
     """What the held-out rows show that the user should know before trusting the classifier."""
     material = contest.material
     notes: list[str] = []
-    truth = material.truth[contest.held_out.rows]
+    held_out, truth = _of_held_out(contest, choice)
     if not len(truth):
         return notes
-    held_out, _ = contest.logits(choice)
     if not material.multi:
         taught = np.bincount(material.truth[material.splits.train], minlength=len(material.labels)) > 0
         present = np.bincount(truth, minlength=len(material.labels))
@@ -292,7 +292,10 @@ def _warnings(contest: Contest, choice: Choice) -> list[str]:
     for entry in contest.entries:
         probe = probes.get(entry.name.rpartition(" ")[0])
         if entry.kind == "tail" and entry.name in choice.members and probe is not None:
-            ours, its = (_right(one.held_out, truth) for one in (entry, probe))
+            shared = judged_by_all([entry.held_out, probe.held_out])
+            ours, its = (
+                int(right_by_logits(one.held_out[shared], contest.truth[shared]).sum()) for one in (entry, probe)
+            )
             if ours < its:
                 notes.append(f"{entry.name} is right on {ours:,} held-out rows, its own probe on {its:,}.")
     least = material.splits.sizes()["train"] / max(1, len(material.labels))
@@ -304,9 +307,11 @@ def _warnings(contest: Contest, choice: Choice) -> list[str]:
     return notes
 
 
-def _right(logits: Scores, truth: Any) -> int:
-    """How many rows have the class, or every label, right."""
-    return int((logits.argmax(1) == truth).sum() if truth.ndim == 1 else ((logits > 0) == truth).all(1).sum())
+def _of_held_out(contest: Contest, choice: Choice) -> tuple[Scores, Any]:
+    """Logits of the choice for the rows that judged every member of it, and their truth."""
+    logits, _ = contest.logits(choice)
+    rows = judged_by_all([logits])
+    return logits[rows], contest.truth[rows]
 
 
 def _listed(labels: list[str], most: int = 5) -> str:

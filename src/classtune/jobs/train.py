@@ -12,7 +12,7 @@ import numpy as np
 from classtune import bundle
 from classtune.bundle import Member
 from classtune.candidates.backbone import GOLDEN_TEXTS, Backbone
-from classtune.candidates.folds import HeldOut
+from classtune.candidates.folds import HeldOut, judged_by_all
 from classtune.config import Progress, Settings
 from classtune.config.areas import DecisionSettings
 from classtune.data.dataset import Material, prepare
@@ -121,7 +121,7 @@ def train(
     told = len(material.notes)
     for note in material.notes:
         notify(note)
-    held_out = HeldOut.of(material, settings)
+    held_out = HeldOut.of(material, settings, given=validation is not None)
     wishes: DecisionSettings = settings
     shares = steps.label_shares(material, settings)
     read_wishes(wishes, material.labels, shares, material.multi, rows=len(held_out.rows))
@@ -143,34 +143,37 @@ def train(
     choice = contest.choose()
     judged, tested = contest.logits(choice)
     members = contest.members(choice)
-    truth = material.truth[held_out.rows]
     with clock.time("calibration"):
 
         def decided(logits: Scores, wishes: DecisionSettings) -> Decisions:
             options: dict[str, Any] = {"multi": material.multi, "seed": settings.seed, "networks": contest.compared}
-            return decide(logits, truth, material.labels, wishes, trained_prior=shares, **options)
+            rows = judged_by_all([logits])
+            return decide(logits[rows], contest.truth[rows], material.labels, wishes, trained_prior=shares, **options)
 
         decisions = decided(judged, wishes)
+    known = judged_by_all([judged])
+    judged, truth = judged[known], contest.truth[known]
     shipped = _folded(members, decisions)
     predictor = predictor_of(members, material.labels, shipped)
     main = contest.main(choice)
     with clock.time("explanations"):
         neighbours = _neighbours(main, material, settings) if main is not None and settings.keep_texts else None
-    result = results.result(contest, choice, main, shipped, extensions)
+    result = results.result(contest, choice, main, decisions, extensions)
     contest.close()
-    result.metrics = _own_metrics(extensions, material, decisions, (judged, held_out.rows), tested)
+    result.metrics = _own_metrics(extensions, material, decisions, (judged, held_out.rows[known]), tested)
     if len(material.splits.test):
         with clock.time("judging"):
             results.judge_run(result, contest, choice, tested, decided, predictor, wishes)
     for note in result.notes[told:]:
         if note not in contest.notes:
             notify(note)
+    result.decisions = shipped
     result.timing = clock.read()
     others = _held_out_texts(material) if settings.keep_texts else []
     used = settings if main is None else main.settings
-    rows = RowHashes.of(material.texts, material.splits.test)
-    kept = folded_logits(shipped, judged), truth
-    return Trained(members, predictor, material.labels, used, result, kept, rows, neighbours, others)
+    hashes = RowHashes.of(material.texts, material.splits.test)
+    own = folded_logits(shipped, judged), truth
+    return Trained(members, predictor, material.labels, used, result, own, hashes, neighbours, others)
 
 
 def _folded(members: list[Member], decisions: Decisions) -> Decisions:

@@ -30,6 +30,14 @@ def judge_answers(decisions: Decisions, probabilities: Floats, truth: Truth) -> 
     return replace(judged, answered=given.answered)
 
 
+def right_by_logits(logits: Floats, truth: Truth) -> npt.NDArray[np.bool_]:
+    """Whether each row (n,) has its label, or exactly its labels, by the largest logit or by those above 0.
+
+    A row without logits (NaN) is wrong.
+    """
+    return np.asarray(((logits > 0) == truth).all(1) if truth.ndim == 2 else logits.argmax(1) == truth)
+
+
 def right_rows(decisions: Decisions, probabilities: Floats, truth: Truth) -> npt.NDArray[np.bool_]:
     """Whether each row (n,) would be answered rightly: with its label, or with all of its labels and no other."""
     answers = replace(decisions, abstention=None).answers(probabilities)
