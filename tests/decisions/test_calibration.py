@@ -168,3 +168,13 @@ def test_what_cannot_be_calibrated_is_said() -> None:
         fit_calibration(np.where(np.eye(60, 3)[:, [0]] * np.eye(1, 3), np.nan, logits), truth, seed=1)
     with pytest.raises(DataError, match="class numbers"):
         fit_calibration(logits, truth + 1, seed=1)
+
+
+def test_numbers_for_thousands_of_labels_are_not_fitted_to_a_few_rows_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("classtune.decisions.calibration._scale_and_bias", None)
+    monkeypatch.setattr("classtune.decisions.calibration._rising_curves", None)
+    truth = np.arange(1200) % 200
+    logits = np.random.default_rng(0).normal(size=(1200, 200)) + 3 * np.eye(200)[truth]
+    found = fit_calibration(logits, truth, seed=0)
+    assert found.method in ("none", "temperature")
+    assert "1,200 held-out rows are few for 200 labels, so nothing richer" in found.notes[0]

@@ -24,6 +24,8 @@ FOLDS = 5
 # Below the first, nothing is fitted; below the second, a method with numbers for each class would fit noise, and below
 # the third it is not taken unasked: it can change answers.
 LEAST_ROWS, ROWS_FOR_MANY_NUMBERS, ROWS_TO_CHANGE_ANSWERS = 10, 50, 500
+# Numbers for each class are fitted where so many rows a class can tell them: of thousands of classes in minutes, too.
+ROWS_OF_A_LABEL = 10
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,8 @@ def _scarce(hot: Floats, least: int) -> str:
     """Why there is too little for numbers of each class; empty where there is enough."""
     if len(hot) < least:
         return f"{len(hot)} held-out rows are few"
+    if len(hot) < ROWS_OF_A_LABEL * hot.shape[1]:
+        return f"{len(hot):,} held-out rows are few for {hot.shape[1]:,} labels"
     missing = np.count_nonzero((hot.sum(axis=0) == 0) | (hot.sum(axis=0) == len(hot)))
     noun = "label is" if missing == 1 else "labels are"
     return f"{missing} {noun} on none or all of the held-out rows" if missing else ""
