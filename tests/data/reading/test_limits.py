@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from classtune.data.reading import arrow, cells, excel, isolated, packed, tables
+from classtune.data.reading import arrow, cells, delimited, excel, isolated, packed, streams, tables
 from classtune.data.reading.cells import Number
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.isolated import read_upload
@@ -142,6 +142,27 @@ def test_a_text_that_takes_gigabytes_is_refused(write: Write, monkeypatch: pytes
     monkeypatch.setattr(cells, "MOST_CHARACTERS", 100)
     found = problem(write("t.csv", f"text,label\n{'x' * 101},a\n"))
     assert found == "t.csv line 2: the text has 101 characters, and at most 100 are read. Shorten it."
+
+
+def test_a_label_that_no_name_is_is_refused(write: Write) -> None:
+    for path in (
+        write("t.csv", f"text,label\na,{'x' * 1001}\n"),
+        write("t.json", f'[{{"text": "a", "label": {"9" * 1001}}}]'),
+    ):
+        assert "1: the label has 1,001 characters, and at most 1,000 are read. Name another column." in problem(
+            path
+        ).replace("line 2", "row 1")
+
+
+def test_a_line_that_no_row_is_is_read_no_further(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delimited, "MOST_CHARACTERS", 1000)
+    monkeypatch.setattr(streams, "MOST_CHARACTERS", 1000)
+    for name in ("t.csv", "t.txt"):
+        path = write(name, f"text,label\na,x\n{'x' * 1000},b\n")
+        told = "line 3: has 1,000 characters or more, and is read no further. Write a row a line."
+        assert told in problem(path, labelled=False)
+        with pytest.raises(DataError, match="line 3: has 1,000 characters or more"):
+            open_stream(path, TableFormat(), size=10)
 
 
 def test_json_that_takes_the_parser_apart_is_refused_in_words(write: Write) -> None:

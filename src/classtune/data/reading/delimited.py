@@ -18,6 +18,7 @@ from classtune.errors import DataError, SettingsError
 
 DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 SNIFFED_LINES = 500
+MOST_CHARACTERS = 1 << 27  # of a line: ten texts of the longest that are read
 _SEP = re.compile(r'"?sep=(.)"?[,;\t]*', re.IGNORECASE)
 _END = "end of table\n"  # a line of our own after the last: whatever swallows it has left a quote open
 
@@ -29,6 +30,15 @@ def split_lines(text: str) -> list[str]:
     if lines[-1] == end:
         lines.pop()
     return lines
+
+
+def check_length(name: str, number: int, line: str) -> None:
+    """Raise DataError for a line that no row is: cutting it into cells would take gigabytes and minutes."""
+    if len(line) >= MOST_CHARACTERS:
+        raise DataError(
+            f"{name} line {number}: has {MOST_CHARACTERS:,} characters or more, and is read no further. "
+            "Write a row a line."
+        )
 
 
 def without_end(line: str) -> str:

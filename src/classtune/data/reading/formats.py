@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from classtune.data.reading.arrow import read_parquet
 from classtune.data.reading.columns import Grid, TableFormat
-from classtune.data.reading.delimited import clearly_delimited, read_delimited, split_lines, without_end
+from classtune.data.reading.delimited import check_length, clearly_delimited, read_delimited, split_lines, without_end
 from classtune.data.reading.excel import read_excel
 from classtune.data.reading.json_tables import read_json
 from classtune.data.reading.labelling import fast_text
@@ -124,6 +124,8 @@ def _of_lines(
 ) -> Grid:
     if kind == "jsonl":
         return read_json(name, lines, encoding, labelled=labelled)
+    for number, line in enumerate(lines, 1):
+        check_length(name, number, line)
     if kind == "text" and (grid := fast_text(lines, encoding)) is not None:
         return grid
     unstructured = not labelled and kind == "text" and not (table.delimiter or table.text or table.header)

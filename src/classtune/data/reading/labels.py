@@ -16,14 +16,20 @@ import numpy as np
 from classtune.data.reading.cells import LabelSet, Number, as_text
 from classtune.data.reading.faults import listed
 
+MOST_CHARACTERS = 1000  # of a label
 WHOLE_CELLS = "none"  # as a label separator: what stands in a cell is one label, whatever it looks like
 _SEPARATORS = (";", "|", ",", "/")
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 
 
 def as_label(cell: object) -> str:
-    """A cell as a label: `as_text`, but for a number that is whole. 1 and 1.0 are one number, and one label: "1"."""
+    """A cell as a label: `as_text`, but for a number that is whole. 1 and 1.0 are one number, and one label: "1".
+
+    Raises ValueError as `as_text` does, and for what is too long for a name.
+    """
     text = as_text(cell)
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are read. Name another column")
     whole = _WHOLE.fullmatch(text) if isinstance(cell, float | np.floating | Number) else None
     return whole[1] if whole else text
 

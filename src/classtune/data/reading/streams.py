@@ -21,7 +21,9 @@ from classtune.data.reading.arrow import open_parquet, plain_table
 from classtune.data.reading.cells import without_formula
 from classtune.data.reading.columns import TableFormat, choose_columns, title_rows, with_names
 from classtune.data.reading.delimited import (
+    MOST_CHARACTERS,
     DelimitedRows,
+    check_length,
     clearly_delimited,
     fitted,
     given_delimiter,
@@ -133,7 +135,8 @@ class _Lines:
         number = 0
         try:
             with self.path.open(encoding=self.encoding, newline=self.end) as file:
-                for number, line in enumerate(file, 1):
+                for number, line in enumerate(iter(lambda: file.readline(MOST_CHARACTERS), ""), 1):
+                    check_length(self.name, number, line)
                     if "\0" in line:
                         raise DataError(f"{self.name} line {number}: a NUL byte, so this is binary, not text.")
                     yield _first(line) if number == 1 else line
