@@ -16,6 +16,7 @@ pytest_plugins = ["bundle_fixtures"]
 WRITING = {
     "predict": ["predict", "BUNDLE", "DATA", "-o", "out.csv"],
     "predict texts": ["predict", "BUNDLE", "win a prize", "-o", "out.xlsx"],
+    "next": ["next", "BUNDLE", "POOL", "-n", "2", "-o", "out.csv"],
     "explain": ["explain", "BUNDLE", "win a prize", "--html", "out.html"],
     "audit": ["audit", "DATA", "--fix", "out.csv"],
     "audit's changes": ["audit", "DATA", "--fix", "mended.csv"],
@@ -28,7 +29,8 @@ WRITING = {
 def told(small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     write_csv(tmp_path / "rows.csv", rows(80))
-    names = {"BUNDLE": str(small_bundle), "DATA": "rows.csv"}
+    write_csv(tmp_path / "pool.csv", [(f"{text} and then?", "") for text, _ in rows(9)])
+    names = {"BUNDLE": str(small_bundle), "DATA": "rows.csv", "POOL": "pool.csv"}
     return lambda words: [names.get(word, word) for word in words]
 
 
@@ -39,16 +41,17 @@ def test_a_file_that_is_there_is_refused_before_any_work(
     words = told(WRITING[name])
     path = tmp_path / {"mended.csv": "mended.changes.jsonl"}.get(words[-1], words[-1])
     path.write_text("mine", encoding="utf-8")
-    for work in ("inference.tables.load_exported", "jobs.explain.load_predictor", "jobs.audit.audit_table"):
+    for work in ("inference.tables.load_exported", "jobs.explain.load_predictor", "jobs.next.load_predictor"):
         monkeypatch.setattr(f"classtune.{work}", None)
-    monkeypatch.setattr("classtune.jobs.compare.train", None)
+    for work in ("compare.train", "audit.audit_table"):
+        monkeypatch.setattr(f"classtune.jobs.{work}", None)
     ran = command(*words)
     assert (ran.code, ran.out) == (2, "")
     assert f"{words[-2]} {path.name}: is there already. Name a new file, or pass --force to replace it." in ran.err
     assert path.read_text(encoding="utf-8") == "mine"
 
 
-@pytest.mark.parametrize("name", ["predict", "predict texts", "explain", "audit"])
+@pytest.mark.parametrize("name", ["predict", "predict texts", "next", "explain", "audit"])
 def test_force_replaces_it(name: str, told: Any, tmp_path: Path, command: Run) -> None:
     words = told(WRITING[name])
     (tmp_path / words[-1]).write_text("old", encoding="utf-8")
@@ -58,18 +61,18 @@ def test_force_replaces_it(name: str, told: Any, tmp_path: Path, command: Run) -
     assert not [entry for entry in os.listdir(tmp_path) if entry.startswith(".")]
 
 
-@pytest.mark.parametrize("name", ["predict", "audit", "compare's page"])
+@pytest.mark.parametrize("name", ["predict", "next", "audit", "compare's page"])
 @pytest.mark.parametrize("link", [False, True])
 def test_no_force_replaces_what_is_read(name: str, link: bool, told: Any, tmp_path: Path, command: Run) -> None:
-    before = (tmp_path / "rows.csv").read_bytes()
-    output = "rows.csv"
+    output = table = "pool.csv" if name == "next" else "rows.csv"
+    before = (tmp_path / table).read_bytes()
     if link:
         output = "again.csv"
-        (tmp_path / output).symlink_to("rows.csv")
+        (tmp_path / output).symlink_to(table)
     ran = command(*told(WRITING[name])[:-1], output, "--force")
     assert (ran.code, ran.out) == (2, "")
     assert f"{output}: this command reads or writes that file already. Name another one." in ran.err
-    assert (tmp_path / "rows.csv").read_bytes() == before
+    assert (tmp_path / table).read_bytes() == before
 
 
 def test_two_outputs_are_two_files(told: Any, command: Run) -> None:

@@ -37,6 +37,7 @@ def next_texts(
     count: Count = 50,
     output: ToLabelFile = None,
     form: Form = "table",
+    force: options.Replace = False,
     at_random: AtRandom = 0.1,
     labelled: Annotated[
         list[str] | None,
@@ -67,6 +68,7 @@ def next_texts(
             count,
             output,
             form=form,
+            force=force,
             at_random=at_random,
             labelled=others,
             seed=seed,

@@ -143,7 +143,6 @@ def predict(
             wishes,
             target,
             force=force,
-            inputs=texts if kind == "table" else (),
             escape_formulas=escape_formulas,
             runtime=run.runtime,
             device=run.device,

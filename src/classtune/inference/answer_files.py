@@ -29,15 +29,15 @@ _LONGEST_NUMBER = 1000  # characters; a longer one stays text
 _NAMED = 5  # rows that are too long for a cell are named, up to so many
 
 
-def check_output(path: Path, table: Table, *, force: bool = False, inputs: Sequence[str] = ()) -> None:
+def check_output(path: Path, table: Table, *, force: bool = False) -> None:
     """Raise, before any work is done, where answers for this table cannot be written.
 
-    force, inputs: see `check_file`. Raises SettingsError for the kind of file, BundleError for its place, UserError
-    where an extra is not installed.
+    force: see `check_file`. Raises SettingsError for the kind of file, BundleError for its place, UserError where an
+    extra is not installed.
     """
     if path.suffix not in _WRITERS:
         raise SettingsError(f"-o {path}: predictions are written as .csv, .xlsx or .jsonl. Name such a file.")
-    check_file(path, force=force, others=inputs, flag="-o")
+    check_file(path, force=force, others=[table.name], flag="-o")
     if path.suffix == ".xlsx":
         require(f"-o {path}", "excel", "xlsxwriter")
     if path.suffix == ".xlsx" and (reason := too_much_for_excel(table)):

@@ -40,6 +40,7 @@ def label_next(
     output: Path | None = None,
     *,
     form: str = "table",
+    force: bool = False,
     at_random: float = SHARE_AT_RANDOM,
     labelled: Sequence[Table] = (),
     seed: int = 123,
@@ -48,6 +49,7 @@ def label_next(
 ) -> dict[str, Any]:
     """Choose ``count`` texts of a pool for a person to label, and write them where an ``output`` is named.
 
+    form, force: see `check_form`.
     at_random: share, 0 … 1, that is drawn from all of the pool, and marked: figures on these alone hold for the pool.
     labelled: tables of texts that have been labelled since the bundle was trained. What the bundle was trained or
     tested on, what stands in these, and copies within the pool are left out.
@@ -56,7 +58,7 @@ def label_next(
     if count < 1 or not 0 <= at_random <= 1:
         raise SettingsError(f"-n {count}, --at-random {at_random:g}: a number above 0, and a share from 0 to 1.")
     if output is not None:
-        check_form(output, form)
+        check_form(output, form, [pool, *labelled], force=force)
     predictor, bundle = load_predictor(folder)
     known = read_rows(folder).known(pool.texts)
     known = known | np.isin(hashes(pool.texts), hashes(text for table in labelled for text in table.texts))
@@ -79,7 +81,7 @@ def label_next(
         for (row, why), one in zip(chosen, ranked, strict=True)
     ]
     if output is not None:
-        write_to_label(output, found, form)
+        write_to_label(output, found, form, force=force)
     return {
         "bundle": str(folder),
         "pool": pool.name,

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from classtune.errors import BundleError, SettingsError, did_you_mean, writing
-from classtune.files import claimed, replacing
+from classtune.data.reading.tables import Table
+from classtune.errors import SettingsError, did_you_mean
+from classtune.files import check_file, new_file
 from classtune.inference.answer_files import of_json, shown
 
 # What a file says beside the pool's own columns; ``label`` is for a person to fill in.
@@ -41,8 +42,11 @@ class ToLabel:
         }
 
 
-def check_form(path: Path, form: str) -> None:
-    """Raise, before any work is done, where the file cannot be written: SettingsError or BundleError."""
+def check_form(path: Path, form: str, tables: Sequence[Table], *, force: bool) -> None:
+    """Raise, before any work is done, where the file cannot be written: SettingsError or BundleError.
+
+    tables: what is read, which the file never replaces. force: it may take the place of another file.
+    """
     problems = []
     if form not in FORMS:
         problems.append(f"--form {form!r} is unknown. {did_you_mean(form, FORMS)}")
@@ -50,14 +54,12 @@ def check_form(path: Path, form: str) -> None:
         problems.append(f"-o {path}: {form} is written as {' or '.join(FORMS[form])}. Name such a file.")
     if problems:
         raise SettingsError(problems)
-    if not path.parent.is_dir():
-        raise BundleError(f"-o {path}: there is no folder {path.parent}. Make it, or name another place.")
+    check_file(path, force=force, others=[table.name for table in tables], flag="-o")
 
 
-def write_to_label(path: Path, texts: Sequence[ToLabel], form: str) -> None:
-    """Write the file; what stood there stays where it cannot. Raises as `check_form`, and BundleError."""
-    check_form(path, form)
-    with claimed(path), writing(path), replacing(path) as scratch:
+def write_to_label(path: Path, texts: Sequence[ToLabel], form: str, *, force: bool) -> None:
+    """Write the file; what stood there stays where it cannot. Raises BundleError."""
+    with new_file(path, force=force) as scratch:
         FORMS[form][path.suffix](scratch, texts)
 
 
