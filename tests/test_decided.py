@@ -65,6 +65,18 @@ def test_costs_move_the_answer_and_each_label_says_whether_it_is_given(wide_bund
     assert [[e["label"] for e in ranked if e["answer"]] for ranked in judged] == [["ham"]] * 3
 
 
+def test_a_new_wish_takes_the_place_of_its_rival(small_llama: Path, tmp_path: Path, command: Run) -> None:
+    for told, wish in (
+        ({"cost": "spam:fn=9,fp=1"}, ("--precision", "spam=0.9")),
+        ({"recall": {"spam": 0.9}}, ("--cost", "spam:fn=9,fp=1")),
+    ):
+        train_small(small_llama, tmp_path / wish[0], **MORE, **told)
+        ran = command("predict", tmp_path / wish[0], NEW[0], *wish, "--json")
+        assert "answer" in ran.document[0][0]
+    told_both = command("predict", tmp_path / wish[0], NEW[0], *wish, "--recall", "spam=0.9")
+    assert (told_both.code, "each sets the thresholds" in told_both.err) == (2, True)
+
+
 def test_a_promise_that_few_rows_cannot_show_is_refused_in_words(wide_bundle: Path, command: Run) -> None:
     ran = command("predict", wide_bundle, NEW[0], "--max-error", "0.01", "--json")
     assert "validation rows" in ran.err

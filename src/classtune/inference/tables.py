@@ -28,6 +28,9 @@ from classtune.judging.figures import Figures
 
 Notify = Callable[[str], None]
 
+# Each sets the thresholds: who wishes for one lets go of the other that the bundle was trained with.
+_RIVALS = {"cost": ("precision", "recall"), "precision": ("cost",), "recall": ("cost",)}
+
 
 def as_trained(format: TableFormat, folder: Path) -> TableFormat:
     """The format with the columns that the bundle was trained on, for tables that have them; what is named stays.
@@ -86,7 +89,6 @@ def predict_table(
     output: Path | None = None,
     *,
     force: bool = False,
-    inputs: Sequence[str] = (),
     escape_formulas: bool = False,
     runtime: str = "torch",
     device: str = "auto",
@@ -95,12 +97,12 @@ def predict_table(
 ) -> list[Ranked]:
     """Label and score of each text, highest first; written to ``output`` too, where there is one (`answer_files`).
 
-    force, inputs: see `check_output`; escape_formulas: see `write_predictions`; wishes: see `adjusted`; runtime,
+    force: see `check_output`; escape_formulas: see `write_predictions`; wishes: see `adjusted`; runtime,
     device: see `load_exported`.
     Raises BundleError for the bundle or a file that cannot be written, DataError for texts that it cannot take.
     """
     if output is not None:
-        check_output(output, table, force=force, inputs=inputs)
+        check_output(output, table, force=force)
     predictor, bundle = load_exported(folder, runtime, device)
     logits = predictor.logits(table.texts, places=table.places, progress=progress)
     predictor.decisions = adjusted(bundle, wishes, logits, notify)
@@ -113,8 +115,9 @@ def predict_table(
 def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float64], notify: Notify) -> Decisions:
     """The bundle's decisions, or, where something else is wished for, new ones from its validation rows.
 
-    wishes: fields of `DecisionSettings` that are told now; the bundle's own settings stand for the others. A
-    ``deploy_prior`` of "estimate" is estimated from ``logits``, those of the texts at hand.
+    wishes: fields of `DecisionSettings` that are told now; for the others the bundle's own settings stand, but for
+    those that a new wish rules out. A ``deploy_prior`` of "estimate" is estimated from ``logits``, those of the texts
+    at hand.
     Raises SettingsError for wishes that cannot be met, BundleError for a bundle without validation rows.
     """
     if not wishes:
@@ -126,6 +129,8 @@ def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float
         )
     settings = bundle.record["settings"]
     asked = {name: settings[name] for name in DecisionSettings.model_fields if name in settings}
+    rivals = [rival for wish, rivals in _RIVALS.items() if wishes.get(wish) for rival in rivals if rival not in wishes]
+    asked |= {rival: DecisionSettings.model_fields[rival].get_default(call_default_factory=True) for rival in rivals}
     asked |= dict(wishes)
     estimate = asked.get("deploy_prior") == "estimate"
     if estimate:
