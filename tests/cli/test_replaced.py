@@ -17,6 +17,7 @@ WRITING = {
     "predict": ["predict", "BUNDLE", "DATA", "-o", "out.csv"],
     "predict texts": ["predict", "BUNDLE", "win a prize", "-o", "out.xlsx"],
     "next": ["next", "BUNDLE", "POOL", "-n", "2", "-o", "out.csv"],
+    "start": ["start", "POOL", "--labels", "ham,spam", "-n", "2", "-o", "out.csv"],
     "explain": ["explain", "BUNDLE", "win a prize", "--html", "out.html"],
     "audit": ["audit", "DATA", "--fix", "out.csv"],
     "audit's changes": ["audit", "DATA", "--fix", "mended.csv"],
@@ -41,7 +42,12 @@ def test_a_file_that_is_there_is_refused_before_any_work(
     words = told(WRITING[name])
     path = tmp_path / {"mended.csv": "mended.changes.jsonl"}.get(words[-1], words[-1])
     path.write_text("mine", encoding="utf-8")
-    for work in ("inference.tables.load_exported", "jobs.explain.load_predictor", "jobs.next.load_predictor"):
+    for work in (
+        "inference.tables.load_exported",
+        "jobs.explain.load_predictor",
+        "jobs.next.load_predictor",
+        "jobs.start.model_vectors",
+    ):
         monkeypatch.setattr(f"classtune.{work}", None)
     for work in ("compare.train", "audit.audit_table"):
         monkeypatch.setattr(f"classtune.jobs.{work}", None)

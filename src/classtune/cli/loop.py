@@ -91,6 +91,7 @@ def start(
     count: Count = 50,
     output: ToLabelFile = None,
     form: Form = "table",
+    force: options.Replace = False,
     at_random: AtRandom = 0.1,
     model: Annotated[str, typer.Option(help="The encoder that compares texts and names.")] = "minilm-l6",
     seed: Seed = 123,
@@ -108,6 +109,6 @@ def start(
     with screen.Screen(quiet=quiet) as view:
         table = open_data(pool, format, labelled=False, notify=view.note)
         view.notes(table.notes)
-        told: dict[str, Any] = {"form": form, "at_random": at_random, "model": model, "seed": seed}
+        told: dict[str, Any] = {"form": form, "force": force, "at_random": at_random, "model": model, "seed": seed}
         document = label_first(table, names, count, output, **told, notify=view.note, progress=view.progress)
     return print_json(document) if as_json else show_started(document)

@@ -62,6 +62,7 @@ def label_first(
     output: Path | None = None,
     *,
     form: str = "table",
+    force: bool = False,
     at_random: float = SHARE_AT_RANDOM,
     model: str = ENCODER,
     seed: int = 123,
@@ -70,8 +71,8 @@ def label_first(
 ) -> dict[str, Any]:
     """Choose ``count`` texts of a pool to label first, as many of each label by guess, and write them.
 
-    labels: see `read_labels`. at_random: see `label_next`. model: the encoder. Raises SettingsError, SourceError,
-    BundleError where the file cannot be written, DataError where the pool is empty.
+    labels: see `read_labels`. form, force: see `check_form`. at_random: see `label_next`. model: the encoder.
+    Raises SettingsError, SourceError, BundleError where the file cannot be written, DataError where the pool is empty.
     """
     if count < len(labels) or not 0 <= at_random <= 1:
         raise SettingsError(
@@ -79,7 +80,7 @@ def label_first(
             "0 to 1."
         )
     if output is not None:
-        check_form(output, form)
+        check_form(output, form, [pool], force=force)
     rows, copies = unlabelled_rows(pool, np.zeros(len(pool.texts), dtype=np.bool_))
     generator = np.random.default_rng(seed)
     if len(rows) > MOST_TEXTS:
@@ -108,7 +109,7 @@ def label_first(
         for row, why in chosen
     ]
     if output is not None:
-        write_to_label(output, found, form)
+        write_to_label(output, found, form, force=force)
     return {
         "pool": pool.name,
         "rows": len(pool.texts),
