@@ -33,11 +33,11 @@ from classtune.inference.predictor import Predictor
 from classtune.jobs import steps
 from classtune.jobs.steps import Clock, Notify, Scores
 from classtune.judging.answers import right_by_logits
+from classtune.judging.comparison import LEXICAL
 from classtune.sources import fetch_model
 from classtune.training.checkpoint import Checkpoint
 from classtune.training.extensions import NOTHING, Extensions
 
-LEXICAL = "tf-idf"
 TIMED_TEXTS, TIMED_RUNS = 200, 3
 # A larger backbone is not tried where the best one so far makes at most so few held-out errors, or so small a share of
 # them: no gain could be told from noise (McNemar's exact test needs 6 rows).

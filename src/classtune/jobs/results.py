@@ -19,21 +19,21 @@ from classtune.decisions.decide import Decisions
 from classtune.decisions.thresholds import precision_recall
 from classtune.explain.explanations import word_weights
 from classtune.inference.predictor import Predictor
-from classtune.jobs.contest import LEXICAL, TIMED_TEXTS, Contest, median_ms
+from classtune.jobs.contest import TIMED_TEXTS, Contest, median_ms
 from classtune.jobs.steps import Scores, versions
+from classtune.judging import held_out
 from classtune.judging.answers import judge_answers, right_by_logits, right_rows
-from classtune.judging.comparison import Candidate, side_by_side
+from classtune.judging.comparison import LEXICAL, LEXICAL_IN_WORDS, MAJORITY, Candidate, side_by_side
 from classtune.judging.copies import without_copies
 from classtune.judging.figures import CalibrationFacts, Reliability
+from classtune.judging.last_word import last_word, shift
 from classtune.judging.metrics import reliability
-from classtune.judging.paired import Verdict, verdict
+from classtune.judging.paired import Verdict
 from classtune.judging.under_wishes import judge_under_wishes
 from classtune.result import ChosenClassifier, Curves, DepthFacts, Mistake, Result, TrainingFacts, Word
 from classtune.stats import BoolArray
 from classtune.training.extensions import Extensions
 
-BASELINE = "TF-IDF + logistic regression"
-SHIFTED = 0.01  # p of the difference between held-out and test accuracy, below which it is said
 _SHOWN_MISTAKES = 10
 _EXPLAINED_WORDS = 60  # a text is run once for each of its words
 
@@ -135,9 +135,9 @@ def judge_run(
     material, decisions = contest.material, result.decisions
     rows, labels = material.splits.test, material.labels
     truth, texts = material.truth[rows], [material.texts[row] for row in rows[:TIMED_TEXTS]]
-    held_out, _ = contest.logits(choice)
+    held_out_logits, _ = contest.logits(choice)
     unwished = DecisionSettings(calibration=wishes.calibration)
-    plain, raw = decide(held_out, unwished), Decisions.plain(labels, material.multi)
+    plain, raw = decide(held_out_logits, unwished), Decisions.plain(labels, material.multi)
     uncalibrated, scores = raw.probabilities(logits), plain.probabilities(logits)
     candidates, right, costs = _candidates(contest, decide, unwished)
     lexical = contest.entry(LEXICAL)
@@ -159,17 +159,17 @@ def judge_run(
     if decisions.abstention is not None:  # how many texts get an answer, and how right those are
         withheld = judge_answers(decisions, decisions.probabilities(logits), truth)
         result.test = replace(result.test, answered=withheld.answered)
-    result.baseline = replace(candidates[LEXICAL].figures, name=BASELINE)
-    result.verdict = _verdict(contest, choice, candidates, right)
+    result.baseline = replace(candidates[LEXICAL].figures, name=LEXICAL_IN_WORDS)
+    result.verdict = _last_word(contest, choice, candidates, right)
     result.under_wishes = judge_under_wishes(
         wishes,
         truth,
-        {"the classifier": (decisions, logits), BASELINE: (decide(lexical.held_out, wishes), lexical.test)},
+        {"the classifier": (decisions, logits), LEXICAL_IN_WORDS: (decide(lexical.held_out, wishes), lexical.test)},
     )
     copied = copied_letters(
         [material.texts[row] for row in contest.held_out.final], [material.texts[row] for row in rows]
     )
-    result.copies = without_copies(copied, right[choice.name], right[LEXICAL], BASELINE)
+    result.copies = without_copies(copied, right[choice.name], right[LEXICAL], LEXICAL_IN_WORDS)
     if result.copies is not None:
         result.notes.append(result.copies.sentence)
     result.calibration = CalibrationFacts(
@@ -203,108 +203,43 @@ def _candidates(
     return candidates, right, costs
 
 
-def _said_of_choice(contest: Contest, choice: Choice) -> str:
-    """What was chosen, and why, in two sentences."""
-    if contest.settings.keep is not None:
-        return f"The classifier is {choice.name}, as asked."
-    if len(choice.losses) < 2:
-        return f"The classifier is {choice.name}: nothing else was compared."
-    how = "by cross-validation" if contest.held_out.crossed else f"on {choice.rows:,} held-out rows"
-    rivals = {name: loss for name, loss in choice.losses.items() if [name] != list(choice.members)}
-    next_best = min(rivals, key=rivals.__getitem__)
-    loss = choice.loss
-    why = "has the lowest log loss" if loss <= rivals[next_best] else "is as good as any within noise, and costs less"
-    among = f"of {len(choice.losses)} candidates and their blends"
-    said = [f"The classifier is {choice.name}: {among} it {why} {how} ({loss:.3f})."]
-    said.append(f"Next comes {next_best} alone ({rivals[next_best]:.3f}).")
-    if LEXICAL in rivals and next_best != LEXICAL:
-        said.append(f"TF-IDF alone has {rivals[LEXICAL]:.3f}.")
-    return " ".join(said)
-
-
-def _verdict(
+def _last_word(
     contest: Contest, choice: Choice, candidates: Mapping[str, Candidate], right: Mapping[str, BoolArray]
 ) -> Verdict:
-    """The classifier against TF-IDF, and against what loses to nothing: one voice."""
-    chosen, lexical, majority = (candidates[name] for name in (choice.name, LEXICAL, "majority class"))
-    outcome = verdict(
-        right[choice.name],
-        right[LEXICAL],
-        baseline=BASELINE,
-        ms_per_text=chosen.ms_per_text,
-        baseline_ms_per_text=lexical.ms_per_text,
-    )
-    sentence = outcome.sentence
-    if list(choice.members) == [LEXICAL]:
-        errors = outcome.model_errors
-        sentence = (
-            f"{BASELINE} is enough here, and is what was saved: {errors:,} error{'s' * (errors != 1)} on "
-            f"{chosen.figures.rows:,} test texts."
-        )
-    if chosen.figures.accuracy < majority.figures.accuracy:
-        sentence += (
-            f" Do not use it as it is: always giving the most common label is right more often "
-            f"({100 * majority.figures.accuracy:.1f} % against {100 * chosen.figures.accuracy:.1f} %)."
-        )
-    if shift := _shift(contest, choice, right[choice.name]):
-        sentence += f" {shift}"
-    return replace(outcome, sentence=sentence)
+    """What to think of the classifier, after the test rows."""
+    chosen, lexical, majority = (candidates[name] for name in (choice.name, LEXICAL, MAJORITY))
+    outcome = last_word(chosen, lexical, majority, right[choice.name], right[LEXICAL])
+    if contest.material.multi:
+        return outcome
+    differs = shift(right_by_logits(*_of_held_out(contest, choice)), right[choice.name])
+    return replace(outcome, sentence=f"{outcome.sentence} {differs}".rstrip())
 
 
-def _shift(contest: Contest, choice: Choice, right: Any) -> str:
-    """A sentence where held-out and test rows disagree beyond noise; "" where they do not."""
-    from scipy.stats import fisher_exact
-
-    logits, truth = _of_held_out(contest, choice)
-    if not len(truth) or not len(right) or contest.material.multi:
-        return ""
-    held_out, rows = int(right_by_logits(logits, truth).sum()), len(truth)
-    tested = int(right.sum())
-    p = float(fisher_exact([[held_out, rows - held_out], [tested, len(right) - tested]]).pvalue)
-    if p >= SHIFTED or held_out / rows <= tested / len(right):
-        return ""
-    return (
-        f"It is right on {100 * held_out / rows:.1f} % of the held-out rows and on {100 * tested / len(right):.1f} % "
-        "of the test rows, beyond noise: the test rows differ from those it learned from, and so may the texts "
-        "to come. Label some of those, and train again with them."
-    )
+def _said_of_choice(contest: Contest, choice: Choice) -> str:
+    if contest.settings.keep is not None:
+        return f"The classifier is {choice.name}, as asked."
+    rows = None if contest.held_out.crossed else choice.rows
+    return held_out.said_of_choice(choice.name, list(choice.members), choice.loss, choice.losses, rows=rows)
 
 
 def _warnings(contest: Contest, choice: Choice) -> list[str]:
     """What the held-out rows show that the user should know before trusting the classifier."""
     material = contest.material
-    notes: list[str] = []
-    held_out, truth = _of_held_out(contest, choice)
+    logits, truth = _of_held_out(contest, choice)
     if not len(truth):
-        return notes
+        return []
+    notes: list[str] = []
     if not material.multi:
         taught = np.bincount(material.truth[material.splits.train], minlength=len(material.labels)) > 0
-        present = np.bincount(truth, minlength=len(material.labels))
-        given = np.bincount(held_out.argmax(1), minlength=len(material.labels))
-        if never := [material.labels[i] for i in np.flatnonzero(taught & (present > 0) & (given == 0))]:
-            notes.append(f"Never answered on {len(truth):,} held-out rows, though taught: {_listed(never)}.")
-        if few := [material.labels[i] for i in np.flatnonzero(taught & (present == 0))]:
-            notes.append(
-                f"No held-out row has {_listed(few)}: how well they are told apart is unknown, and calibration and "
-                "choice were made without them."
-            )
+        notes += held_out.on_labels(logits, truth, material.labels, taught)
     probes = {entry.name.removesuffix(" probe"): entry for entry in contest.entries if entry.kind == "probe"}
     for entry in contest.entries:
         probe = probes.get(entry.name.rpartition(" ")[0])
         if entry.kind == "tail" and entry.name in choice.members and probe is not None:
-            shared = judged_by_all([entry.held_out, probe.held_out])
-            ours, its = (
-                int(right_by_logits(one.held_out[shared], contest.truth[shared]).sum()) for one in (entry, probe)
-            )
-            if ours < its:
-                notes.append(f"{entry.name} is right on {ours:,} held-out rows, its own probe on {its:,}.")
-    least = material.splits.sizes()["train"] / max(1, len(material.labels))
-    if least < 20:
-        notes.append(
-            f"{len(material.splits.train):,} training rows for {len(material.labels)} labels are few: more labelled "
-            "rows will help more than any setting."
-        )
-    return notes
+            rows = judged_by_all([entry.held_out, probe.held_out])
+            tail, its_probe = (right_by_logits(one.held_out[rows], contest.truth[rows]) for one in (entry, probe))
+            notes += held_out.on_tail(entry.name, tail, its_probe)
+    return [*notes, *held_out.on_rows(len(material.splits.train), len(material.labels))]
 
 
 def _of_held_out(contest: Contest, choice: Choice) -> tuple[Scores, Any]:
@@ -312,11 +247,6 @@ def _of_held_out(contest: Contest, choice: Choice) -> tuple[Scores, Any]:
     logits, _ = contest.logits(choice)
     rows = judged_by_all([logits])
     return logits[rows], contest.truth[rows]
-
-
-def _listed(labels: list[str], most: int = 5) -> str:
-    names = ", ".join(map(repr, labels[:most]))
-    return names + (f" and {len(labels) - most:,} more" if len(labels) > most else "")
 
 
 def _reliability(plain: Decisions, scores: Scores, truth: Any) -> Reliability:

@@ -15,6 +15,9 @@ from classtune.judging.figures import Figures
 from classtune.judging.paired import PairedTest, paired_test
 from classtune.stats import BoolArray
 
+# TF-IDF with logistic regression, the baseline of every result: its name as a candidate, and in sentences.
+LEXICAL, LEXICAL_IN_WORDS = "tf-idf", "TF-IDF + logistic regression"
+MAJORITY = "majority class"
 # What of a candidate's figures stands in the comparison.
 COMPARED = ("accuracy", "macro_f1", "log_loss", "ece")
 
