@@ -12,7 +12,12 @@ from small import SEVERAL, rows
 from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
 from classtune.jobs.train import train
+from classtune.judging import metrics
+from classtune.judging.judged import Judged
+from classtune.report.page import model_card, write_report
+from classtune.report.plots import percent
 from classtune.result import RECORDED, Result
+from classtune.screen import show_comparison, show_training
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -22,7 +27,7 @@ KEYS = Path(__file__).with_name("result_keys.txt").read_text(encoding="utf-8").s
 # Objects whose keys are names of the run's own: labels, candidates. And those whose keys are told elsewhere.
 NAMED = {"versions", "timing", "per_label", "classes", "lengths", "members", "losses", "trained", "deployed"}
 NAMED |= {"precision_recall", "candidates", "classifiers"}
-LEAVES = {"examples", "detail", "settings"}
+LEAVES = {"examples", "detail", "settings", "folded"}
 
 
 def tree(value: Any, path: str = "", name: str = "") -> set[str]:
@@ -53,6 +58,35 @@ def test_the_keys_are_those_that_programs_read(found: Result) -> None:
 def test_the_record_of_a_bundle_is_a_part_of_it(found: Result) -> None:
     document = found.document()
     assert found.record() == {"settings": document["settings"]} | {key: document[key] for key in RECORDED}
+
+
+def test_a_metric_is_one_row(
+    small_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever adds one to the table finds it in the JSON, on the screen, in the report and in the model card."""
+
+    def worst_recall(rows: Judged) -> float:
+        right, support, _ = rows.by_label
+        return float((right / support.clip(1)).min())
+
+    extra = metrics.Metric("worst_recall", "recall of the worst class", "share", "higher", worst_recall)
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, extra))
+    texts, labels = zip(*rows(60), strict=True)
+    settings = resolve(overrides={**SEVERAL, "model": str(small_bert), "effort": "fast"})
+    table = table_from_rows(texts, labels, name="rows")
+    result = train(table, settings, notify=lambda _: None, progress=lambda *_: None).result
+    document = result.document()
+    recalls = [row["recall"] for row in document["test"]["per_label"].values()]
+    assert document["test"]["worst_recall"] == min(recalls)
+    assert all("worst_recall" in one for one in document["comparison"]["candidates"])
+    show_training(result)
+    assert capsys.readouterr().out.count("recall of the worst class") == 1
+    show_comparison(result)
+    assert capsys.readouterr().out.count("recall of the worst class") == 1
+    write_report(tmp_path / "report.html", result)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("recall of the worst class") == 2  # among the test figures, and in the comparison
+    assert f"| recall of the worst class | {percent(min(recalls))} |" in model_card(result)
 
 
 def test_without_quotes_no_text_of_the_table_is_left(found: Result) -> None:

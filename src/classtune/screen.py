@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +18,7 @@ from classtune.errors import printable
 
 if TYPE_CHECKING:
     from classtune.judging.figures import Figures
+    from classtune.judging.metrics import Metric
     from classtune.judging.under_wishes import UnderWishes
     from classtune.result import Result
 
@@ -199,12 +200,15 @@ def show_audit(document: dict[str, Any]) -> None:
 
 def show_comparison(result: Result) -> None:
     """The candidates side by side, cheapest first, and which one was chosen."""
+    from classtune.judging.metrics import metrics_of
+
     assert result.comparison is not None
     assert result.verdict is not None
+    metrics = metrics_of(result.comparison.candidates[0].figures)
     rows = [
         (
             one.name,
-            *_scores(one.figures),
+            *_scores(one.figures, metrics),
             "" if one.against is None else f"{one.against.p_value:.2g}",
             f"{one.train_seconds:.1f} s",
             f"{one.ms_per_text:.3g}",
@@ -212,7 +216,8 @@ def show_comparison(result: Result) -> None:
         )
         for one in result.comparison.candidates
     ]
-    show(rows, ("on the test rows", *_SCORES, "p against the line above", "training", "ms per text", "size"))
+    names = (*_score_names(metrics), "p against the line above", "training", "ms per text", "size")
+    show(rows, ("on the test rows", *names))
     if result.comparison.rule:
         say(f"the one-line rule: {result.comparison.rule}")
     say()
@@ -271,21 +276,30 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
         say(note)
 
 
-_SCORES = ("accuracy", "95 % interval", "macro F1", "log loss", "calibration error")
-
-
 def show_scores(judged: Mapping[str, Figures]) -> None:
-    """Test figures of several classifiers, side by side."""
-    show([(name, *_scores(figures)) for name, figures in judged.items()], ("on the test rows", *_SCORES))
+    """Test figures of several classifiers, side by side; of the first metric with the interval."""
+    from classtune.judging.metrics import metrics_of
+
+    metrics = metrics_of(next(iter(judged.values())))
+    rows = [(name, *_scores(figures, metrics)) for name, figures in judged.items()]
+    show(rows, ("on the test rows", *_score_names(metrics)))
 
 
-def _scores(figures: Figures) -> Iterator[str]:
-    """What stands below _SCORES."""
+def _score_names(metrics: Sequence[Metric]) -> list[str]:
+    first, *others = (metric.name for metric in metrics)
+    return [first, "95 % interval", *others]
+
+
+def _scores(figures: Figures, metrics: Sequence[Metric]) -> list[str]:
+    """What stands below _score_names."""
+    first, *others = (
+        f"{100 * figures.values[metric.key]:.2f} %"
+        if metric.format == "percent"
+        else f"{figures.values[metric.key]:.4f}"
+        for metric in metrics
+    )
     low, high = figures.accuracy_ci95
-    yield f"{100 * figures.accuracy:.2f} %"
-    yield f"{100 * low:.2f} to {100 * high:.2f}"
-    for key in ("macro_f1", "log_loss", "ece"):
-        yield f"{figures.values[key]:.4f}"
+    return [first, f"{100 * low:.2f} to {100 * high:.2f}", *others]
 
 
 def show_under_wishes(under: UnderWishes) -> None:

@@ -13,7 +13,6 @@ from classtune.candidates import lexical
 from classtune.candidates.lexical import fit_tfidf
 from classtune.errors import DataError
 from classtune.judging.metrics import judge
-from classtune.judging.multilabel import judge_multilabel
 
 HAM, SPAM = (
     ["see you at home", "are you coming tonight?", "ok, later then"],
@@ -132,9 +131,7 @@ def test_several_labels_are_found_in_real_comments(real: Callable[[str, str], li
         truth[row, [int(number) for number in rest.split("\t")[0].split(",")]] = True
     texts = [text for text, _ in rows]
     baseline = fit_tfidf(texts[1000:], truth[1000:], classes=28, seed=123)
-    figures = judge_multilabel(
-        baseline.probabilities(texts[:1000]), truth[:1000], [str(i) for i in range(28)]
-    ).document()
+    figures = judge(baseline.probabilities(texts[:1000]), truth[:1000], [str(i) for i in range(28)]).document()
     assert figures["micro_f1"] > 0.35
     assert figures["per_label"]["15"]["average_precision"] > 0.7  # gratitude says thanks
     assert figures["log_loss"] < 0.15

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from sklearn import metrics as oracle
 
 from classtune.errors import DataError
-from classtune.judging.multilabel import judge_multilabel
+from classtune.judging.metrics import judge
 from classtune.stats import SMALLEST_PROBABILITY
 
 
@@ -33,7 +33,7 @@ def random_case(rows: int, labels: int, seed: int, present: int | None = None) -
 def test_figures_equal_scikit_learns(rows: int, labels: int, present: int) -> None:
     probabilities, truth, names = random_case(rows, labels, seed=rows, present=present)
     given = probabilities >= 0.5
-    figures = judge_multilabel(probabilities, truth, names).document()
+    figures = judge(probabilities, truth, names).document()
     assert figures["rows"] == rows
     assert figures["confusion"] is None
     assert figures["accuracy"] == pytest.approx((truth == given).all(1).mean())
@@ -60,28 +60,28 @@ def test_figures_equal_scikit_learns(rows: int, labels: int, present: int) -> No
 def test_intervals_are_scipys_and_those_of_drawn_rows() -> None:
     probabilities, truth, names = random_case(300, 4, seed=3)
     given, rng = probabilities >= 0.5, np.random.default_rng(0)
-    figures = judge_multilabel(probabilities, truth, names).document()
+    figures = judge(probabilities, truth, names).document()
     exact = binomtest(int((truth == given).all(1).sum()), 300).proportion_ci(method="wilson")
     assert figures["accuracy_ci95"] == pytest.approx([exact.low, exact.high])
     draws = rng.integers(0, 300, (1000, 300))
     scores = [oracle.f1_score(truth[draw], given[draw], average="macro", zero_division=0) for draw in draws]
     assert figures["macro_f1_ci95"] == pytest.approx(np.quantile(scores, [0.025, 0.975]).tolist(), abs=0.012)
-    assert figures == judge_multilabel(probabilities, truth, names).document()
-    assert figures["macro_f1_ci95"] != judge_multilabel(probabilities, truth, names, seed=7).document()["macro_f1_ci95"]
+    assert figures == judge(probabilities, truth, names).document()
+    assert figures["macro_f1_ci95"] != judge(probabilities, truth, names, seed=7).document()["macro_f1_ci95"]
 
 
 def test_bootstrap_in_parts_draws_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     case = random_case(300, 4, seed=3)
-    together = judge_multilabel(*case).document()
-    monkeypatch.setattr("classtune.judging.multilabel._DRAWN_TOGETHER", 1000)
-    assert judge_multilabel(*case).document() == together
+    together = judge(*case).document()
+    monkeypatch.setattr("classtune.judging.metrics._DRAWN_TOGETHER", 1000)
+    assert judge(*case).document() == together
 
 
 def test_given_answers_are_judged_instead_of_one_half() -> None:
     probabilities, truth, names = random_case(300, 4, seed=5)
     thresholds = np.array([0.5, 0.3, 0.2, 0.1])
     figures, usual = (
-        judge_multilabel(probabilities, truth, names, answers=answers).document()
+        judge(probabilities, truth, names, answers=answers).document()
         for answers in (probabilities >= thresholds, None)
     )
     expected = oracle.f1_score(truth, probabilities >= thresholds, average="macro")
@@ -94,27 +94,27 @@ def test_ece_is_the_gap_between_probability_and_frequency() -> None:
     # 30 decisions, two to a bin: 20 at 0.1, of which 5 hold, and 10 at 0.8, of which all do.
     probabilities = np.repeat([0.1, 0.8], [20, 10]).reshape(-1, 2)
     truth = (np.array([True] * 5 + [False] * 15 + [True] * 10)).reshape(-1, 2)
-    figures = judge_multilabel(probabilities, truth, ["a", "b"]).document()
+    figures = judge(probabilities, truth, ["a", "b"]).document()
     assert figures["ece"] == pytest.approx((20 * 0.15 + 10 * 0.2) / 30)
 
 
 def test_all_right_and_all_wrong_stay_finite() -> None:
     truth = np.array([[True, False], [False, False]])
     names = ["a", "b"]
-    figures = judge_multilabel(truth.astype(np.float32), truth, names).document()
+    figures = judge(truth.astype(np.float32), truth, names).document()
     assert (figures["accuracy"], figures["macro_f1"], figures["micro_f1"], figures["hamming_loss"]) == (1, 1, 1, 0)
-    figures = judge_multilabel(1 - truth.astype(np.float32), truth, names).document()
+    figures = judge(1 - truth.astype(np.float32), truth, names).document()
     assert figures["log_loss"] == pytest.approx(-math.log(SMALLEST_PROBABILITY))
-    nothing = judge_multilabel(np.zeros((2, 2)), np.zeros((2, 2), dtype=bool), names).document()
+    nothing = judge(np.zeros((2, 2)), np.zeros((2, 2), dtype=bool), names).document()
     assert (nothing["accuracy"], nothing["macro_f1"], nothing["macro_f1_ci95"]) == (1, 0, [0, 0])
     assert json.loads(json.dumps(nothing)) == nothing
 
 
 def test_what_cannot_be_judged_is_said_at_once() -> None:
     with pytest.raises(DataError, match="there are none"):
-        judge_multilabel(np.empty((0, 2)), np.empty((0, 2), dtype=bool), ["a", "b"])
+        judge(np.empty((0, 2)), np.empty((0, 2), dtype=bool), ["a", "b"])
     with pytest.raises(DataError) as caught:
-        judge_multilabel(np.array([[math.nan, 1.5, 0.0]]), np.array([[1, 0]]), ["a", "b"])
+        judge(np.array([[math.nan, 1.5, 0.0]]), np.array([[1, 0]]), ["a", "b"])
     shape, kind, finite = caught.value.problems
     assert "probabilities: shape (1, 3)" in shape
     assert "truth: int64" in kind

@@ -10,19 +10,18 @@ import numpy.typing as npt
 from classtune.decisions.decide import Decisions, Truth
 from classtune.judging.figures import Figures
 from classtune.judging.metrics import judge
-from classtune.judging.multilabel import judge_multilabel
 from classtune.stats import Floats
 
 
 def judge_answers(decisions: Decisions, probabilities: Floats, truth: Truth) -> Figures:
-    """`judge`, or for several labels a text `judge_multilabel`, of the answers that ``decisions`` make.
+    """`judge` of the answers that ``decisions`` make.
 
     Where answers are withheld, the figures are of every row as if it were answered, so that they compare with those of
     other classifiers; the share that is answered and its error stand beside them.
     """
     answering = replace(decisions, abstention=None)
     if decisions.multi:
-        return judge_multilabel(probabilities, truth, decisions.labels, answers=answering.answers(probabilities))
+        return judge(probabilities, truth, decisions.labels, answers=answering.answers(probabilities))
     judged = judge(probabilities, truth, decisions.labels, answers=answering.choices(probabilities))
     if decisions.abstention is None:
         return judged

@@ -18,8 +18,6 @@ from classtune.stats import BoolArray
 # TF-IDF with logistic regression, the baseline of every result: its name as a candidate, and in sentences.
 LEXICAL, LEXICAL_IN_WORDS = "tf-idf", "TF-IDF + logistic regression"
 MAJORITY = "majority class"
-# What of a candidate's figures stands in the comparison.
-COMPARED = ("accuracy", "macro_f1", "log_loss", "ece")
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,15 @@ class Candidate:
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
-        values, test = self.figures.values, self.against
-        parts: dict[str, Any] = {"name": self.name}
-        for key in COMPARED:
-            parts[key] = values[key]
+        test = self.against
+        figures: dict[str, Any] = {}
+        for key, value in self.figures.values.items():
+            figures[key] = value
             if key == "accuracy":
-                parts[f"{key}_ci95"] = self.figures.accuracy_ci95
-        return parts | {
+                figures["accuracy_ci95"] = self.figures.accuracy_ci95
+        return {
+            "name": self.name,
+            **figures,
             "train_seconds": self.train_seconds,
             "ms_per_text": self.ms_per_text,
             "bytes": self.bytes,

@@ -1,82 +1,163 @@
 """Figures of a classifier on labelled rows, each with the interval that its number of rows allows.
 
-Numpy alone: importing sklearn.metrics takes seconds, and it has no intervals. The tests hold these figures against it.
+A metric is one row of METRICS: JSON, screen, comparison, report and model card read the table. Numpy alone: importing
+sklearn.metrics takes seconds, and it has no intervals. The tests hold these figures against it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from classtune.errors import DataError
 from classtune.judging.figures import Answered, Bin, Figures, LabelFigures
-from classtune.stats import SMALLEST_PROBABILITY, FloatArray, IntArray, ratio, wilson
+from classtune.judging.judged import Judged, judged
+from classtune.stats import SMALLEST_PROBABILITY, BoolArray, FloatArray, ratio, wilson
 
 CALIBRATION_BINS = 15
 RESAMPLES = 1000
+# Numbers drawn at once for the bootstrap: 32 MB.
+_DRAWN_TOGETHER = 4_000_000
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of every result.
+
+    key: in JSON. name: in tables; name_of_labels: where a text may have several labels, if it is another.
+    format: ``percent`` and ``share`` are of 0 … 1 (the screen shows 0.9910 of a share); a ``number`` has any range.
+    better: what is better. function: the figure; None where it says nothing (of one label a text, or of several).
+    interval: its 95 % interval. hub: the Hub's name for this kind of metric, for the model card; empty: none.
+    """
+
+    key: str
+    name: str
+    format: Literal["percent", "share", "number"]
+    better: Literal["higher", "lower"]
+    function: Callable[[Judged], float | None]
+    interval: Callable[[Judged], list[float]] | None = None
+    name_of_labels: str = ""
+    hub: str = ""
 
 
 def judge(
     probabilities: FloatArray,
-    truth: IntArray,
+    truth: npt.NDArray[Any],
     labels: Sequence[str],
     *,
-    answers: IntArray | None = None,
+    answers: npt.NDArray[Any] | None = None,
     seed: int = 123,
 ) -> Figures:
-    """Every figure of a classifier on ``n`` test rows with ``k`` classes.
+    """Every figure of a classifier on ``n`` test rows with ``k`` labels.
 
-    ``probabilities`` (n, k) in 0 … 1, rows summing to 1; ``truth`` (n,) class numbers 0 … k-1; ``labels`` the k names;
+    One label a row: ``probabilities`` (n, k) in 0 … 1, rows summing to 1; ``truth`` (n,) class numbers 0 … k-1;
     ``answers`` (n,) the class numbers given, -1 where the answer is withheld; None: the most probable class.
+    Several labels a row, or none: ``probabilities`` (n, k) of each label by itself; ``truth`` (n, k) whether a row has
+    it; ``answers`` (n, k) whether it was given; None: where its probability is at least 0.5.
 
-    Values, all in 0 … 1 except ``log_loss`` (nats): ``accuracy`` with its Wilson interval; ``macro_f1`` over the
-    classes that occur in truth or prediction (as scikit-learn has it) with its bootstrap interval (``seed``; it has no
-    width where nothing is wrong); ``log_loss``; ``ece``. A division by zero gives 0.
-    Where answers are withheld, accuracy, F1, confusion and what follows from it are over the answered rows (0 … 1 is
-    the interval of none), and ``answered`` says how many were, with a Wilson interval of their error. Log loss, ece (of
-    the most probable class) and average precision are of the probabilities, whatever was answered.
-    Raises DataError where rows, shapes, class numbers or probabilities cannot be judged.
+    A division by zero gives 0. Where answers are withheld, accuracy, F1, confusion and what follows from it are over
+    the answered rows (0 … 1 is the interval of none), and ``answered`` says how many were, with a Wilson interval of
+    their error. Log loss, calibration error and average precision are of the probabilities, whatever was answered.
+    seed: of the bootstrap; its interval has no width where nothing is wrong.
+    Of several labels, most decisions are an easy no: log loss, calibration error and Hamming loss look better than
+    macro F1 for it. Raises DataError where rows, shapes, class numbers or probabilities cannot be judged.
     """
-    _check(probabilities, truth, labels, answers)
-    rows, classes = probabilities.shape
-    predicted = probabilities.argmax(axis=1)
-    given = predicted if answers is None else answers
-    answered = given >= 0
-    confusion = np.bincount(truth[answered] * classes + given[answered], minlength=classes * classes)
-    confusion = confusion.reshape(classes, classes)
-    count, right = int(confusion.sum()), np.diag(confusion)
-    support, claimed = confusion.sum(axis=1), confusion.sum(axis=0)
-    precision, recall, f1 = ratio(right, claimed), ratio(right, support), ratio(2 * right, support + claimed)
-    of_truth = probabilities[np.arange(rows), truth].astype(np.float64)
-    wrong = count - int(right.sum())
+    rows = judged(probabilities, truth, len(labels), answers, seed)
+    figures = {metric.key: metric.function(rows) for metric in METRICS}
+    intervals = {metric.key: metric.interval(rows) for metric in METRICS if metric.interval is not None}
+    values = {key: value for key, value in figures.items() if value is not None}
     return Figures(
-        values={
-            "accuracy": float(right.sum() / max(count, 1)),
-            "macro_f1": float(macro_f1(right, support, claimed)),
-            "log_loss": float(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)).mean()),
-            "ece": expected_calibration_error(probabilities.max(axis=1), predicted == truth),
-        },
-        intervals={
-            "accuracy": wilson(int(right.sum()), count),
-            "macro_f1": _bootstrap_macro_f1(confusion, seed),
-        },
-        rows=rows,
-        confusion=confusion.tolist(),
-        per_label={
-            label: LabelFigures(
-                precision=float(precision[i]),
-                recall=float(recall[i]),
-                f1=float(f1[i]),
-                support=int(support[i]),
-                average_precision=average_precision(probabilities[:, i], truth == i),
-            )
-            for i, label in enumerate(labels)
-        },
-        answered=Answered(count / rows, wrong / max(count, 1), wilson(wrong, count)) if count < rows else None,
+        values=values,
+        intervals={key: interval for key, interval in intervals.items() if key in values},
+        rows=len(truth),
+        confusion=_confusion(rows),
+        per_label=_per_label(rows, labels),
+        answered=_answered(rows),
     )
+
+
+def metrics_of(figures: Figures) -> list[Metric]:
+    """The metrics that a classifier was judged by, in the order of the table."""
+    return [metric for metric in METRICS if metric.key in figures.values]
+
+
+def _confusion(rows: Judged) -> list[list[int]] | None:
+    if rows.multi:
+        return None
+    true, predicted, counts = rows.cells
+    confusion = np.zeros((rows.probabilities.shape[1],) * 2, dtype=np.int64)
+    confusion[true, predicted] = counts
+    table: list[list[int]] = confusion.tolist()
+    return table
+
+
+def _per_label(rows: Judged, labels: Sequence[str]) -> dict[str, LabelFigures]:
+    right, support, claimed = rows.by_label
+    precision, recall, f1 = ratio(right, claimed), ratio(right, support), ratio(2 * right, support + claimed)
+    return {
+        label: LabelFigures(
+            precision=float(precision[i]),
+            recall=float(recall[i]),
+            f1=float(f1[i]),
+            support=int(support[i]),
+            average_precision=average_precision(
+                rows.probabilities[:, i], rows.truth[:, i] if rows.multi else rows.truth == i
+            ),
+        )
+        for i, label in enumerate(labels)
+    }
+
+
+def _answered(rows: Judged) -> Answered | None:
+    count, total = int(rows.answered.sum()), len(rows.truth)
+    if count == total:
+        return None
+    wrong = count - rows.rows_right
+    return Answered(count / total, wrong / max(count, 1), wilson(wrong, count))
+
+
+def _accuracy(rows: Judged) -> float:
+    return rows.rows_right / max(int(rows.answered.sum()), 1)
+
+
+def _accuracy_interval(rows: Judged) -> list[float]:
+    return wilson(rows.rows_right, int(rows.answered.sum()))
+
+
+def _macro_f1(rows: Judged) -> float:
+    """Over the labels that occur in truth or answers, as scikit-learn has it."""
+    return float(macro_f1(*rows.by_label))
+
+
+def _micro_f1(rows: Judged) -> float | None:
+    """Over all decisions of several labels a row; of one label a row it would be the accuracy again."""
+    right, support, claimed = rows.by_label
+    return float(ratio(2 * right.sum(), support.sum() + claimed.sum())) if rows.multi else None
+
+
+def _hamming_loss(rows: Judged) -> float | None:
+    """The share of wrong decisions."""
+    return float((rows.given != rows.truth).mean()) if rows.multi else None
+
+
+def _log_loss(rows: Judged) -> float:
+    """Nats; with several labels a row the mean over all n x k decisions."""
+    if rows.multi:
+        of_truth = np.where(rows.truth, rows.probabilities, 1 - rows.probabilities.astype(np.float64))
+    else:
+        of_truth = rows.probabilities[np.arange(len(rows.truth)), rows.truth].astype(np.float64)
+    return float(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)).mean())
+
+
+def _calibration_error(rows: Judged) -> float:
+    """Of the most probable class; with several labels a row of all n x k decisions."""
+    if rows.multi:
+        return expected_calibration_error(rows.probabilities.ravel(), rows.truth.ravel())
+    predicted = rows.probabilities.argmax(axis=1)
+    return expected_calibration_error(rows.probabilities.max(axis=1), predicted == rows.truth)
 
 
 def expected_calibration_error(confidence: FloatArray, right: npt.NDArray[np.bool_]) -> float:
@@ -124,42 +205,55 @@ def average_precision(scores: FloatArray, truth: npt.NDArray[np.bool_]) -> float
     return float(ratio((gained * found / (ends + 1)).sum(), found[-1]))
 
 
-def _check(probabilities: FloatArray, truth: IntArray, labels: Sequence[str], answers: IntArray | None) -> None:
-    problems = []
-    if len(truth) == 0:
-        problems.append("test rows: there are none, so nothing can be judged. Give a test file or a larger test share.")
-    if probabilities.shape != (len(truth), len(labels)):
-        problems.append(
-            f"probabilities: shape {probabilities.shape} for {len(truth):,} rows and {len(labels)} labels. "
-            "Give one row of probabilities a text and one column a label."
-        )
-    if len(truth) and not 0 <= truth.min() <= truth.max() < len(labels):
-        problems.append(f"truth: class numbers {truth.min()} … {truth.max()} for {len(labels)} labels. Count from 0.")
-    if answers is not None and (answers.shape != truth.shape or (answers >= len(labels)).any()):
-        problems.append(
-            f"answers: {len(answers):,} class numbers up to {answers.max(initial=-1)} for {len(truth):,} rows and "
-            f"{len(labels)} labels. Give one a row, counted from 0, or -1."
-        )
-    if wrong := np.count_nonzero(~np.isfinite(probabilities)):
-        problems.append(f"probabilities: {wrong:,} are not finite. The training diverged; lower the learning rate.")
-    if problems:
-        raise DataError(problems)
-
-
 def macro_f1(right: npt.NDArray[Any], support: npt.NDArray[Any], claimed: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Macro F1 (…,) of counts per class (…, k), over the classes that occur in truth or prediction."""
     occurrences = support + claimed
     return ratio(ratio(2 * right, occurrences).sum(axis=-1), (occurrences > 0).sum(axis=-1))
 
 
-def _bootstrap_macro_f1(confusion: IntArray, seed: int) -> list[float]:
-    """95 % percentile interval. Drawing rows anew is drawing the filled cells of the confusion matrix anew."""
-    if not confusion.any():
+def _macro_f1_interval(rows: Judged) -> list[float]:
+    """95 % percentile interval of the bootstrap."""
+    if not rows.answered.any():
         return [0.0, 1.0]
-    true, predicted = np.nonzero(confusion)
-    cells, rows = confusion[true, predicted], int(confusion.sum())
-    draws = np.random.default_rng(seed).multinomial(rows, cells / rows, size=RESAMPLES).astype(np.float64)
-    one_hot = np.eye(len(confusion))
-    right = (draws * (true == predicted)) @ one_hot[true]
-    scores = macro_f1(right, draws @ one_hot[true], draws @ one_hot[predicted])
+    scores = _drawn_of_labels(rows.truth, rows.given, rows.seed) if rows.multi else _drawn_of_classes(rows)
     return [float(end) for end in np.quantile(scores, [0.025, 0.975])]
+
+
+def _drawn_of_classes(rows: Judged) -> npt.NDArray[np.float64]:
+    """Macro F1 of rows drawn anew: drawing them is drawing the filled cells of the confusion matrix."""
+    true, predicted, cells = rows.cells
+    draws = np.random.default_rng(rows.seed).multinomial(cells.sum(), cells / cells.sum(), size=RESAMPLES)
+    draws = draws.astype(np.float64)
+    one_hot = np.eye(rows.probabilities.shape[1])
+    right = (draws * (true == predicted)) @ one_hot[true]
+    return macro_f1(right, draws @ one_hot[true], draws @ one_hot[predicted])
+
+
+def _drawn_of_labels(truth: BoolArray, given: BoolArray, seed: int) -> npt.NDArray[np.float64]:
+    """Macro F1 of rows drawn anew: drawing them is drawing the distinct pairs of truth and answer."""
+    packed = np.packbits(np.hstack([truth, given]), axis=1)
+    _, first, counts = np.unique(packed, axis=0, return_index=True, return_counts=True)
+    truth, given = truth[first], given[first]
+    counted = np.hstack([truth & given, truth, given]).astype(np.float64)
+    rng, together = np.random.default_rng(seed), max(1, _DRAWN_TOGETHER // len(first))
+    scores = []
+    for done in range(0, RESAMPLES, together):
+        size = min(together, RESAMPLES - done)
+        draws = rng.multinomial(counts.sum(), counts / counts.sum(), size=size) @ counted
+        scores.append(macro_f1(*np.split(draws, 3, axis=1)))
+    return np.concatenate(scores)
+
+
+# The first leads: where there is place for one interval, it is that of the first.
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        *("accuracy", "accuracy", "percent", "higher", _accuracy, _accuracy_interval),
+        name_of_labels="exactly the right labels",
+        hub="accuracy",
+    ),
+    Metric("macro_f1", "macro F1", "share", "higher", _macro_f1, _macro_f1_interval, hub="f1"),
+    Metric("micro_f1", "micro F1", "share", "higher", _micro_f1, hub="f1"),
+    Metric("hamming_loss", "Hamming loss", "share", "lower", _hamming_loss),
+    Metric("log_loss", "log loss", "number", "lower", _log_loss),
+    Metric("ece", "calibration error", "share", "lower", _calibration_error),
+)

@@ -14,6 +14,7 @@ from typing import Any
 
 from classtune.errors import BundleError
 from classtune.judging.figures import Figures
+from classtune.judging.metrics import Metric, metrics_of
 from classtune.report import curves, plots
 from classtune.report.plots import percent, shown
 from classtune.result import Mistake, Result
@@ -78,7 +79,7 @@ def model_card(result: Result) -> str:
         library_name="transformers" if result.hugging_face else "classtune",
         pipeline_tag="text-classification",
         tags=["classtune", "text-classification"],
-        metrics=["accuracy", "f1"] if result.test else None,
+        metrics=list(dict.fromkeys(metric.hub for metric in _of_the_hub(result.test))) or None,
         **_model_index(result),
     )
     body = _render("card.md.j2", result).encode("utf-8", "replace").decode()
@@ -106,8 +107,8 @@ def _render(template: str, result: Result, **more: Any) -> str:
     )
     environment.filters.update(percent=percent, number=_number, seconds=_seconds, milliseconds=_milliseconds)
     environment.filters.update(size=_size, shown=_shown, cell=_cell, finding=_finding, tinted=_tinted, coded=_coded)
-    environment.filters.update(numeric=lambda title: f"#{title}")
-    environment.globals.update(pair_up=lambda *columns: list(zip(*columns, strict=False)))
+    environment.filters.update(numeric=lambda title: f"#{title}", named=_named, measured=_measured)
+    environment.globals.update(pair_up=lambda *columns: list(zip(*columns, strict=False)), metrics_of=metrics_of)
     parts = {part.name: getattr(result, part.name) for part in fields(result)}
     parts |= {"settings": result.settings.model_dump(), "pairs": _confused_pairs(result.test), "limits": LIMITS}
     return environment.get_template(template).render(**parts, **more)
@@ -146,22 +147,25 @@ def _model_index(result: Result) -> dict[str, Any]:
     from huggingface_hub import EvalResult
 
     values, name = result.test.values if result.test else {}, shown(result.data.name or "texts", 80)
-    kinds = {"accuracy": ("accuracy", "Accuracy"), "macro_f1": ("f1", "Macro F1"), "micro_f1": ("f1", "Micro F1")}
     figures = [
         EvalResult(
             task_type="text-classification",
             dataset_type=re.sub(r"[^\w.-]+", "-", name).strip("-").lower() or "texts",
             dataset_name=name,
             dataset_split="test",
-            metric_type=kind,
-            metric_name=title,
-            metric_value=round(values[key], 6),
+            metric_type=metric.hub,
+            metric_name=f"{metric.name[:1].upper()}{metric.name[1:]}",
+            metric_value=round(values[metric.key], 6),
         )
-        for key, (kind, title) in kinds.items()
-        if key in values
+        for metric in _of_the_hub(result.test)
     ]
     model = shown(Path(result.bundle or "").name, 80) or "classtune classifier"
     return {"model_name": model, "eval_results": figures} if figures else {}
+
+
+def _of_the_hub(test: Figures | None) -> list[Metric]:
+    """The metrics that the Hub has a name for; none where nothing was tested."""
+    return [] if test is None else [metric for metric in metrics_of(test) if metric.hub]
 
 
 def _confused_pairs(test: Figures | None) -> list[tuple[int, str, str]]:
@@ -176,6 +180,15 @@ def _confused_pairs(test: Figures | None) -> list[tuple[int, str, str]]:
         if count and true != predicted
     ]
     return sorted(pairs, key=lambda pair: -pair[0])[:SHOWN_PAIRS]
+
+
+def _named(metric: Metric, multi: bool) -> str:
+    """A metric's name in a table."""
+    return metric.name_of_labels if multi and metric.name_of_labels else metric.name
+
+
+def _measured(value: float, metric: Metric) -> str:
+    return _number(value) if metric.format == "number" else percent(value)
 
 
 def _number(value: Any) -> str:
