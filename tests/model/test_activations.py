@@ -20,6 +20,7 @@ from classtune.model import activations
 from classtune.model.activations import ActivationStore, Distinct
 from classtune.model.families import FAMILIES
 from classtune.model.network import Network, Trunk
+from classtune.training.depth import Climbed, choose_depth
 
 MakeNetwork = Callable[..., Network]
 BYTES_PER_TOKEN = 32 * 4
@@ -65,6 +66,26 @@ def test_distinct_texts_pass_the_trunk_once(make_network: MakeNetwork, texts: li
     assert store.tokens_passed == sum(shape.numel() for shape in passed)
     assert real <= store.tokens_passed <= real * 1.01
     assert distinct.tokens == real
+
+
+@pytest.mark.parametrize("name", ["llama", "bert"])
+def test_what_the_climb_computed_is_not_computed_again(name: str, make_network: MakeNetwork, texts: list[str]) -> None:
+    network = make_network(name)
+    ids = network.encoder.encode([*texts, texts[0]])
+    sample, climbed = np.array([7, 2, 10, 4, 0]), Climbed()
+    truth = np.array([0, 1, 0, 1, 0])
+    choose_depth(network, [ids[row] for row in sample], truth, floor=1, seed=1, progress=no_progress, climbed=climbed)
+    states = climbed.at(2, [len(ids[row]) for row in sample])
+    assert states is not None
+    alone, helped = (ActivationStore(network, Distinct.of(ids), None) for _ in range(2))
+    alone.fill(Trunk(network, 2), no_progress)
+    helped.take(sample, states)
+    trunk, passed = Trunk(network, 2), []
+    trunk.register_forward_pre_hook(lambda _, given: passed.append(len(given[0].values)))
+    helped.fill(trunk, no_progress)
+    assert sum(passed) == 10 - 4  # rows 0 and 10 are one text
+    assert np.abs(alone.values - helped.values).max() < 1e-5
+    assert climbed.at(network.depth + 1, []) is None
 
 
 @pytest.mark.parametrize("name", FAMILIES)

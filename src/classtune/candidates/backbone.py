@@ -27,7 +27,7 @@ from classtune.model.network import Network, Trunk
 from classtune.model.tokens import Batch, Pieces
 from classtune.stats import Floats
 from classtune.training.checkpoint import Checkpoint
-from classtune.training.depth import DepthChoice, choose_depth
+from classtune.training.depth import Climbed, DepthChoice, choose_depth
 from classtune.training.extensions import NOTHING, Extensions
 from classtune.training.loop import Examples, History, Rows, fit, logits_of
 from classtune.training.probe import Probe, fit_probe
@@ -96,6 +96,7 @@ class Backbone:
         self.store: ActivationStore | None = None
         self._features: NDArray[np.float32] | None = None
         self._strength: float | None = None
+        self._known: tuple[Rows, NDArray[np.float32]] | None = None  # pieces and what leaves the trunk of them
         self.tail: nn.Module = nn.Identity()  # of the last training
 
     # --- depth, trunk, store -------------------------------------------------------------------------------------
@@ -112,37 +113,48 @@ class Backbone:
                 self.choice = self._chosen(poolings)
                 network.cut(self.choice.kept)
                 network.pool_by(self.choice.pooling or network.pooling)
-        trainable: int | str = settings.trainable
-        if trainable == "auto":
-            trainable = min(network.depth, 2 if network.of <= SMALL_NETWORK else 1)
         pooled = (
             {}
             if self.choice.pooling is None
             else {"pooling": network.pooling, "head_bias": network.own_head is not None}
         )
-        self.settings = settings.model_copy(update={"trainable": trainable, **pooled})
+        self.settings = settings.model_copy(update={"trainable": self._trainable(network.depth), **pooled})
 
     def _chosen(self, poolings: list[str]) -> DepthChoice:
-        if self.checkpoint and (known := self.checkpoint.recall("depth")):
-            return DepthChoice(**known)
+        """The depth and the pooling; what the climb computed of the sample goes into the store, and is kept with it, so
+        that a resumed run has the same numbers."""
+        kept = "" if self.checkpoint is None else self.checkpoint.named("activations-sample.npy")
         sample = self._sample()
+        if self.checkpoint and (known := self.checkpoint.recall("depth", file=kept)):
+            self._known = sample, np.load(self.checkpoint.folder / kept, allow_pickle=False)
+            return DepthChoice(**known)
         texts = self.pieces.of_text[sample]
         trainable = self.settings.trainable
         floor = trainable if isinstance(trainable, int) else 1
         if self.settings.depth != "auto":  # only how to pool is asked
             floor = self.network.depth
+        climbed = Climbed()
+        ids = [self.pieces.ids[piece] for piece in sample]
         choice = choose_depth(
             self.network,
-            [self.pieces.ids[piece] for piece in sample],
+            ids,
             self.material.truth[texts],
             groups=self.material.groups[texts],
             poolings=poolings,
             floor=floor,
             seed=self.settings.seed,
             progress=self.progress,
+            climbed=climbed,
         )
+        start = self._tail_start(choice.kept)
+        states = None if start is None else climbed.at(start, [len(item) for item in ids])
+        if states is not None:
+            self._known = sample, states
+            if self.checkpoint:
+                with self.checkpoint.replacing(kept) as scratch, scratch.open("wb") as file:
+                    np.save(file, states, allow_pickle=False)
         if self.checkpoint:
-            self.checkpoint.remember("depth", choice.__dict__)
+            self.checkpoint.remember("depth", choice.__dict__, file=kept)
         return choice
 
     def _poolings(self) -> list[str]:
@@ -188,7 +200,7 @@ class Backbone:
     def prepare(self) -> None:
         """Freeze what is not trained, and prove that the network may be split there."""
         network, settings = self.network, self.settings
-        self.start = self._tail_start()
+        self.start = self._tail_start(network.depth)
         if settings.trainable == "lora":
             network.freeze(network.depth)
         else:
@@ -212,15 +224,24 @@ class Backbone:
         if checkpoint and checkpoint.recall("trunk", file=kept) == self.start:
             self.store.restore(checkpoint.folder / kept)
             return
+        if self._known is not None:
+            self.store.take(*self._known)
+            self._known = None
         self.store.fill(Trunk(network, self.start), self.progress, self.notify)
         if checkpoint and not self.store.on_disk:
             with checkpoint.replacing(kept) as scratch, scratch.open("wb") as file:
                 np.save(file, self.store.values, allow_pickle=False)
             checkpoint.remember("trunk", self.start, file=kept)
 
-    def _tail_start(self) -> int | None:
+    def _trainable(self, depth: int) -> int | str:
+        """What is trained of a network that is cut there."""
+        if self.settings.trainable == "auto":
+            return min(depth, 2 if self.network.of <= SMALL_NETWORK else 1)
+        return self.settings.trainable
+
+    def _tail_start(self, depth: int) -> int | None:
         """The block that the tail starts from; None: it is the whole network."""
-        trainable, depth = self.settings.trainable, self.network.depth
+        trainable = self._trainable(depth)
         if isinstance(trainable, int):
             return depth - trainable
         if trainable == "lora" and self.settings.lora_blocks != "all":

@@ -93,6 +93,7 @@ class ActivationStore:
         self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
         self.last = np.array([network.encoder.last_pooled(item) for item in distinct.ids], dtype=np.int64)
         self.tokens_passed = 0
+        self._there = np.zeros(len(distinct.ids), dtype=bool)  # texts whose activations are known already
         self.seconds = 0.0
         self.dtype = np.dtype(np.float16 if half else np.float32)
         shape = (int(self.starts[-1]), network.width)
@@ -144,15 +145,27 @@ class ActivationStore:
                 ) from None
             return np.memmap(file, self.dtype, "r+", shape=(rows, width))
 
+    def take(self, rows: NDArray[np.int64], states: NDArray[np.float32]) -> None:
+        """Take what was computed elsewhere: what leaves the trunk [tokens of these rows one after the other, width]."""
+        texts = self.distinct.of_row[rows]
+        ends = np.cumsum(self.lengths[texts])
+        self._check(states)
+        for text, end in zip(texts, ends, strict=True):
+            self.values[self.starts[text] : self.starts[text + 1]] = states[end - self.lengths[text] : end]
+        self._there[texts] = True
+        self.tokens_passed += int(self.lengths[self._there].sum())
+
     def fill(self, trunk: Trunk, progress: Progress, notify: Callable[[str], None] | None = None) -> None:
-        """Run the trunk over every distinct text, in batches of like length.
+        """Run the trunk over every distinct text that was not taken, in batches of like length.
 
         Batches from all lengths go first: ``notify`` is told what is ahead where those say that it takes over a minute.
         """
         started = time.perf_counter()
-        done, total = 0, int(self.starts[-1])
+        done, total = 0, int(self.lengths[~self._there].sum())
         announced = notify is None
-        for rows in _evenly(list(length_sorted_batches(self.lengths.tolist()))):
+        missing = np.flatnonzero(~self._there)
+        for places in _evenly(list(length_sorted_batches(self.lengths[missing].tolist()))):
+            rows = missing[places]
             batch = self.network.encoder.batch([self.distinct.ids[row] for row in rows])
             states = trunk(batch.to(self.network.device)).cpu().numpy()
             self.tokens_passed += batch.values.numel()
@@ -222,9 +235,12 @@ class ActivationStore:
     def _put(self, texts: NDArray[np.int64], states: NDArray[np.float32]) -> None:
         real = np.arange(states.shape[1]) < self.lengths[texts, None]
         kept = states[real]
-        if self.dtype == np.float16 and not np.abs(kept).max() <= np.finfo(np.float16).max:
-            raise ClasstuneError('The activations are beyond what half precision holds. Set store = "float32".')
+        self._check(kept)
         self.values[(self.starts[texts, None] + np.arange(states.shape[1]))[real]] = kept
+
+    def _check(self, states: NDArray[np.float32]) -> None:
+        if self.dtype == np.float16 and not np.abs(states).max() <= np.finfo(np.float16).max:
+            raise ClasstuneError('The activations are beyond what half precision holds. Set store = "float32".')
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from classtune.config import Progress
 from classtune.model import kernels
@@ -31,6 +31,8 @@ PENALTY = 300.0
 # The climb goes through this share of the blocks (the first rise slowly), then ends after PATIENCE without a new best.
 LEAST_CLIMB = 2 / 3
 PATIENCE = 4
+# Of the states on the way, for the trunk.
+CLIMBED_BYTES = 1 << 30
 # Noise is this many standard errors of the paired difference: a block is worth a little doubt.
 NOISE = 0.5
 
@@ -50,6 +52,38 @@ class DepthChoice:
     curve: list[dict[str, Any]] = field(default_factory=list)
 
 
+class Climbed:
+    """What the climb computed on its way, so that the trunk need not run again over the sample.
+
+    The states of the last depths are kept, as many as CLIMBED_BYTES hold: the depth that is chosen is among them
+    unless it lies far below the end of the climb.
+    """
+
+    def __init__(self) -> None:
+        self._states: dict[int, list[Tensor]] = {}
+        self._order: list[NDArray[np.int64]] = []
+
+    def keep(self, depth: int, batches: list[Batch], order: list[NDArray[np.int64]]) -> None:
+        self._states[depth], self._order = [batch.values for batch in batches], order
+        held = {place: sum(values.nbytes for values in states) for place, states in self._states.items()}
+        for place in sorted(held):
+            if sum(held[kept] for kept in self._states) > CLIMBED_BYTES:
+                del self._states[place]
+
+    def at(self, depth: int, lengths: Sequence[int]) -> NDArray[np.float32] | None:
+        """What leaves this depth [tokens of all texts, width], in the order of the texts; None where it was not kept.
+
+        lengths: tokens of each text.
+        """
+        if depth not in self._states:
+            return None
+        texts: dict[int, NDArray[np.float32]] = {}
+        for rows, values in zip(self._order, self._states[depth], strict=True):
+            for row, own in zip(rows, values.float().cpu().numpy(), strict=True):
+                texts[int(row)] = own[: lengths[row]]
+        return np.concatenate([texts[row] for row in range(len(lengths))])
+
+
 def choose_depth(
     network: Network,
     ids: Sequence[TokenIds],
@@ -60,13 +94,14 @@ def choose_depth(
     progress: Progress,
     groups: NDArray[Any] | None = None,
     poolings: Sequence[str] | None = None,
+    climbed: Climbed | None = None,
 ) -> DepthChoice:
     """Probe every depth and pooling on these texts and say which to keep.
 
     ids, truth: token ids of a sample of training rows, and their classes, int64 [rows], or labels, bool [rows, labels].
     groups: rows that are never divided by a fold. floor: the least depth (blocks that will be trained). poolings: what
-    is tried; None: the network's own. A row's score is whether its class is found or, with labels, how far up the right
-    ones stand (see ``_cross_validate``).
+    is tried; None: the network's own. climbed: keeps what is computed. A row's score is whether its class is found or,
+    with labels, how far up the right ones stand (see ``_cross_validate``).
     """
     assert network.family is not None
     top = network.depth
@@ -81,6 +116,8 @@ def choose_depth(
     best = (0, "")
     for depth in range(1, top + 1):
         batches = _one_block_further(network, batches, depth)
+        if climbed is not None:
+            climbed.keep(depth, batches, order)
         if depth >= floor:
             for pooling in poolings:
                 scores[depth, pooling] = _cross_validate(_pooled(batches, order, pooling, norm), truth, fold)
