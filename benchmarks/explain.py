@@ -6,6 +6,7 @@ Test rows of sms-spam, as many spam as ham, with the bundle that train_sms.py wr
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from classtune.config import Settings
 from classtune.data.dataset import prepare
-from classtune.explain.attributions import STEPS
-from classtune.explain.explanations import explain, falls
-from classtune.inference.predictor import load_predictor
+from classtune.explain.attributions import STEPS, without, words_of
+from classtune.explain.explanations import explain
+from classtune.inference.predictor import Predictor, load_predictor
 
 COUNTS = (1, 2, 3, 5)
 SHOWN = 2  # the count whose fall is the figure: 3 words
@@ -57,6 +58,25 @@ def measure(args: argparse.Namespace) -> list[Figure]:
         "gap_quantiles_50_90": np.quantile(gaps, [0.5, 0.9]).tolist(),
     }
     return [*figures, Figure("texts whose top 5 words mostly agree in sign", share, "%", 50, 90, detail)]
+
+
+def falls(
+    predictor: Predictor, texts: Sequence[str], weights: Sequence[NDArray[np.float64]], counts: Sequence[int]
+) -> NDArray[np.float64]:
+    """How far each label's probability falls when the words of largest weight are left out [texts, counts].
+
+    weights: of each text's words. One word is always left. (Samek et al., 2017; "comprehensiveness" of DeYoung et al.,
+    2020.)
+    """
+    shorter = []
+    for text, of_words in zip(texts, weights, strict=True):
+        words, order = words_of(text), np.argsort(-of_words, kind="stable")
+        shorter += [without(text, [words[i] for i in order[: min(count, len(words) - 1)]]) for count in counts]
+    before = predictor.probabilities(texts)
+    after = predictor.probabilities(shorter).reshape(len(texts), len(counts), -1)
+    rows, chosen = np.arange(len(texts)), before.argmax(1)
+    result: NDArray[np.float64] = before[rows, chosen][:, None] - after[rows, :, chosen]
+    return result
 
 
 def _detail(found: NDArray[np.float64], by_chance: NDArray[np.float64], labels: list[str]) -> dict[str, Any]:

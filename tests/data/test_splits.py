@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from classtune.data.reading.tables import TableFormat, read_table
 from classtune.data.splits import (
     Splits,
-    find_leaks,
     fold,
     grouped_split,
     joined_groups,
@@ -245,7 +244,7 @@ def test_a_leak_free_split_of_the_messages(real: Callable[[str], Path]) -> None:
         pytest.approx(1115, abs=2),
     ]
     train, test = ([table.texts[row] for row in rows] for rows in (splits.train, splits.test))
-    assert find_leaks(train, test) == []
+    assert len(rows_without_leaks(train, test)) == len(train)
     assert np.mean([table.labels[row] == "spam" for row in splits.test]) == pytest.approx(747 / 5574, abs=0.002)
 
 
@@ -264,6 +263,5 @@ def test_undersampling_leaves_as_many_of_each() -> None:
 
 def test_leaks_between_given_files() -> None:
     train, test = ["Hello", "one", "hello ", "two"], ["three", " HELLO", "TWO"]
-    assert find_leaks(train, test) == [(0, 1), (3, 2)]
     assert rows_without_leaks(train, test).tolist() == [1]
     assert rows_without_leaks(test, train).tolist() == [0]

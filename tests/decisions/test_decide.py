@@ -145,10 +145,6 @@ def test_the_field_s_shares_make_probabilities_right() -> None:
     live = live - np.log(field) + np.log(trained)  # scored by the network that was trained on even shares
     spam = found.probabilities(live)[:, 1]
     assert spam.mean() == pytest.approx(live_truth.mean(), abs=0.005)
-    later = decide(logits, truth, TWO, DecisionSettings(), trained_prior=trained).with_prior({"spam": 0.05})
-    np.testing.assert_allclose(later.probabilities(live)[:, 1], spam, rtol=1e-9)
-    assert later.prior is not None
-    assert later.prior.deployed == pytest.approx((0.95, 0.05))
 
 
 def test_a_calibration_of_each_class_speaks_of_the_rows_that_fitted_it() -> None:
@@ -176,22 +172,6 @@ def test_a_label_without_validation_rows_leaves_nothing_to_promise() -> None:
     found = decide(logits[known], truth[known], THREE, shares, trained_prior=np.array([0.6, 0.3, 0.1]))
     assert found.abstention is not None
     assert not found.abstention.promised
-
-
-def test_a_promise_does_not_outlive_its_shares() -> None:
-    logits, truth = rows([0.5, 0.5], 800)
-    found = decide(logits, truth, TWO, DecisionSettings(max_error=0.02), trained_prior=np.array([0.5, 0.5]))
-    moved = found.with_prior(np.array([0.9, 0.1]))
-    assert found.abstention is not None
-    assert moved.abstention is not None
-    assert found.abstention.promised
-    assert not moved.abstention.promised
-    assert moved.abstention.threshold == found.abstention.threshold
-    assert moved.record()["abstention"]["promise"] is None
-    assert not any(note.startswith("Promised") for note in moved.notes)
-    assert found.with_prior({"spam": 0.5}).abstention == found.abstention
-    with pytest.raises(SettingsError, match="unknown here"):
-        Decisions.plain(TWO).with_prior({"spam": 0.1})
 
 
 def test_costs_change_answers_and_not_probabilities() -> None:

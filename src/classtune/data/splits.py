@@ -182,15 +182,6 @@ def undersample(labels: Sequence[str], rows: Iterable[int], seed: int) -> Rows:
     return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *kept]))
 
 
-def find_leaks(train_texts: Sequence[str], other_texts: Sequence[str]) -> list[tuple[int, int]]:
-    """(training row, other row) for each other text that, folded, is a training text; its first row there."""
-    first: dict[str, int] = {}
-    for row, text in enumerate(train_texts):
-        first.setdefault(fold(text), row)
-    folded = ((row, fold(text)) for row, text in enumerate(other_texts))
-    return [(first[text], row) for row, text in folded if text in first]
-
-
 def rows_without_leaks(texts: Sequence[str], other_texts: Iterable[str]) -> Rows:
     """Rows of ``texts`` that, folded, are not in ``other_texts``: what may train when those are the test."""
     others = {fold(text) for text in other_texts}

@@ -14,7 +14,7 @@ What validation rows are used for, and what that does to a promise of ``max_erro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -79,28 +79,6 @@ class Decisions:
         chosen, confidence = self._chosen(probabilities)
         least = self.abstention.threshold if self.abstention else None
         return chosen if least is None else np.where(confidence >= least, chosen, -1)
-
-    def with_prior(self, shares: Mapping[str, float] | Floats) -> Self:
-        """The same for other shares of the labels in the field: as named by the user, or (k,) as estimated.
-
-        Thresholds stay. Raises SettingsError where the shares in training are unknown or the named ones impossible.
-        """
-        if self.prior is None:
-            raise SettingsError("--deploy-prior: the shares of the labels in training are unknown here. Train anew.")
-        trained = np.array(self.prior.trained)
-        if isinstance(shares, Mapping):
-            shares = wanted_prior(shares, self.labels, trained, multi=self.multi)
-        deployed = tuple(float(share) for share in shares)
-        notes, abstention = self.notes, self.abstention
-        if abstention is not None and abstention.promised and deployed != self.prior.deployed:
-            sentence = (
-                f"Texts still get no answer below a probability of {abstention.threshold:.6g}, but an error of at most "
-                f"{100 * abstention.max_error:g} % was promised for other shares of the labels. Train with these "
-                "shares as --deploy-prior to have it promised for them."
-            )
-            notes = (*(note for note in notes if note != abstention.sentence), sentence)
-            abstention = replace(abstention, error_bound=None, sentence=sentence)
-        return replace(self, prior=Prior(self.prior.trained, deployed), abstention=abstention, notes=notes)
 
     def record(self) -> dict[str, Any]:
         """For JSON; ``from_record`` reads it."""

@@ -1,19 +1,16 @@
-"""Why a text got its label: the words for and against it, and the training texts most like it, as JSON, HTML or text.
-
-Also the test that the words are the right ones: leave them out and see the score fall.
-"""
+"""Why a text got its label: the words for and against it, and the training texts most like it. JSON, HTML or text."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classtune.errors import SettingsError, did_you_mean
-from classtune.explain.attributions import STEPS, Method, Piece, attribute, by_word, pooled_states, without, words_of
+from classtune.explain.attributions import STEPS, Piece, attribute, by_word, pooled_states, without, words_of
 from classtune.explain.neighbours import Neighbours
 
 if TYPE_CHECKING:
@@ -120,47 +117,6 @@ def agreement(weights: NDArray[np.float64], others: NDArray[np.float64], top: in
     """Share of the ``top`` words of largest weight (by size) for which both have the same sign, 0 … 1."""
     chosen = np.argsort(-np.abs(weights), kind="stable")[:top]
     return float(np.mean(np.sign(weights[chosen]) == np.sign(others[chosen])))
-
-
-def deletion_curve(
-    predictor: Predicts,
-    texts: Sequence[str],
-    method: Method | Literal["random"],
-    *,
-    counts: Sequence[int] = (1, 2, 3, 5),
-    steps: int = STEPS,
-    seed: int = 123,
-) -> NDArray[np.float64]:
-    """How far the score of each text's label falls when its 1, 2, 3, 5 weightiest words go [texts, counts].
-
-    The label is the most probable one of the whole text. ``random`` takes words at random, to compare with.
-    """
-    if method == "random":
-        rng = np.random.default_rng(seed)
-        return falls(predictor, texts, [rng.random(len(words_of(text))) for text in texts], counts)
-    weights = []
-    for text, label in zip(texts, predictor.probabilities(texts).argmax(1), strict=True):
-        weights.append(by_word(text, attribute(predictor.network, text, int(label), method, steps))[1])
-    return falls(predictor, texts, weights, counts)
-
-
-def falls(
-    predictor: Predicts, texts: Sequence[str], weights: Sequence[NDArray[np.float64]], counts: Sequence[int]
-) -> NDArray[np.float64]:
-    """How far each label's probability falls when the words of largest weight are left out [texts, counts].
-
-    weights: of each text's words. One word is always left. (Samek et al., 2017; "comprehensiveness" of DeYoung et al.,
-    2020.)
-    """
-    shorter = []
-    for text, of_words in zip(texts, weights, strict=True):
-        words, order = words_of(text), np.argsort(-of_words, kind="stable")
-        shorter += [without(text, [words[i] for i in order[: min(count, len(words) - 1)]]) for count in counts]
-    before = predictor.probabilities(texts)
-    after = predictor.probabilities(shorter).reshape(len(texts), len(counts), -1)
-    rows, chosen = np.arange(len(texts)), before.argmax(1)
-    result: NDArray[np.float64] = before[rows, chosen][:, None] - after[rows, :, chosen]
-    return result
 
 
 def as_html(explanation: dict[str, Any]) -> str:
