@@ -12,7 +12,7 @@ from common import HERE, Figure, machine, note, show
 
 BENCHMARKS = (
     *("cli_help", "train_sms", "predict", "trunk", "trainer", "tutorial", "accuracy"),
-    *("compare", "copies", "audit", "label_errors", "abstention", "explain", "next"),
+    *("compare", "copies", "audit", "label_errors", "abstention", "explain", "next", "drift"),
     *("serve", "bulk", "runtimes", "store"),
 )
 TAKE_FULL = ("trainer", "tutorial")

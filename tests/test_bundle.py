@@ -26,6 +26,7 @@ FILES = [
     "classtune.json",
     "config.json",
     "model.safetensors",
+    "reference.safetensors",
     "report.html",
     "rows.safetensors",
     "texts/held_out.jsonl",
@@ -355,6 +356,7 @@ def test_a_bundle_of_schema_2_is_still_read_and_pushed_without_its_texts(copy: P
     (copy / "texts").rmdir()
     (copy / "quotes.json").unlink()
     (copy / "rows.safetensors").unlink()
+    (copy / "reference.safetensors").unlink()
 
     def become_older(record: dict[str, Any]) -> None:
         from classtune.files import sha256

@@ -9,7 +9,7 @@ import typer
 
 from classtune.cli.deliver import export, push, serve
 from classtune.cli.learn import compare, demo, train
-from classtune.cli.loop import next_texts, start
+from classtune.cli.loop import drift, next_texts, start
 from classtune.cli.tables import audit, datasets, models
 from classtune.cli.tutorial import tutorial
 from classtune.cli.use import evaluate, explain, info, predict
@@ -28,6 +28,7 @@ for command in (
 ):
     app.command()(command)
 app.command("next")(next_texts)
+app.command()(drift)
 
 
 def main() -> None:

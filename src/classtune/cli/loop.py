@@ -1,4 +1,4 @@
-"""Commands of the loop round a classifier: which texts to label, first and next."""
+"""Commands of the loop round a classifier: which texts to label, first and next, and whether texts have changed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from classtune.cli import options
 from classtune.cli.inputs import print_json
 from classtune.cli.options import AsJson, BundleFolder, Quiet, takes
 from classtune.data.reading.columns import TableFormat
+from classtune.errors import SettingsError
 
 Pool = Annotated[str, typer.Argument(metavar="POOL", help="A table of texts without labels; its columns are kept.")]
 Count = Annotated[int, typer.Option("-n", "--count", help="How many texts.")]
@@ -112,3 +113,39 @@ def start(
         told: dict[str, Any] = {"form": form, "force": force, "at_random": at_random, "model": model, "seed": seed}
         document = label_first(table, names, count, output, **told, notify=view.note, progress=view.progress)
     return print_json(document) if as_json else show_started(document)
+
+
+@takes(format=options.TEXTS)
+def drift(
+    folder: BundleFolder,
+    data: Annotated[
+        str, typer.Argument(metavar="TABLE", help="Texts of late, such as a day's; labels are not looked at.")
+    ],
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Exit code 1 where something has changed.")] = False,
+    false_alarms: Annotated[
+        float, typer.Option(metavar="SHARE", help="Chance of any alarm where nothing has changed.")
+    ] = 0.01,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    format: TableFormat,
+) -> None:
+    """Whether texts have changed since a bundle was trained, beyond noise."""
+    from classtune import screen
+    from classtune.cli.shown import show_drift
+    from classtune.data.catalogue import open_data
+    from classtune.inference.tables import as_trained
+    from classtune.jobs import drift as job
+
+    if not 0 < false_alarms < 1:
+        raise SettingsError(f"--false-alarms {false_alarms:g}: lies between 0 and 1. Write 0.01 for one look in 100.")
+    with screen.Screen(quiet=quiet) as view:
+        table = open_data(data, as_trained(format, folder), labelled=False, notify=view.note)
+        view.notes(table.notes)
+        document = job.drift(folder, table, false_alarms=false_alarms, notify=view.note, progress=view.progress)
+    if as_json:
+        print_json(document)
+    else:
+        show_drift(document)
+    if check and document["alarm"]:
+        raise typer.Exit(1)

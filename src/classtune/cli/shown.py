@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from classtune import screen
+from classtune.judging.drift import MEASURES
 
 if TYPE_CHECKING:
     from classtune.jobs.side_by_side import TwoBundles
@@ -73,3 +74,20 @@ def _show_chosen(document: dict[str, Any]) -> None:
         return
     drawn = sum(one["chosen"] == "at random" for one in chosen)
     screen.say(f"{len(chosen):,} texts to label are in {output}; {drawn:,} of them were drawn at random")
+
+
+def show_drift(document: dict[str, Any]) -> None:
+    """Each figure then and now, and what changed beyond noise."""
+    rows = []
+    for change in document["labels"]:
+        low, high = (100 * end for end in change["difference_ci95"])
+        then, now = (f"{100 * change[key]:.1f} %" for key in ("then", "now"))
+        rows.append((f"answers {change['name']}", then, now, f"{low:+.1f} to {high:+.1f} points", change))
+    for change in document["measures"]:
+        low, high = change["difference_ci95"]
+        name = MEASURES[change["name"]]
+        rows.append((name, f"{change['then']:.3f}", f"{change['now']:.3f}", f"{low:+.3f} to {high:+.3f}", change))
+    cells = [(*row, f"{change['p_value']:.2g}", "changed" if change["alarm"] else "") for *row, change in rows]
+    screen.show(cells, ("figure", "then", "now", "difference, 95 %", "p", ""))
+    screen.say()
+    screen.say(document["sentence"])

@@ -24,8 +24,10 @@ from classtune.errors import BundleError, Interrupted
 from classtune.explain.neighbours import MOST_TEXTS, Neighbours
 from classtune.export.folding import fold_calibration, folded_logits
 from classtune.inference.predictor import Predictor, predictor_of
+from classtune.inference.yardstick import Yardstick
 from classtune.jobs import results, steps
 from classtune.jobs.contest import Contest
+from classtune.jobs.drift import yardstick_of
 from classtune.jobs.steps import Clock, Notify, Scores
 from classtune.model.network import Network
 from classtune.report.page import model_card, write_report
@@ -37,6 +39,8 @@ from classtune.training.extensions import NOTHING, Extensions
 ROWS_TO_SPARE = 1500
 # Texts that a bundle keeps to compare exports on: enough to see a label in 500 change.
 HELD_OUT_TEXTS = 1000
+# Fewer test rows than these tell too little of how texts are answered: other held-out rows are taken too.
+_TESTS_ENOUGH = 100
 
 
 @dataclass
@@ -44,8 +48,8 @@ class Trained:
     """A finished run: the members of the classifier, what predicts with them, and the result document.
 
     validation: logits of the held-out rows [rows, labels] and their truth, for decisions that are taken later.
-    rows: hashes of its labelled texts. neighbours, held_out: training texts and others that the bundle keeps, where it
-    may.
+    rows: hashes of its labelled texts. yardstick: what later texts are compared with. neighbours, held_out: training
+    texts and others that the bundle keeps, where it may.
     """
 
     members: list[Member]
@@ -55,6 +59,7 @@ class Trained:
     result: Result
     validation: tuple[Scores, Any]
     rows: RowHashes
+    yardstick: Yardstick | None
     neighbours: Neighbours | None
     held_out: list[str]
 
@@ -73,6 +78,8 @@ class Trained:
         with bundle.new_bundle(folder, force=force) as scratch:
             bundle.write_validation(scratch, *self.validation)
             bundle.write_rows(scratch, self.rows)
+            if self.yardstick is not None:
+                self.yardstick.save(scratch)
             quotes = f"{bundle.TEXTS}/{bundle.REPORT}" if self.settings.keep_texts else None
             write_report(scratch / bundle.REPORT, self.result.without_quotes(), quotes=quotes)
             (scratch / bundle.CARD).write_text(model_card(self.result), encoding="utf-8")
@@ -158,6 +165,8 @@ def train(
     main = contest.main(choice)
     with clock.time("explanations"):
         neighbours = _neighbours(main, material, settings) if main is not None and settings.keep_texts else None
+        unlearned = _unlearned(held_out.rows[known], judged, material, tested)
+        yardstick = yardstick_of(material, decisions, main, held_out.final, *unlearned, seed=settings.seed)
     result = results.result(contest, choice, main, decisions, extensions)
     contest.close()
     result.metrics = _own_metrics(extensions, material, decisions, (judged, held_out.rows[known]), tested)
@@ -173,7 +182,7 @@ def train(
     used = settings if main is None else main.settings
     hashes = RowHashes.of(material.texts, material.splits.test)
     own = folded_logits(shipped, judged), truth
-    return Trained(members, predictor, material.labels, used, result, own, hashes, neighbours, others)
+    return Trained(members, predictor, material.labels, used, result, own, hashes, yardstick, neighbours, others)
 
 
 def _folded(members: list[Member], decisions: Decisions) -> Decisions:
@@ -183,6 +192,17 @@ def _folded(members: list[Member], decisions: Decisions) -> Decisions:
     """
     alone = members[0].model if len(members) == 1 else None
     return fold_calibration(alone, decisions) if isinstance(alone, Network) else decisions
+
+
+def _unlearned(rows: Rows, judged: Scores, material: Material, tested: Scores) -> tuple[Rows, Scores]:
+    """Rows that the final classifier did not learn from and its logits of them: the test rows.
+
+    Where these are few, held-out ``rows`` too, whose logits ``judged`` are by models that learned from a little less.
+    """
+    test = material.splits.test
+    if len(test) >= _TESTS_ENOUGH or not len(rows):
+        return test, tested
+    return (np.concatenate([test, rows]), np.concatenate([tested, judged])) if len(test) else (rows, judged)
 
 
 def without_spare_rows(settings: Settings, table: Table, validation: Table | None) -> Settings:
