@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +26,8 @@ from classtune.stats import Floats
 FILE = "reference.safetensors"
 _WORD = re.compile(r"\w+|[^\w\s]")
 _BITS = 1 << 20
+# Words of a text that are looked up: a long one takes no longer.
+_MOST_WORDS = 1000
 _LARGEST = 1 << 28  # bytes of the file
 
 
@@ -124,5 +127,5 @@ def certainty(scores: Floats, *, multi: bool) -> Floats:
 
 
 def _places(text: str) -> NDArray[np.int64]:
-    words = _WORD.findall(text.casefold())
+    words = [found[0] for found in islice(_WORD.finditer(text.casefold()), _MOST_WORDS)]
     return np.array([zlib.crc32(word.encode(errors="replace")) % _BITS for word in words], dtype=np.int64)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
+from classtune.server.drift import DriftCollector
+
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -37,6 +39,14 @@ class Metrics:
         self._abstentions = Counter(
             "classtune_abstentions", "Texts whose answer was withheld.", ["model"], registry=registry
         )
+        self._feedback = Counter(
+            "classtune_feedback",
+            "Answers that people judged, by whether they were right.",
+            ["model", "right"],
+            registry=registry,
+        )
+        self.drift = DriftCollector()
+        registry.register(self.drift)
         self.queue = Gauge("classtune_queue_texts", "Texts that wait for the model.", registry=registry)
 
     def request(self, path: str, status: int, seconds: float) -> None:
@@ -54,6 +64,10 @@ class Metrics:
                 self._labels.labels(model, label).inc()
             if not answer:
                 self._abstentions.labels(model).inc()
+
+    def judged(self, model: str, *, right: bool) -> None:
+        """A person said what was right."""
+        self._feedback.labels(model, "yes" if right else "no").inc()
 
     def page(self, accept: str) -> tuple[bytes, str]:
         """All of it and its content type: Prometheus' text form, or OpenMetrics where ``accept`` asks for it."""

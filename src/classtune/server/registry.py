@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from classtune.bundle import RECORD, Bundle
+from classtune.bundle import RECORD, ROWS, Bundle, read_rows
+from classtune.data.versions import Hashes
 from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean
 from classtune.explain.neighbours import Neighbours
 from classtune.inference.own_thread import on_own_thread
 from classtune.inference.predictor import Predictor, load_predictor
+from classtune.inference.yardstick import FILE, Yardstick
 
 # A file's name, size and time of change, for each file of a bundle.
 Look = tuple[tuple[str, int, int], ...]
@@ -29,7 +31,8 @@ Notify = Callable[..., None]
 class LoadedBundle:
     """One version of a bundle. It never changes: a request begins and ends with the same one.
 
-    version: of classtune.json, the beginning of its sha256.
+    version: of classtune.json, the beginning of its sha256. yardstick: what texts are compared with; learned: hashes of
+    those that it learned from; None where it keeps none.
     """
 
     name: str
@@ -38,6 +41,8 @@ class LoadedBundle:
     predictor: Predictor
     record: dict[str, Any] = field(repr=False)
     neighbours: Neighbours | None = field(repr=False)
+    yardstick: Yardstick | None = field(default=None, repr=False)
+    learned: Hashes | None = field(default=None, repr=False)
 
     @property
     def withholds(self) -> bool:
@@ -111,7 +116,16 @@ class ModelRegistry:
         predictor, bundle = self._read(folder)
         predictor.copy_weights()
         version = hashlib.sha256((folder / RECORD).read_bytes()).hexdigest()[:12]
-        return LoadedBundle(folder.name, folder, version, predictor, bundle.record, Neighbours.load(folder))
+        return LoadedBundle(
+            folder.name,
+            folder,
+            version,
+            predictor,
+            bundle.record,
+            Neighbours.load(folder),
+            Yardstick.load(folder, len(bundle.labels)) if (folder / FILE).is_file() else None,
+            read_rows(folder).learned if (folder / ROWS).is_file() else None,
+        )
 
 
 def _look(folder: Path) -> Look:

@@ -207,6 +207,7 @@ class Api:
         probabilities = predictor.decisions.probabilities(logits)
         ranked = predictor.ranked(probabilities)
         self.metrics.answered(bundle.name, [answer_of(entries) for entries in ranked])
+        self.metrics.drift.add(bundle, texts, probabilities)
         return _Scored(bundle, logits, probabilities, ranked, items.tokens)
 
 

@@ -47,8 +47,12 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
             from classtune.server.page.app import mount_page
             from classtune.server.queued import QueuedRegistry
 
+            api = app.state.api
             mount_page(
-                app, QueuedRegistry(registry, app.state.api.batcher, settings.timeout), feedback=settings.feedback
+                app,
+                QueuedRegistry(registry, api.batcher, settings.timeout),
+                feedback=settings.feedback,
+                judged=lambda name, right: api.metrics.judged(name, right=right),
             )
         gc.freeze()  # what is loaded stays: never walked again, no answer is held up by it
         gc.enable()

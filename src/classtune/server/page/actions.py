@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,12 +72,19 @@ class PageBundle(Protocol):
         """Probabilities [texts, labels]; see `classtune.inference.predictor.Predictor.probabilities`."""
 
 
-class Page:
-    """The bundles that are offered, and what is done with them. feedback: see `mount_page` in app.py."""
+def _nobody(*_: object) -> None:
+    """Nobody counts."""
 
-    def __init__(self, bundles: Iterable[PageBundle], feedback: Path | None) -> None:
+
+class Page:
+    """The bundles that are offered, and what is done with them. feedback, judged: see `mount_page` in app.py."""
+
+    def __init__(
+        self, bundles: Iterable[PageBundle], feedback: Path | None, judged: Callable[[str, bool], object] = _nobody
+    ) -> None:
         self.bundles = bundles
         self.feedback = feedback
+        self.judged = judged
 
     def bundle(self, name: str) -> PageBundle:
         """The bundle of a name; DataError where it is no longer served."""
@@ -196,6 +203,7 @@ class Page:
             multi=asked["multi"],
             bundle=shown.name,
         )
+        self.judged(shown.name, set(right) == set(asked["answer"]))
         return wording.note_html(f"Thank you. Kept in {path.name}, to train on.")
 
 

@@ -7,7 +7,7 @@ html (what it says), feedback (what people said was right).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,20 @@ if TYPE_CHECKING:
 MOST_BYTES = "50mb"
 
 
-def mount_page(app: FastAPI, bundles: Iterable[PageBundle], *, path: str = "/page", feedback: Path | None) -> FastAPI:
+def mount_page(
+    app: FastAPI,
+    bundles: Iterable[PageBundle],
+    *,
+    path: str = "/page",
+    feedback: Path | None,
+    judged: Callable[[str, bool], object] = lambda name, right: None,
+) -> FastAPI:
     """Add the page to ``app`` at ``path``, and the reports below it. Call it after all other routes are there.
 
     bundles: gone through anew for each answer, so that it may come to hold other versions.
     feedback: file of JSON lines that gets what people say was right (a file for each bundle where there are several,
     see `classtune.server.page.actions.feedback_file`); None: they are not asked.
+    judged: called with a bundle's name, and whether its answer was right, for each of these.
     Raises UserError without Gradio.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
@@ -34,7 +42,7 @@ def mount_page(app: FastAPI, bundles: Iterable[PageBundle], *, path: str = "/pag
     import gradio
     from fastapi.responses import RedirectResponse
 
-    page = Page(bundles, feedback)
+    page = Page(bundles, feedback, judged)
     app.add_api_route(f"{path}/report/{{name}}", page.report, include_in_schema=False)
     # To itself with a slash, below which it asks for its parts; wherever a proxy puts it.
     beside = f"{path.rpartition('/')[2]}/"
