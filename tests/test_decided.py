@@ -79,7 +79,7 @@ def test_a_new_wish_takes_the_place_of_its_rival(small_llama: Path, tmp_path: Pa
 
 def test_a_promise_that_few_rows_cannot_show_is_refused_in_words(wide_bundle: Path, command: Run) -> None:
     ran = command("predict", wide_bundle, NEW[0], "--max-error", "0.01", "--json")
-    assert "validation rows" in ran.err
+    assert "held-out rows" in ran.err
     assert [entry["answer"] for entry in ran.document[0]] == [True, False]  # no promise, so everything is answered
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from classtune.data.dataset import DataFacts
-from classtune.judging.comparison import Comparison
+from classtune.judging.comparison import Comparison, in_words
 from classtune.judging.copies import WithoutCopies
 from classtune.judging.figures import CalibrationFacts, Figures
 from classtune.judging.paired import PairedAnswers, Verdict
@@ -49,6 +49,11 @@ class ChosenClassifier:
     held_out_loss: float | None
     losses: dict[str, float | None]
     sentence: str
+
+    @property
+    def in_words(self) -> str:
+        """Its name in sentences."""
+        return in_words(self.name)
 
 
 @dataclass(frozen=True)

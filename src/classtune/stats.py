@@ -46,6 +46,27 @@ def log_probabilities(logits: FloatArray, *, multi: bool) -> Floats:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
+def softmax(logits: Floats) -> Floats:
+    """Probabilities [rows, labels] whose rows sum to 1."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """A probability for each logit by itself."""
+    return np.asarray(np.exp(-np.logaddexp(0, -logits)))
+
+
+def log_loss(probabilities: FloatArray, truth: npt.NDArray[Any]) -> Floats:
+    """Log loss (nats) of probabilities [rows, labels]: of each row [rows] for class numbers [rows], of each label of
+    each row [rows, labels] for booleans. None is infinite: see SMALLEST_PROBABILITY."""
+    if truth.ndim == 2:
+        of_truth = np.where(truth, probabilities, 1 - probabilities.astype(np.float64))
+    else:
+        of_truth = probabilities[np.arange(len(truth)), truth].astype(np.float64)
+    return np.asarray(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)))
+
+
 def row_losses(logits: FloatArray, truth: npt.NDArray[Any]) -> Floats:
     """Log loss (nats) of each row [rows]: class numbers [rows] or, over all labels, booleans [rows, labels]."""
     if truth.ndim == 1:

@@ -118,7 +118,7 @@ def test_what_rows_cannot_show_is_not_promised() -> None:
     few = promise(np.full(200, 0.99), np.zeros(200, dtype=bool), 0.01)
     assert (few.threshold, few.error_bound, few.rows_needed) == (None, None, 299)
     assert few.record()["promise"] is None
-    assert "at least 299 validation rows" in few.sentence
+    assert "at least 299 held-out rows" in few.sentence
     assert "200 could be used" in few.sentence
     bad = promise(np.linspace(0.5, 1, 1000), np.arange(1000) % 5 == 0, 0.01)
     assert bad.threshold is None

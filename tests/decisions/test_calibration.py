@@ -12,10 +12,10 @@ from scipy.special import softmax as scipys_softmax
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from classtune.decisions.calibration import METHODS, Calibration, fit_calibration, sigmoid, softmax
+from classtune.decisions.calibration import METHODS, Calibration, fit_calibration
 from classtune.errors import DataError, SettingsError
 from classtune.judging.metrics import expected_calibration_error, judge, reliability
-from classtune.stats import best_scale
+from classtune.stats import best_scale, sigmoid, softmax
 
 
 def rows(count: int, classes: int, *, too_sure: float = 1.0, bias: float = 0.0, seed: int = 0) -> tuple[Any, Any]:

@@ -134,7 +134,7 @@ def test_comparing_more_networks_makes_a_promise_harder() -> None:
     assert not four.abstention.promised
     assert four.abstention.rows_needed == 437
     assert four.answers(four.probabilities(logits)).any(axis=1).all()
-    assert any("chose among 4 epochs" in note for note in four.notes)
+    assert any("chose among 4 classifiers" in note for note in four.notes)
 
 
 def test_the_field_s_shares_make_probabilities_right() -> None:
@@ -211,7 +211,7 @@ def test_without_validation_rows_wishes_that_need_none_are_kept() -> None:
         nothing, none, TWO, DecisionSettings(deploy_prior={"spam": 0.1}, cost="spam:fn=9"), trained_prior=prior
     )
     assert found.probabilities(np.zeros((1, 2)))[0] == pytest.approx([0.9, 0.1])
-    assert "no validation rows" in found.notes[-1]
+    assert "no held-out rows" in found.notes[-1]
     with pytest.raises(SettingsError, match="--recall, --max-error, --calibration vector: there are no validation"):
         decide(
             nothing,

@@ -14,7 +14,6 @@ from small import SEVERAL, rows
 from classtune.bundle import RECORD, read_held_out
 from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
-from classtune.decisions.calibration import softmax
 from classtune.decisions.decide import Prior
 from classtune.errors import BundleError
 from classtune.export.alone import main_network
@@ -22,6 +21,7 @@ from classtune.export.write import export_bundle
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.inference.runtimes import load_exported
 from classtune.jobs.train import train
+from classtune.stats import softmax
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")

@@ -15,13 +15,14 @@ import pytest
 from small import one_thread, rows, train_small
 
 from classtune.bundle import RECORD
-from classtune.decisions.calibration import fit_calibration, softmax
+from classtune.decisions.calibration import fit_calibration
 from classtune.decisions.decide import Decisions, Prior
 from classtune.errors import BundleError, SettingsError, UserError
 from classtune.export.write import export_bundle
 from classtune.inference.predictor import load_predictor
 from classtune.inference.runtimes import load_exported
 from classtune.model.processor import processor
+from classtune.stats import softmax
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")

@@ -13,14 +13,14 @@ def test_the_sentence_says_which_and_why() -> None:
     said = said_of_choice("minilm-l6 tail", ["minilm-l6 tail"], 0.25, LOSSES, rows=1200)
     assert said == (
         "The classifier is minilm-l6 tail: of 3 candidates and their blends it has the lowest log loss on 1,200 "
-        "held-out rows (0.250). Next comes minilm-l6 probe alone (0.300). TF-IDF alone has 0.400."
+        "held-out rows (0.250). Next comes minilm-l6 probe alone (0.300). TF-IDF + logistic regression alone has 0.400."
     )
     cheaper = said_of_choice("minilm-l6 probe", ["minilm-l6 probe"], 0.3, LOSSES, rows=None)
     assert "it is as good as any within noise, and costs less by cross-validation (0.300)" in cheaper
     blend = said_of_choice("tf-idf + minilm-l6 tail", ["tf-idf", "minilm-l6 tail"], 0.2, LOSSES, rows=None)
     assert "Next comes minilm-l6 tail alone" in blend
     alone = said_of_choice("tf-idf", ["tf-idf"], 0.4, {"tf-idf": 0.4}, rows=None)
-    assert alone == "The classifier is tf-idf: nothing else was compared."
+    assert alone == "The classifier is TF-IDF + logistic regression: nothing else was compared."
 
 
 def test_labels_that_are_never_answered_or_never_seen_are_named() -> None:

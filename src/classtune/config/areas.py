@@ -206,7 +206,7 @@ class DecisionSettings(Area):
     """How scores become answers."""
 
     calibration: Literal["auto", "none", "temperature", "vector", "isotonic"] = Field(
-        "auto", description="How scores become probabilities, fitted on validation rows; `auto` cross-validates."
+        "auto", description="How scores become probabilities, fitted on held-out rows; `auto` cross-validates."
     )
     deploy_prior: dict[str, Fraction] | None = Field(
         None, description="Share of each label where the classifier will be used, such as `{spam = 0.134}`."

@@ -166,13 +166,13 @@ def _sentence(max_error: float, threshold: float | None, rows: int, answered: in
         return (
             f"Promised with {100 * CONFIDENCE:.0f} % confidence: {wanted}. Answered are the texts {least}: "
             f"{100 * answered / rows:.0f} % of texts (95 % interval {100 * low:.0f} to {100 * high:.0f} %); "
-            f"{errors:,} of those {answered:,} validation rows were wrong."
+            f"{errors:,} of those {answered:,} held-out rows were wrong."
         )
     if rows < needed:
-        why = f"that takes at least {needed:,} validation rows, all of them right, and {rows:,} could be used"
+        why = f"that takes at least {needed:,} held-out rows, all of them right, and {rows:,} could be used"
         return f"Nothing is promised: to show {wanted}, {why}. Give more rows, or ask for less."
     return (
-        f"Nothing is promised: the {rows:,} validation rows do not show {wanted}; even the most confident answers hold "
+        f"Nothing is promised: the {rows:,} held-out rows do not show {wanted}; even the most confident answers hold "
         f"too many mistakes ({needed:,} answered rows may hold none). Give more rows, or ask for less."
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classtune.errors import DataError, SettingsError, did_you_mean
-from classtune.stats import SMALLEST_PROBABILITY, FloatArray, Floats, best_scale
+from classtune.stats import FloatArray, Floats, best_scale, log_loss, sigmoid, softmax
 
 Truth = npt.NDArray[Any]
 
@@ -111,17 +111,6 @@ def check_method(method: str) -> None:
         raise SettingsError(f"calibration = {method!r}: is unknown. {did_you_mean(method, ('auto', *METHODS))}")
 
 
-def softmax(logits: Floats) -> Floats:
-    """Probabilities (n, k) whose rows sum to 1."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
-
-
-def sigmoid(logits: Floats) -> Floats:
-    """A probability for each logit by itself."""
-    return np.asarray(np.exp(-np.logaddexp(0, -logits)))
-
-
 def _one_hot(scores: Floats, truth: Truth, multi: bool) -> Floats:
     """Truth as 0 and 1 (n, k), checked."""
     wanted = scores.shape if multi else scores.shape[:1]
@@ -157,10 +146,12 @@ def _held_out_losses(
     fold = np.empty(len(scores), dtype=np.int64)
     fold[order] = np.arange(len(scores)) % FOLDS
     losses = {name: np.empty(len(scores)) for name in methods}
+    truth = hot > 0 if multi else hot.argmax(axis=1)
     for part in (fold == number for number in range(FOLDS)):
         for name, loss in losses.items():
             fitted = Calibration(name, multi, **_fit(name, scores[~part], hot[~part], multi))
-            loss[part] = _log_loss(fitted.apply(scores[part]), hot[part], multi)
+            losses_of_part = log_loss(fitted.apply(scores[part]), truth[part])
+            loss[part] = losses_of_part.sum(axis=1) if multi else losses_of_part
     return losses
 
 
@@ -173,12 +164,6 @@ def _simplest_of_the_best(losses: dict[str, Floats]) -> str:
             if gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)):
                 chosen = name
     return chosen
-
-
-def _log_loss(probabilities: Floats, hot: Floats, multi: bool) -> Floats:
-    """Nats (n,); with ``multi`` summed over the labels."""
-    of_truth = np.where(hot > 0, probabilities, 1 - probabilities if multi else 1.0)
-    return np.asarray(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)).sum(axis=1))
 
 
 def _fit(method: str, scores: Floats, hot: Floats, multi: bool) -> dict[str, Any]:

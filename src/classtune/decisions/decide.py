@@ -153,7 +153,7 @@ def decide(
     notes = list(costs.notes if costs else ())
     if len(truth_validation) == 0:
         return replace(
-            plain, notes=(*notes, "There are no validation rows, so probabilities are as the network gives them.")
+            plain, notes=(*notes, "There are no held-out rows, so probabilities are as the network gives them.")
         )
     fits, promises = _rows(truth_validation, wishes, labels, seed)
     truth = truth_validation[fits]
@@ -269,9 +269,9 @@ def _rows(
 def _how_promised(abstention: Abstention, fitted: int, promised: int, used: int, rows: int, networks: int) -> list[str]:
     notes = [abstention.sentence]
     if promised < rows:
-        notes.append(f"{fitted:,} validation rows fitted the probabilities; the other {promised:,} served the promise.")
+        notes.append(f"{fitted:,} held-out rows fitted the probabilities; the other {promised:,} served the promise.")
     if used < promised:
         notes.append(f"{used:,} of them were drawn so that the labels have the shares of the field.")
     if networks > 1:
-        notes.append(f"The validation rows also chose among {networks} epochs; the promise allows for that.")
+        notes.append(f"The held-out rows also chose among {networks} classifiers; the promise allows for that.")
     return notes

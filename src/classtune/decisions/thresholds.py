@@ -190,7 +190,7 @@ def by_wish(
             facts.append({**fact, "reached": reached, "ci95": ends, "shown": proved and not outdone, "rows": rows})
             if threshold is None:
                 notes.append(
-                    f"{label}: a {kind} of {wanted:g} is reached at no threshold on the validation rows "
+                    f"{label}: a {kind} of {wanted:g} is reached at no threshold on the held-out rows "
                     f"({int(positive.sum()):,} of them are {label}). Ask for less, or train on more rows."
                 )
             elif outdone:
@@ -200,7 +200,7 @@ def by_wish(
                 )
             elif not proved:
                 notes.append(
-                    f"{label}: {kind} {reached:.3g} on {rows:,} validation rows, 95 % interval {ends[0]:.3g} to "
+                    f"{label}: {kind} {reached:.3g} on {rows:,} held-out rows, 95 % interval {ends[0]:.3g} to "
                     f"{ends[1]:.3g}: so few rows do not prove {wanted:g} with 95 % confidence."
                 )
     return Thresholds(tuple(least), facts=tuple(facts), notes=tuple(notes))

@@ -23,7 +23,7 @@ from classtune.jobs.contest import TIMED_TEXTS, Contest, median_ms
 from classtune.jobs.steps import Scores, versions
 from classtune.judging import held_out
 from classtune.judging.answers import judge_answers, right_by_logits, right_rows
-from classtune.judging.comparison import LEXICAL, LEXICAL_IN_WORDS, MAJORITY, Candidate, side_by_side
+from classtune.judging.comparison import LEXICAL, LEXICAL_IN_WORDS, MAJORITY, Candidate, in_words, side_by_side
 from classtune.judging.copies import without_copies
 from classtune.judging.figures import CalibrationFacts, Reliability
 from classtune.judging.last_word import last_word, shift
@@ -217,7 +217,7 @@ def _last_word(
 
 def _said_of_choice(contest: Contest, choice: Choice) -> str:
     if contest.settings.keep is not None:
-        return f"The classifier is {choice.name}, as asked."
+        return f"The classifier is {in_words(choice.name)}, as asked."
     rows = None if contest.held_out.crossed else choice.rows
     return held_out.said_of_choice(choice.name, list(choice.members), choice.loss, choice.losses, rows=rows)
 

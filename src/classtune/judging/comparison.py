@@ -20,6 +20,11 @@ LEXICAL, LEXICAL_IN_WORDS = "tf-idf", "TF-IDF + logistic regression"
 MAJORITY = "majority class"
 
 
+def in_words(name: str) -> str:
+    """A classifier as sentences name it: TF-IDF alone by its long name, any other as tables and ``--keep`` do."""
+    return LEXICAL_IN_WORDS if name == LEXICAL else name
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A candidate on the test rows. ms_per_text: milliseconds; bytes: of its weights.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from classtune.judging.comparison import LEXICAL
+from classtune.judging.comparison import LEXICAL, LEXICAL_IN_WORDS, in_words
 from classtune.stats import BoolArray, Floats, IntArray
 
 FEW_ROWS = 20  # training rows a label
@@ -22,17 +22,17 @@ def said_of_choice(
     """
     rivals = {one: each for one, each in losses.items() if [one] != list(members)}
     if len(losses) < 2:
-        return f"The classifier is {name}: nothing else was compared."
+        return f"The classifier is {in_words(name)}: nothing else was compared."
     how = "by cross-validation" if rows is None else f"on {rows:,} held-out rows"
     next_best = min(rivals, key=rivals.__getitem__)
     why = "has the lowest log loss" if loss <= rivals[next_best] else "is as good as any within noise, and costs less"
     among = f"of {len(losses)} candidates and their blends"
     sentences = [
-        f"The classifier is {name}: {among} it {why} {how} ({loss:.3f}).",
-        f"Next comes {next_best} alone ({rivals[next_best]:.3f}).",
+        f"The classifier is {in_words(name)}: {among} it {why} {how} ({loss:.3f}).",
+        f"Next comes {in_words(next_best)} alone ({rivals[next_best]:.3f}).",
     ]
     if LEXICAL in rivals and next_best != LEXICAL:
-        sentences.append(f"TF-IDF alone has {rivals[LEXICAL]:.3f}.")
+        sentences.append(f"{LEXICAL_IN_WORDS} alone has {rivals[LEXICAL]:.3f}.")
     return " ".join(sentences)
 
 

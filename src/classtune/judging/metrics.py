@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from classtune.judging.figures import Answered, Bin, Figures, LabelFigures
 from classtune.judging.judged import Judged, judged
-from classtune.stats import SMALLEST_PROBABILITY, BoolArray, FloatArray, ratio, wilson
+from classtune.stats import BoolArray, FloatArray, log_loss, ratio, wilson
 
 CALIBRATION_BINS = 15
 RESAMPLES = 1000
@@ -145,11 +145,7 @@ def _hamming_loss(rows: Judged) -> float | None:
 
 def _log_loss(rows: Judged) -> float:
     """Nats; with several labels a row the mean over all n x k decisions."""
-    if rows.multi:
-        of_truth = np.where(rows.truth, rows.probabilities, 1 - rows.probabilities.astype(np.float64))
-    else:
-        of_truth = rows.probabilities[np.arange(len(rows.truth)), rows.truth].astype(np.float64)
-    return float(-np.log(np.clip(of_truth, SMALLEST_PROBABILITY, 1.0)).mean())
+    return float(log_loss(rows.probabilities, rows.truth).mean())
 
 
 def _calibration_error(rows: Judged) -> float:

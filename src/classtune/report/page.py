@@ -120,7 +120,7 @@ def _figures(result: Result) -> dict[str, str]:
 
     test, figures = result.test, {}
     if test and result.baseline:
-        figures["comparison"] = plots.comparison(test, result.baseline, result.chosen.name)
+        figures["comparison"] = plots.comparison(test, result.baseline, result.chosen.in_words)
     if result.comparison:
         figures["over_cost"] = curves.accuracy_over_cost(result.comparison)
     if test and test.confusion:

@@ -21,14 +21,12 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validat
 
 from classtune.inference.predictor import Ranked, answer_of
 from classtune.server.registry import LoadedBundle
+from classtune.stats import sigmoid, softmax
 
 _FUNCTIONS: dict[str | None, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "none": lambda logits: logits,
-    "sigmoid": lambda logits: 1 / (1 + np.exp(-logits)),
-    "softmax": lambda logits: (
-        np.exp(logits - logits.max(1, keepdims=True))
-        / np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True)
-    ),
+    "sigmoid": sigmoid,
+    "softmax": softmax,
 }
 # As texts are described: whether one of blanks alone can be read depends on the model.
 _TEXT = {"type": "string", "minLength": 1}
