@@ -49,6 +49,7 @@ TABLES = {
     "rare": [*ROWS[:60], *[row for row in ROWS if row[1] == "billing"]],
     "intents": [(f"{say} {label} order {n}", label) for n in range(3) for say in OPENINGS for label in CLASSES],
     "later": ROWS[::3],
+    "few": ROWS[:48],
     "today": [(f"{text} please", "") for text, _ in ROWS],
     "pool": [(f"{text} please", "") for text, _ in ROWS],
     "labelled": [(text, f"{topic}|urgent" if "at once" in text else topic) for text, topic in ROWS],

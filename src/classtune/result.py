@@ -29,6 +29,7 @@ RECORDED = (
     "data",
     "splits",
     "earlier",
+    "cross_validation",
     "test",
     "baseline",
     "verdict",
@@ -129,6 +130,19 @@ class EarlierVersion:
         return asdict(self) | {"paired": self.paired and self.paired.document()}
 
 
+@dataclass(frozen=True)
+class CrossValidation:
+    """Figures of all rows, each judged by a classifier that did not learn from it; the accuracy of each fold, 0 … 1."""
+
+    figures: Figures
+    accuracies: list[float]
+    sentence: str
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"figures": self.figures.document(), "accuracies": self.accuracies, "sentence": self.sentence}
+
+
 @dataclass
 class Result:
     """A run. What nothing was found of is None, or empty: without test rows, everything that they would say.
@@ -146,6 +160,7 @@ class Result:
     chosen: ChosenClassifier
     networks: int
     earlier: EarlierVersion | None
+    cross_validation: CrossValidation | None
     test: Figures | None
     baseline: Figures | None
     verdict: Verdict | None

@@ -140,6 +140,8 @@ def show_training(result: Result) -> None:
     _show_test(result)
     if result.earlier:
         say(result.earlier.sentence)
+    if result.cross_validation:
+        say(result.cross_validation.sentence)
     for note in result.decisions.notes:
         say(note)
     seconds = ", ".join(

@@ -61,6 +61,7 @@ def result(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> R
         chosen=ChosenClassifier("last block", {"last block": 1.0}, rows, 0.2, losses, "The classifier is last block."),
         networks=4,
         earlier=None,
+        cross_validation=None,
         test=model,
         baseline=replace(baseline, name="TF-IDF + logistic regression"),
         verdict=verdict(*right, ms_per_text=30.0, baseline_ms_per_text=1.0),

@@ -65,6 +65,10 @@ def train(
         Path | None,
         typer.Option("--from", metavar="DIR", help="The version before: its test rows test again, and both compare."),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option("--cv", metavar="FOLDS", help="Judge on every row, by so many trainings more; no test rows."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle that stands in DIR.")] = False,
     as_json: AsJson = False,
@@ -80,7 +84,7 @@ def train(
     with screen.Screen(quiet=quiet) as view:
         settings = GivenSettings(settings.recipe, {**settings.values, **wishes})
         rows = _Rows(data, format, settings, view, validation, test, add=add or (), before=before)
-        trained = _train(rows, target, view, force=force, resume=resume)
+        trained = _train(rows, target, view, force=force, resume=resume, folds=folds)
     return print_json(trained.result.document()) if as_json else screen.show_training(trained.result)
 
 
@@ -193,7 +197,7 @@ def _is_demo(rows: _Rows, output: Path) -> bool:
     return True
 
 
-def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool) -> Trained:
+def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool, folds: int | None = None) -> Trained:
     view.note("loading torch and transformers")
     from classtune.bundle import check_target
     from classtune.files import claimed
@@ -209,6 +213,7 @@ def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool
             rows.settings,
             added=rows.added,
             before=rows.before,
+            folds=folds,
             validation=rows.validation,
             test=rows.test,
             run_folder=run_folder,

@@ -14,7 +14,9 @@ from classtune.bundle import read_rows
 from classtune.config import Settings
 from classtune.data.reading.tables import Table
 from classtune.data.versions import Earlier, hashes, with_added
+from classtune.errors import SettingsError
 from classtune.inference.predictor import load_predictor
+from classtune.jobs.crossed import train_crossed
 from classtune.jobs.side_by_side import answered, compared, only
 from classtune.jobs.steps import Notify
 from classtune.jobs.train import Trained, train
@@ -28,10 +30,12 @@ def train_next(
     *,
     added: Sequence[Table],
     before: Path | None,
+    folds: int | None = None,
     notify: Notify,
     **told: Any,
 ) -> Trained:
-    """`train` on a table and on rows that are ``added``; before: the bundle of the version before, where there is one.
+    """`train` on a table and on rows that are ``added``; before: the bundle of the version before, where there is one;
+    folds: see `train_crossed`.
 
     Rows that tested that version test this one, and rows that it learned from do not. Added rows of labels that it has
     train: they were chosen because something was wrong with them, and would make test figures those of other texts.
@@ -41,6 +45,10 @@ def train_next(
     merged = with_added(table, added)
     for note in merged.notes:
         notify(note)
+    if folds is not None and before is not None:
+        raise SettingsError("--cv with --from: the one judges on every row, the other on the rows of before. Give one.")
+    if folds is not None:
+        return train_crossed(merged.table, settings, folds, notify=notify, **told)
     if before is None:
         return train(merged.table, settings, notify=notify, **told)
     predictor, bundle = load_predictor(before)

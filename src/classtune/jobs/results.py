@@ -64,6 +64,7 @@ def result(
         ),
         networks=contest.compared,
         earlier=None,
+        cross_validation=None,
         test=None,
         baseline=None,
         verdict=None,

@@ -198,15 +198,13 @@ def _truth(table: Table, known: Sequence[Sequence[str]]) -> list[frozenset[str]]
 
 def only(table: Table, rows: BoolArray) -> Table:
     """A labelled table's ``rows``."""
-    kept = np.flatnonzero(rows)
-    labels, sets = table.labels, table.label_sets
-    return replace(
-        table,
-        texts=[table.texts[row] for row in kept],
-        lines=[table.lines[row] for row in kept],
-        labels=None if labels is None else [labels[row] for row in kept],
-        label_sets=None if sets is None else [sets[row] for row in kept],
-    )
+    kept = np.flatnonzero(rows).tolist()
+
+    def part(values: list[Any] | None) -> Any:
+        return None if values is None else [values[row] for row in kept]
+
+    found = {name: part(getattr(table, name)) for name in ("texts", "lines", "labels", "label_sets", "groups")}
+    return replace(table, **found, columns={name: part(cells) for name, cells in table.columns.items()})
 
 
 def _paired(new: BoolArray, old: BoolArray, names: Sequence[str]) -> PairedAnswers:

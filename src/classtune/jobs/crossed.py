@@ -1,0 +1,98 @@
+"""Figures of a whole table by cross-validation, for tables that are too small to spare test rows.
+
+Everything that `train` does is done once for each fold, without its rows, which judge it; then a classifier learns from
+all rows and ships. It has seen more than those that were judged, so that it is a little better, if anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from classtune.config import Settings
+from classtune.data.dataset import Material, prepare
+from classtune.data.reading.tables import Table
+from classtune.decisions.decide import Decisions
+from classtune.errors import DataError, SettingsError
+from classtune.jobs.side_by_side import only
+from classtune.jobs.steps import Notify
+from classtune.jobs.train import Trained, train
+from classtune.judging.answers import right_rows
+from classtune.judging.metrics import judge
+from classtune.result import CrossValidation
+from classtune.stats import BoolArray, Floats, IntArray
+from classtune.training.probe import deal
+
+
+def train_crossed(table: Table, settings: Settings, folds: int, *, notify: Notify, **told: Any) -> Trained:
+    """`train` on all rows of a table, with figures of all of them in ``cross_validation`` of the result.
+
+    Copies of a text, and what else the settings keep together, are in one fold. Raises what `train` raises;
+    SettingsError for fewer than two folds or settings with parts of their own; DataError for a label that a fold would
+    not leave any row of.
+    """
+    problems = []
+    if folds < 2:
+        problems.append(f"--cv {folds}: give two folds or more.")
+    if settings.split != "grouped":
+        problems.append(f'--cv: split = "{settings.split}" makes its own parts. Leave one of them out.')
+    if told.get("test") is not None:
+        problems.append("--cv judges on every row of the table: leave --test out.")
+    if problems:
+        raise SettingsError(problems)
+    whole = settings.model_copy(update={"test": 0.0})
+    material = prepare(table, whole.model_copy(update={"validation": 0.0}))
+    fold = deal(material.truth, folds, seed=settings.seed, groups=material.groups)
+    _check(material, fold, table.name)
+    scores = np.zeros((len(fold), len(material.labels)))
+    answers = np.zeros(scores.shape, dtype=np.bool_)
+    accuracies = []
+    for number in range(folds):
+        rows = fold == number
+        trained = _judged(table, rows, whole, **told)
+        scores[rows] = trained.predictor.probabilities([material.texts[row] for row in np.flatnonzero(rows)])
+        decisions = trained.predictor.decisions
+        answers[rows] = replace(decisions, abstention=None).answers(scores[rows])
+        right = right_rows(decisions, scores[rows], material.truth[rows])
+        accuracies.append(float(right.mean()))
+        notify(f"fold {number + 1} of {folds}: {100 * accuracies[-1]:.1f} % of {int(rows.sum()):,} rows right")
+    final = train(table, whole, notify=notify, **told)
+    final.result.cross_validation = _figures(final.predictor.decisions, scores, answers, material, accuracies)
+    return final
+
+
+def _judged(table: Table, rows: BoolArray, settings: Settings, **told: Any) -> Trained:
+    """A classifier that learned from all rows but these. It says nothing: the last training says it all once more."""
+    settings = settings.model_copy(update={"keep_texts": False})
+    told |= {"run_folder": None, "resume": False, "test": only(table, rows)}
+    return train(only(table, ~rows), settings, notify=lambda _: None, **told)
+
+
+def _check(material: Material, fold: IntArray, name: str) -> None:
+    """Raise DataError for labels that are in one fold alone: without it nothing of them would be learned."""
+    flags = material.truth if material.multi else material.truth[:, None] == np.arange(len(material.labels))
+    folds = [len(np.unique(fold[flags[:, label]])) for label in range(len(material.labels))]
+    if problems := [
+        f"{name}: all rows of the label {label!r} are in one of the folds. Give two texts or more that are no copies "
+        "of each other, or leave it out."
+        for label, count in zip(material.labels, folds, strict=True)
+        if count < 2
+    ]:
+        raise DataError(problems)
+
+
+def _figures(
+    decisions: Decisions, scores: Floats, answers: Any, material: Material, accuracies: list[float]
+) -> CrossValidation:
+    """Figures of all rows, each by the classifier that did not learn from it."""
+    given = answers if decisions.multi else np.where(answers.any(axis=1), answers.argmax(axis=1), -1)
+    figures = judge(scores, material.truth, material.labels, answers=given)
+    low, high = (100 * end for end in figures.accuracy_ci95)
+    sentence = (
+        f"cross-validation: {100 * figures.accuracy:.1f} % of {figures.rows:,} rows right (95 % interval {low:.1f} to "
+        f"{high:.1f}), in {len(accuracies)} folds {100 * min(accuracies):.1f} to {100 * max(accuracies):.1f} %. What "
+        "ships has learned from all rows."
+    )
+    return CrossValidation(figures, accuracies, sentence)
