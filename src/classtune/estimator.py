@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeatures
 
 from classtune.bundle import check_target, new_bundle
 from classtune.config import Settings, resolve
+from classtune.data.reading.cells import is_blank
 from classtune.data.reading.labels import typed_labels
 from classtune.data.reading.tables import table_from_rows
 from classtune.errors import DataError, SettingsError, UserError, did_you_mean
@@ -269,7 +270,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     def _probabilities(self, X: Any) -> NDArray[np.float64]:
         """Probabilities with columns in the order of the bundle's labels; NaN for texts that are blank."""
         predictor, texts = self._fitted(), _texts(X, blanks=True)
-        rows = [row for row, text in enumerate(texts) if text.strip()]
+        rows = [row for row, text in enumerate(texts) if not is_blank(text)]
         scores = np.full((len(texts), len(predictor.labels)), np.nan)
         places = [f"texts row {row + 1}" for row in rows]
         scores[rows] = predictor.probabilities([texts[row] for row in rows], places=places)

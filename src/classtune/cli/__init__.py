@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -35,7 +36,9 @@ def main() -> None:
     """The `classtune` command."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"sklearn\b")  # whoever trains cannot mend what they say
+            app()
     except ClasstuneError as error:
         print(printable(f"classtune: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)

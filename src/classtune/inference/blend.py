@@ -10,6 +10,7 @@ import numpy as np
 
 from classtune.candidates.blend import Weight, blended
 from classtune.candidates.lexical_model import LexicalModel
+from classtune.data.reading.cells import is_blank
 from classtune.decisions.decide import Decisions
 from classtune.errors import DataError
 from classtune.inference.scoring import Items, Predictor
@@ -77,7 +78,7 @@ class BlendPredictor(Predictor):
 
     def _together(self, texts: Sequence[str], places: Sequence[str], by_network: Sequence[Items]) -> Items:
         """One item a text, whatever the members made of it."""
-        if empty := [place for place, text in zip(places, texts, strict=True) if not text.strip()]:
+        if empty := [place for place, text in zip(places, texts, strict=True) if is_blank(text)]:
             raise DataError([f"{place}: the text is empty. Give it words, or leave it out." for place in empty])
         pieces: list[list[list[TokenIds]]] = [[[] for _ in by_network] for _ in texts]
         for network, read in enumerate(by_network):

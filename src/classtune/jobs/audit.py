@@ -15,6 +15,7 @@ from classtune.config import Progress, backbone_names, resolve
 from classtune.data.audit.audit import Finding, audit_rows
 from classtune.data.audit.cleaning import clean_rows
 from classtune.data.near import near_groups
+from classtune.data.reading.cells import is_blank
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, linked
 from classtune.errors import SettingsError, SourceError
@@ -148,7 +149,7 @@ def _label_errors(table: Table, groups: Rows, model: str, notify: Notify, progre
     if table.labels is None or table.label_sets is not None:
         raise SettingsError("--label-errors: needs one label a text. Leave it out.")
     labels = sorted(set(table.labels))
-    rows = np.array([row for row, text in enumerate(table.texts) if text.strip() and table.labels[row].strip()])
+    rows = np.array([row for row, text in enumerate(table.texts) if not is_blank(text) and table.labels[row].strip()])
     settings = resolve(overrides={"model": model, "max_tokens": _READ_TOKENS, "pooling": "mean"})
     network = steps.load_network(labels, settings, multi=False, notify=notify)
     network.cut(round(_PROBED_SHARE * network.of))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from classtune.config import Progress
+from classtune.data.reading.cells import is_blank
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows
 from classtune.errors import DataError, SettingsError
@@ -87,7 +88,7 @@ def label_first(
         notify(f"{pool.name}: of {len(rows):,} texts a random {MOST_TEXTS:,} are looked at.")
         rows = np.sort(generator.permutation(rows)[:MOST_TEXTS])
     texts = [pool.texts[row] for row in rows.tolist()]
-    if blank := [pool.places[row] for row in rows.tolist() if not pool.texts[row].strip()]:
+    if blank := [pool.places[row] for row in rows.tolist() if is_blank(pool.texts[row])]:
         raise DataError([f"{place}: the text is empty. Fill it in, or pass --drop-empty." for place in blank])
     meanings = [
         f"{name.replace('_', ' ')}: {meaning}" if meaning else name.replace("_", " ")

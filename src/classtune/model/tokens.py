@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from classtune.data.reading.cells import is_blank
 from classtune.errors import DataError
 
 TokenIds = NDArray[np.int32]
@@ -156,7 +157,7 @@ class TextEncoder:
         too_long = False
         for index, ids in enumerate(encoded):
             where = places[index] if places else f"text {index + 1}"
-            if len(ids) <= self._special:
+            if len(ids) <= self._special or is_blank(texts[index]):
                 problems.append(f"{where}: the text is empty. Give it words, or leave it out.")
             if refuse and len(ids) > limit:
                 too_long = True

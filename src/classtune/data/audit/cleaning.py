@@ -9,6 +9,7 @@ from typing import Any
 
 from classtune.data.audit.classes import spellings
 from classtune.data.audit.damage import repair
+from classtune.data.reading.cells import is_blank
 from classtune.data.splits import fold
 from classtune.errors import DataError
 
@@ -42,7 +43,7 @@ def clean_rows(texts: Sequence[str], labels: Sequence[str] | None, lines: Sequen
         mended, kinds = repair(text)
         if kinds:
             done.append((row, f"mend {', '.join(kinds)}", text, mended))
-        if not mended.strip():
+        if is_blank(mended):
             done.append((row, "drop empty text", mended, None))
         elif labels is not None and not labels[row].strip():
             done.append((row, "drop empty label", labels[row], None))

@@ -10,6 +10,7 @@ import numpy as np
 from classtune.data.audit.damage import REPLACEMENT, damages, repair
 from classtune.data.audit.findings import Finding, Numbers, Rows, percent, shorten
 from classtune.data.audit.languages import script
+from classtune.data.reading.cells import is_blank
 
 _CONSTANT_SHARE = 0.05  # of the rows, from which one text is more than a common answer
 _GIVEAWAY_CHARACTERS, _GIVEAWAY_SHARE, _GIVEAWAY_ROWS = 12, 0.9, 20
@@ -31,7 +32,7 @@ def empties(rows: Rows) -> Iterator[Finding]:
             "They cannot teach or test anything: `train` refuses them.",
             "Fill them in, or pass `--drop-unlabelled`; `--fix OUT` drops them.",
         )
-    short = [row for row, text in enumerate(rows.texts) if text.strip() and sum(map(str.isalnum, text[:40])) < 2]
+    short = [row for row, text in enumerate(rows.texts) if not is_blank(text) and sum(map(str.isalnum, text[:40])) < 2]
     yield from rows.finding(
         "very-short",
         short,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classtune.data.audit.findings import SHOWN, Finding, Numbers, Rows, percent, shorten, under_several
+from classtune.data.reading.cells import is_blank
 from classtune.data.splits import fold
 
 _NO_LETTERS = re.compile(r"[\W\d_]+")
@@ -22,7 +23,7 @@ def leaks(rows: Rows) -> Iterator[Finding]:
     for part, (texts, *_) in rows.parts.items():
         numbers = rows.numbers[start : start + len(texts)]
         start += len(texts)
-        filled = [row for row, text in enumerate(texts) if text.strip()]
+        filled = [row for row, text in enumerate(texts) if not is_blank(text)]
         letters = {row: _letters(rows.distinct[numbers[row]]) for row in filled}
         wanted, known = set(letters.values()) - {""}, dict[str, int]()
         for number in np.flatnonzero(rows.first_of_number < rows.count).tolist():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from classtune.config import Progress
 from classtune.data.near import groups_of_folded
+from classtune.data.reading.cells import is_blank
 from classtune.data.splits import fold
 from classtune.errors import DataError
 
@@ -96,7 +97,7 @@ class Rows:
             self.groups[self.numbers] = groups
         else:
             raise DataError(f"audit: {len(groups):,} groups and {len(self.numbers):,} texts. Give one a text.")
-        self.blank = np.array([not text.strip() for text in self.texts], dtype=bool)
+        self.blank = np.array([is_blank(text) for text in self.texts], dtype=bool)
         self.filled = np.flatnonzero(~self.blank)
         self.first_of_number = np.full(len(self.distinct), self.count)
         np.minimum.at(self.first_of_number, self.numbers[self.filled], self.filled)

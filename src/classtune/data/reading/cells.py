@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
@@ -13,6 +14,12 @@ import numpy as np
 YES = frozenset(["1", "1.0", "true", "yes", "x"])
 NO = frozenset(["0", "0.0", "false", "no", ""])
 MOST_CHARACTERS = 10_000_000  # of a text
+# Spaces of every kind, control characters, and what is written and not seen: zero-width spaces, soft hyphens, marks of
+# direction and byte order.
+_BLANK = re.compile(
+    r"[\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]*"
+)
 LabelSet = tuple[str, ...]  # sorted, each label once; () for none
 
 
@@ -29,6 +36,11 @@ class Broken(str):
         cell = super().__new__(cls, shown)
         cell.reason = reason
         return cell
+
+
+def is_blank(text: str) -> bool:
+    """Whether there is nothing in a text to read: no classifier is asked about it, of whatever kind it is."""
+    return _BLANK.fullmatch(text) is not None
 
 
 def as_text(cell: object) -> str:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from classtune.data.reading.cells import is_blank
 from classtune.data.reading.tables import Table
 from classtune.errors import DataError
 
@@ -88,7 +89,7 @@ def _text(file: str, content: bytes) -> tuple[str, str]:
         text = content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")  # as a file is read as text
     except UnicodeDecodeError:
         return "", "is not UTF-8"
-    return text, "" if text.strip() else "is empty"
+    return text, "is empty" if is_blank(text) else ""
 
 
 def _listed(places: list[str]) -> str:

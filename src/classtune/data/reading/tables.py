@@ -15,7 +15,16 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from classtune.data.reading.cells import LabelSet, as_flag, as_labels, as_text, as_whole_text, holds_several, is_matrix
+from classtune.data.reading.cells import (
+    LabelSet,
+    as_flag,
+    as_labels,
+    as_text,
+    as_whole_text,
+    holds_several,
+    is_blank,
+    is_matrix,
+)
 from classtune.data.reading.columns import Columns, Grid, TableFormat, choose_columns
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.formats import display_name, read_bytes, read_grid
@@ -150,7 +159,7 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
     kept: list[int] = []
     leave_out = {True: "or leave the row out", False: "or pass --drop-{}"}[grid.of_python]
     for row, line in enumerate(grid.lines):
-        no_text, no_label = not texts[row].strip(), labels.shown is not None and not labels.shown[row].strip()
+        no_text, no_label = is_blank(texts[row]), labels.shown is not None and not labels.shown[row].strip()
         if no_label and format.drop_unlabelled:
             dropped["unlabelled"] += 1
         elif no_text and format.drop_empty:

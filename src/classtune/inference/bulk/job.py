@@ -19,7 +19,7 @@ import numpy as np
 
 from classtune.bundle import RECORD
 from classtune.config import Progress
-from classtune.data.reading.cells import as_whole_text
+from classtune.data.reading.cells import as_whole_text, is_blank
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.streams import Piece, Stream, open_stream
 from classtune.decisions.decide import Decisions
@@ -182,7 +182,7 @@ def _job(shard: Shard, piece: Piece) -> Job:
     for row, cell in enumerate(piece.cells):
         try:
             text = as_whole_text(cell)
-            if not text.strip():
+            if is_blank(text):
                 raise ValueError("is empty")
             texts.append(text)
             rows.append(row)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.config import Progress
+from classtune.data.reading.cells import is_blank
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.isolated import read_upload
 from classtune.errors import DataError
@@ -129,7 +130,7 @@ class Page:
 
     def classify(self, name: str, text: str) -> tuple[str, dict[str, Any]]:
         """The answer in words, and what is remembered of it. Raises DataError for texts that are not taken."""
-        if not text.strip():
+        if is_blank(text):
             raise DataError("There is no text yet. Type one, or choose an example.")
         if len(text) > MOST_CHARACTERS:
             raise DataError(

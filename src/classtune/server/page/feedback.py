@@ -11,6 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from classtune.data.reading.cells import is_blank
 from classtune.errors import BundleError, DataError, did_you_mean, writing
 
 LOCK_SECONDS = 10
@@ -38,7 +39,7 @@ def add_feedback(
         for label in right
         if label not in labels
     ]
-    if not text.strip():
+    if is_blank(text):
         problems.append("feedback: the text is empty. Send the text that was classified.")
     if not multi and len(right) != 1:
         problems.append(f"feedback: {len(right)} labels, and a text has one here. Choose one.")
