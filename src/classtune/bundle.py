@@ -156,7 +156,7 @@ def write_model(folder: Path, network: Network) -> None:
         save_file(state, str(folder / HEAD))
 
 
-def write_members(folder: Path, members: Sequence[Member]) -> list[dict[str, Any]]:
+def write_members(folder: Path, members: Sequence[Member], labels: Sequence[str]) -> list[dict[str, Any]]:
     """Write every member, the first network to the folder itself; gives what classtune.json says of them."""
     records, main = [], next((member for member in members if member.kind == "network"), None)
     for number, member in enumerate(members):
@@ -165,7 +165,7 @@ def write_members(folder: Path, members: Sequence[Member]) -> list[dict[str, Any
             (folder / place).mkdir(parents=True, exist_ok=True)
             write_model(folder / place, member.model)
         else:
-            member.model.save(folder / place)
+            member.model.save(folder / place, labels)
         records.append(
             {"name": member.name, "kind": member.kind, "folder": place, **asdict(member.weight)} | _facts(member)
         )
@@ -198,7 +198,7 @@ def write_record(
     """
     if not golden:
         raise ValueError("a bundle needs golden texts")
-    records = write_members(folder, members)
+    records = write_members(folder, members, labels)
     main = next((one for one in records if one["kind"] == "network"), {})
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -258,7 +258,7 @@ def _read_member(folder: Path, labels: list[str], record: dict[str, Any], device
         place = folder / record["folder"]
         weight, name = Weight(float(record["weight"]), float(record["scale"])), str(record["name"])
         if record["kind"] == "lexical":
-            return Member(name, _fitting(LexicalModel.load(place), labels, place), weight)
+            return Member(name, LexicalModel.load(place, labels), weight)
         settings, rules, of = Settings(**record["settings"]), TokenRules(**record["tokens"]), int(record["depth"]["of"])
     classifier, tokenizer = _read_network(place, record | {"labels": labels})
     with reading(place, "the model"):
@@ -274,12 +274,6 @@ def _read_member(folder: Path, labels: list[str], record: dict[str, Any], device
     if names != labels:  # whoever reads the folder, a score must mean the same
         raise BundleError(f"{place}: config.json says {names}, {RECORD} says {labels}. Train it again.")
     return Member(name, network, weight, settings)
-
-
-def _fitting(model: LexicalModel, labels: list[str], place: Path) -> LexicalModel:
-    if len(model.intercept) != len(labels):
-        raise BundleError(f"{place}: has {len(model.intercept)} labels, {RECORD} has {len(labels)}. Train it again.")
-    return model
 
 
 def decisions_of(folder: Path, record: dict[str, Any]) -> Decisions:
@@ -425,15 +419,31 @@ def _check_record(folder: Path, record: dict[str, Any]) -> None:
     main = next((one for one in record.get("members", []) if one["kind"] == "network"), None)
     if main is not None and any(main[key] != record[key] for key in ("pooling", "depth", "tokens")):
         raise ValueError("it says two things of its main network")
-    for member in record.get("members", []):
-        if member["folder"]:
-            inside(folder, f"{member['folder']}/{CONFIG}")
+    if "members" in record:
+        _check_members(folder, record["members"])
     if not record["golden"]:
         raise ValueError("it has no golden texts, by which the scores are checked")
     for entry in record["golden"]:
         scores = entry["scores"]
         if not (isinstance(entry["text"], str) and len(scores) == len(labels) and all(map(math.isfinite, scores))):
             raise ValueError("a golden text has no score for each label")
+
+
+def _check_members(folder: Path, members: list[dict[str, Any]]) -> None:
+    """As `_check_record`: each member has a name, a folder and a share of its own, and shares are numbers above 0."""
+    for own in ("name", "folder"):
+        found = [member[own] for member in members]
+        if not all(isinstance(value, str) for value in found) or len(set(found)) != len(found):
+            raise ValueError(f"its members have no {own} of their own")
+    for member in members:
+        if member["folder"]:
+            inside(folder, f"{member['folder']}/{CONFIG}")
+        if member["kind"] not in ("network", "lexical"):
+            raise ValueError(f"a member is of an unknown kind, {member['kind']!r}")
+        if not all(0 < member[share] < math.inf for share in ("weight", "scale")):
+            raise ValueError(f"the share of its member {member['name']!r} is no number above 0")
+    if not math.isclose(sum(member["weight"] for member in members), 1.0, rel_tol=1e-6):
+        raise ValueError("the shares of its members do not make a whole")
 
 
 def check_golden(bundle: Bundle, scores: list[list[float]]) -> None:

@@ -36,19 +36,19 @@ def test_of_several_labels_each_has_its_own_sigmoid() -> None:
 
 def test_it_comes_back_the_same(tmp_path: Path) -> None:
     model = LexicalModel.of(fit_tfidf(TEXTS, np.arange(len(TEXTS)) % 2, classes=2, seed=1))
-    model.save(tmp_path)
-    again = LexicalModel.load(tmp_path)
+    model.save(tmp_path, ["a", "b"])
+    again = LexicalModel.load(tmp_path, ["a", "b"])
     np.testing.assert_array_equal(model.logits(NEW), again.logits(NEW))
     assert again.logits([]).shape == (0, 2)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     model = LexicalModel.of(fit_tfidf(TEXTS, np.arange(len(TEXTS)) % 2, classes=2, seed=1))
-    model.save(tmp_path)
+    model.save(tmp_path, ["a", "b"])
     terms = json.loads((tmp_path / VOCABULARY).read_text(encoding="utf-8"))
     (tmp_path / VOCABULARY).write_text(json.dumps({**terms, "words": terms["words"][1:]}), encoding="utf-8")
     with pytest.raises(BundleError, match="do not fit"):
-        LexicalModel.load(tmp_path)
+        LexicalModel.load(tmp_path, ["a", "b"])
     (tmp_path / VOCABULARY).write_text("{", encoding="utf-8")
     with pytest.raises(BundleError, match="lexical member"):
-        LexicalModel.load(tmp_path)
+        LexicalModel.load(tmp_path, ["a", "b"])

@@ -79,8 +79,8 @@ class LexicalModel:
         letters = sum(len(term.encode()) + 4 for terms in self.terms.values() for term in terms)
         return int(letters + self.coefficients.nbytes + sum(idf.nbytes for idf in self.idf.values()))
 
-    def save(self, folder: Path) -> None:
-        """Write the two files. Raises BundleError where they cannot be written."""
+    def save(self, folder: Path, labels: Sequence[str]) -> None:
+        """Write the two files. labels: what the rows of the coefficients mean. Raises BundleError where it cannot."""
         from safetensors.numpy import save_file
 
         with writing(folder):
@@ -88,25 +88,34 @@ class LexicalModel:
             (folder / VOCABULARY).write_text(json.dumps(self.terms, ensure_ascii=False), encoding="utf-8", newline="\n")
             numbers: dict[str, NDArray[Any]] = {f"idf.{name}": idf for name, idf in self.idf.items()}
             numbers |= {"coefficients": self.coefficients, "intercept": self.intercept}
-            save_file({name: np.ascontiguousarray(value) for name, value in numbers.items()}, str(folder / WEIGHTS))
+            save_file(
+                {name: np.ascontiguousarray(value) for name, value in numbers.items()},
+                str(folder / WEIGHTS),
+                {"labels": json.dumps(list(labels))},
+            )
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Raises BundleError for files that are missing or damaged."""
-        from safetensors.numpy import load_file
+    def load(cls, folder: Path, labels: Sequence[str]) -> Self:
+        """Read what `save` wrote. Raises BundleError for files that are missing, damaged, or of other labels."""
+        from safetensors import safe_open
 
         with reading(folder, "the lexical member"):
             for name in (VOCABULARY, WEIGHTS):
                 check_regular(folder / name, _LARGEST)
             terms = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
-            numbers = load_file(str(folder / WEIGHTS))
+            with safe_open(str(folder / WEIGHTS), "numpy") as file:
+                numbers = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                known = json.loads((file.metadata() or {}).get("labels", "null"))
+            if known is not None and known != list(labels):
+                raise ValueError(f"its labels are {known}, those of the bundle {list(labels)}")
             idf = {name: numbers[f"idf.{name}"] for name in terms}
             columns = sum(map(len, terms.values()))
             coefficients, intercept = numbers["coefficients"], numbers["intercept"]
-            fits = [len(terms[name]) == len(idf[name]) for name in terms]
-            if not terms.keys() <= _CUTS.keys() or not all(fits) or coefficients.shape != (len(intercept), columns):
-                raise ValueError("its terms and its numbers do not fit")
-            if not all(np.isfinite(value).all() for value in numbers.values()):
+            fits = [idf[name].shape == (len(terms[name]),) for name in terms]
+            shapes = intercept.shape == (len(labels),) and coefficients.shape == (len(labels), columns)
+            if not terms.keys() <= _CUTS.keys() or not all(fits) or not shapes:
+                raise ValueError("its terms and its numbers do not fit, or not its labels")
+            if not all(value.dtype.kind == "f" and np.isfinite(value).all() for value in numbers.values()):
                 raise ValueError("a weight is no number")
             return cls(terms, idf, coefficients, intercept)
 

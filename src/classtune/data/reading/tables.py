@@ -159,7 +159,7 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
     kept: list[int] = []
     leave_out = {True: "or leave the row out", False: "or pass --drop-{}"}[grid.of_python]
     for row, line in enumerate(grid.lines):
-        no_text, no_label = is_blank(texts[row]), labels.shown is not None and not labels.shown[row].strip()
+        no_text, no_label = is_blank(texts[row]), labels.shown is not None and is_blank(labels.shown[row])
         if no_label and format.drop_unlabelled:
             dropped["unlabelled"] += 1
         elif no_text and format.drop_empty:
