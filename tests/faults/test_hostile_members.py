@@ -67,11 +67,24 @@ def told(**values: Any) -> Change:
 
 
 def put(name: str, content: bytes) -> Change:
-    return lambda bundle, member: ((member / name).write_bytes(content), sign(bundle))
+    def change(bundle: Path, member: Path) -> None:
+        (member / name).write_bytes(content)
+        sign(bundle)
+
+    return change
 
 
 def swap(name: str, make: Callable[[Path], Any]) -> Change:
-    return lambda bundle, member: ((member / name).unlink(), make(member / name))
+    def change(bundle: Path, member: Path) -> None:
+        (member / name).unlink()
+        make(member / name)
+
+    return change
+
+
+def gone(bundle: Path, member: Path) -> None:
+    shutil.rmtree(member)
+    sign(bundle)
 
 
 def nothing(_: Any) -> None:
@@ -82,7 +95,7 @@ def nothing(_: Any) -> None:
 HOSTILE: dict[str, tuple[Change, str]] = {
     "gone": (lambda b, m: shutil.rmtree(m), f"{TERMS}: is missing"),
     "gone and signed": (
-        lambda b, m: (shutil.rmtree(m), sign(b)),
+        gone,
         "lexical: the lexical member cannot be read (No such",
     ),
     "no terms": (terms(lambda known: {}), "its terms and its numbers do not fit"),

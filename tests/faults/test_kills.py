@@ -21,6 +21,8 @@ from classtune.inference.predictor import load_predictor
 pytest_plugins = ["bundle_fixtures"]
 
 LONG = ["--depth", "2", "--epochs", "12", "--split-by", "exact", "--set", "patience=0", "--set", "batch_size=4"]
+# One network with its checkpoints, or candidates in cross-validation, of which a cheap one is chosen.
+RUNS = {"one network": ["--set", "candidates=one"], "candidates": ["--effort", "best", "--set", "least_steps=10"]}
 
 
 def moments(seconds: float, seed: int) -> Iterator[float]:
@@ -48,8 +50,8 @@ def table(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "messages.csv", rows(200))
 
 
-def train(table: Path, model: Path, target: Path, *more: Any) -> list[Any]:
-    return ["train", table, "-o", target, "--model", model, *LONG, "-q", *more]
+def train(table: Path, model: Path, target: Path, *more: Any, run: str = "one network") -> list[Any]:
+    return ["train", table, "-o", target, "--model", model, *LONG, *RUNS[run], "-q", *more]
 
 
 def whole(folder: Path) -> dict[str, bytes] | None:
@@ -60,23 +62,24 @@ def whole(folder: Path) -> dict[str, bytes] | None:
     return contents(folder)
 
 
-def test_train_goes_on_to_the_same_bytes(small_llama: Path, table: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("run", RUNS)
+def test_train_goes_on_to_the_same_bytes(run: str, small_llama: Path, table: Path, tmp_path: Path) -> None:
     place, log = tmp_path / "place", tmp_path / "log"
-    seconds = timed(train(table, small_llama, tmp_path / "never-killed"), log)
+    seconds = timed(train(table, small_llama, tmp_path / "never-killed", run=run), log)
     expected = contents(tmp_path / "never-killed")
     killed = same = 0
     for moment in moments(seconds, 1):
         shutil.rmtree(place, ignore_errors=True)
-        killed += kill_after(moment, train(table, small_llama, place / "bundle"), log)
+        killed += kill_after(moment, train(table, small_llama, place / "bundle", run=run), log)
         if whole(place / "bundle") is None:
-            code, _, said = finish(train(table, small_llama, place / "bundle", "--resume"), log)
+            code, _, said = finish(train(table, small_llama, place / "bundle", "--resume", run=run), log)
             assert code == 0, said
         else:  # it was put in place already: what is left of the run goes with the next one
-            code, _, said = finish(train(table, small_llama, place / "bundle", "--force", "--resume"), log)
+            code, _, said = finish(train(table, small_llama, place / "bundle", "--force", "--resume", run=run), log)
             assert code == 0, said
         same += whole(place / "bundle") == expected
         assert [path.name for path in place.iterdir()] == ["bundle"]
-    told("train", killed, same, TRIES - same)
+    told(f"train, {run}", killed, same, TRIES - same)
     assert same == TRIES
 
 
