@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import expit, softmax
 from small import rows
 
@@ -32,6 +35,23 @@ def test_of_several_labels_each_has_its_own_sigmoid() -> None:
     fitted = fit_tfidf(TEXTS, truth, classes=4, seed=1)
     model = LexicalModel.of(fitted)
     np.testing.assert_allclose(expit(model.logits(NEW)), fitted.probabilities(NEW), atol=1e-4)
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=8))
+def test_texts_are_cut_as_scikit_learn_cuts_them(texts: list[str]) -> None:
+    fitted = fit_tfidf([*TEXTS, *texts], np.arange(len(TEXTS) + len(texts)) % 2, classes=2, seed=1)
+    model = LexicalModel.of(fitted)
+    np.testing.assert_allclose(softmax(model.logits(texts), axis=1), fitted.probabilities(texts), atol=1e-4)
+
+
+def test_a_long_text_takes_little_memory() -> None:
+    model = LexicalModel.of(fit_tfidf(TEXTS, np.arange(len(TEXTS)) % 2, classes=2, seed=1))
+    long = "win a prize now " * 60_000
+    tracemalloc.start()
+    model.logits([long])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20 * len(long)  # a list of its 7 million terms takes 400 bytes a character
 
 
 def test_it_comes_back_the_same(tmp_path: Path) -> None:

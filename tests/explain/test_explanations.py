@@ -168,3 +168,8 @@ def test_a_text_cannot_steer_the_terminal(predictor: Predictor) -> None:
         for colour in colours
     }
     assert "\x1b[2J" not in as_text(told, True)
+
+
+def test_a_text_whose_words_cannot_all_be_left_out_is_refused_at_once(predictor: Any) -> None:
+    with pytest.raises(DataError, match=r"has 20,000 words in 40,000 characters: to leave each of them out in turn"):
+        explain(predictor, "a " * 20_000)

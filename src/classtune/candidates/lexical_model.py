@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,11 +24,34 @@ VOCABULARY, WEIGHTS = "vocabulary.json", "weights.safetensors"
 # Log-odds of a label that no training row had, and of one that all had.
 _CERTAIN = 20.0
 _LARGEST = 1 << 30  # bytes of a file
-# How each vectorizer cuts texts into terms, by its name.
-_CUTS: dict[str, dict[str, Any]] = {
-    "words": {"ngram_range": (1, 2), "token_pattern": TOKEN},
-    "characters": {"ngram_range": (2, 5), "analyzer": "char_wb"},
-}
+
+
+def _words(text: str) -> Iterator[str]:
+    """Words and pairs of neighbours."""
+    before = None
+    for found in re.finditer(TOKEN, text.lower()):
+        word = found.group()
+        yield word
+        if before is not None:
+            yield f"{before} {word}"
+        before = word
+
+
+def _characters(text: str) -> Iterator[str]:
+    """Every 2 to 5 characters of each word with a space round it; all of a shorter one once."""
+    for found in re.finditer(r"\S+", text.lower()):
+        word = f" {found.group()} "
+        for size in range(2, 6):
+            yield word[:size]
+            if size >= len(word):
+                break
+            for start in range(1, len(word) - size + 1):
+                yield word[start : start + size]
+
+
+# How each vectorizer cuts texts into terms, by its name: as scikit-learn does, but one by one. A list of all terms of
+# a text of 10 million characters takes gigabytes.
+_CUTS: dict[str, Callable[[str], Iterator[str]]] = {"words": _words, "characters": _characters}
 
 
 @dataclass(frozen=True)
@@ -124,7 +148,7 @@ def _vectorizer(name: str, terms: list[str], idf: NDArray[np.float64]) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(
-        sublinear_tf=True, vocabulary={term: place for place, term in enumerate(terms)}, **_CUTS[name]
+        sublinear_tf=True, vocabulary={term: place for place, term in enumerate(terms)}, analyzer=_CUTS[name]
     )
     vectorizer.idf_ = idf
     return vectorizer

@@ -28,6 +28,8 @@ Method = Literal["integrated-gradients", "occlusion"]
 
 # Points of the path that are looked at, at most, and the share of the whole that the weights may miss.
 STEPS = 96
+# Leaving out each word in turn reads the text as often: characters that are read so, at most.
+MOST_CHARACTERS = 20_000_000
 LARGEST_GAP = 0.05
 # A word is a run of letters and digits with the marks that stand within (don't, 1,000, www.site.com), one letter of a
 # script that is written without spaces, or a run of other signs.
@@ -90,6 +92,16 @@ def attribute(
 def words_of(text: str) -> list[Piece]:
     """The words and signs of a text, in order."""
     return [Piece(word.group(), *word.span()) for word in _WORD.finditer(text)]
+
+
+def check_length(text: str) -> None:
+    """Raise DataError where a text is too long to leave out each of its words in turn."""
+    words = sum(1 for _ in _WORD.finditer(text))
+    if words * len(text) > MOST_CHARACTERS:
+        raise DataError(
+            f"The text has {words:,} words in {len(text):,} characters: to leave each of them out in turn would take "
+            "too long. Explain a part of it."
+        )
 
 
 def by_word(text: str, attribution: Attribution) -> tuple[list[Piece], NDArray[np.float64]]:

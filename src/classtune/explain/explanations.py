@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.errors import SettingsError, did_you_mean
-from classtune.explain.attributions import STEPS, Piece, attribute, by_word, pooled_states, without, words_of
+from classtune.explain.attributions import (
+    STEPS,
+    Piece,
+    attribute,
+    by_word,
+    check_length,
+    pooled_states,
+    without,
+    words_of,
+)
 from classtune.explain.neighbours import Neighbours
 
 if TYPE_CHECKING:
@@ -66,6 +75,7 @@ def explain(
     """
     if label is not None and label not in predictor.labels:
         raise SettingsError(f"label {label!r} is unknown. {did_you_mean(label, predictor.labels)}")
+    check_length(text)
     scores = predictor.probabilities([text])[0]
     chosen = int(scores.argmax()) if label is None else predictor.labels.index(label)
     weighed = word_weights(predictor, text, chosen)

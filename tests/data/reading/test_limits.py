@@ -236,3 +236,8 @@ def test_an_encoding_is_guessed_and_said(encoding: str, text: str, write: Write)
     assert table.notes[0].startswith(f"the file is not UTF-8; read as {encoding}, a guess.")
     stream = open_stream(path, TableFormat(), size=5)
     assert (next(stream.pieces()).cells[0], stream.notes[0]) == (text, table.notes[0])
+
+
+def test_a_first_line_beyond_what_is_looked_at_is_one_line(write: Write) -> None:
+    path = write("t.jsonl", json.dumps({"text": "x" * (2 << 20)}) + "\n" + json.dumps({"text": "b"}) + "\n")
+    assert open_stream(path, TableFormat(), size=10).sizes == [2]

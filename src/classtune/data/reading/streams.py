@@ -118,7 +118,7 @@ def open_stream(path: Path, format: TableFormat, *, size: int, name: str | None 
     encoding = encoding_of(name, head, format.encoding)
     if format.encoding is None and encoding == "utf-8":
         encoding = guess_encoding(head) or encoding
-    lines = _Lines(path, name, encoding, "\n" if b"\n" in head else "\r")
+    lines = _Lines(path, name, encoding, "\r" if b"\r" in head and b"\n" not in head else "\n")
     return (_JsonLines if kind == "jsonl" else _Delimited)(lines, size, format, kind)
 
 
