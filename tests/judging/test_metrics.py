@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 from sklearn import metrics as oracle
 
 from classtune.errors import DataError
+from classtune.judging.figures import Confused
 from classtune.judging.metrics import average_precision, expected_calibration_error, judge
 from classtune.stats import SMALLEST_PROBABILITY, wilson
 
@@ -108,6 +109,25 @@ def test_answers_that_are_no_classes_are_an_error() -> None:
 def test_figures_survive_json_unchanged() -> None:
     figures = judge(*random_case(50, 3, seed=1)).document()
     assert json.loads(json.dumps(figures)) == figures
+
+
+def test_of_many_classes_the_largest_confusions_are_kept() -> None:
+    labels = [f"class {i}" for i in range(201)]
+    truth = np.repeat(np.arange(201), 10)
+    answers = truth.copy()
+    answers[truth == 7] = 9
+    answers[:3] = 200
+    probabilities = np.full((2010, 201), 1 / 201)
+    figures = judge(probabilities, truth, labels, answers=answers)
+    assert figures.confusion is None
+    assert figures.largest_confusions == [Confused("class 7", "class 9", 10), Confused("class 0", "class 200", 3)]
+    document = figures.document()
+    assert document["largest_confusions"][0] == {"true": "class 7", "predicted": "class 9", "texts": 10}
+    assert document["per_label"]["class 9"]["precision"] == 0.5
+    kept = truth < 200
+    few = judge(probabilities[kept, :200], truth[kept], labels[:200]).document()
+    assert len(few["confusion"]) == 200
+    assert "largest_confusions" not in few
 
 
 def test_perfect_predictions() -> None:

@@ -21,7 +21,7 @@ from classtune.decisions.decide import Decisions, Prior
 from classtune.decisions.thresholds import Thresholds
 from classtune.errors import BundleError
 from classtune.judging.comparison import Candidate, Comparison, side_by_side
-from classtune.judging.figures import Answered, Bin, CalibrationFacts, Figures, Reliability
+from classtune.judging.figures import Answered, Bin, CalibrationFacts, Confused, Figures, Reliability
 from classtune.judging.metrics import judge
 from classtune.judging.paired import verdict
 from classtune.model.activations import TrunkFacts
@@ -391,10 +391,25 @@ def test_an_attribute_that_a_template_misspells_is_an_error(tmp_path: Path, monk
         model_card(result())
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_tf_idf_that_was_chosen_does_not_stand_beside_itself(tmp_path: Path) -> None:
+    found = result()
+    alone = replace(found, chosen=replace(found.chosen, name="tf-idf", members={"tf-idf": 1.0}))
+    source, beside = render(tmp_path, alone), render(tmp_path, found)
+    assert [len(re.findall('class="tile[ "]', page)) for page in (source, beside)] == [1, 2]
+    assert "The classifier: TF-IDF + logistic regression" in source
+    assert "| | the classifier: TF-IDF + logistic regression |\n|---|---|\n" in model_card(alone)
+
+
 def test_many_classes_and_mistakes_stay_below_the_limit(tmp_path: Path) -> None:
     document = full(tuple(f"a class with quite a long name, number {i}" for i in range(300)), rows=3000)
-    source = render(tmp_path, replace(document, mistakes=[Mistake("words " * 1000, "a", "b", 0.9)] * 1000))
+    assert document.test is not None
+    assert document.test.confusion is None
+    test = replace(document.test, largest_confusions=[Confused("mail", "parcel", 12)] * 1000)
+    source = render(tmp_path, replace(document, test=test, mistakes=[Mistake("words " * 1000, "a", "b", 0.9)] * 1000))
     assert len(source.encode()) < 300_000
+    assert "The confusion matrix of 300 classes is not kept, only its largest cells." in source
+    assert source.count(">mail</th>") == 10
     assert "150 more classes" in " ".join(source.split())
 
 

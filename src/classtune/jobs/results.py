@@ -25,11 +25,12 @@ from classtune.judging import held_out
 from classtune.judging.answers import judge_answers, right_by_logits, right_rows
 from classtune.judging.comparison import LEXICAL, LEXICAL_IN_WORDS, MAJORITY, Candidate, in_words, side_by_side
 from classtune.judging.copies import without_copies
-from classtune.judging.figures import CalibrationFacts, Reliability
+from classtune.judging.figures import CalibrationFacts, Figures, Reliability
 from classtune.judging.last_word import last_word, shift
-from classtune.judging.metrics import reliability
+from classtune.judging.metrics import MOST_IN_MATRIX, reliability
 from classtune.judging.paired import Verdict
 from classtune.judging.under_wishes import judge_under_wishes
+from classtune.report.curves import MOST_LINES
 from classtune.result import ChosenClassifier, Curves, DepthFacts, Mistake, Result, TrainingFacts, Word
 from classtune.stats import BoolArray
 from classtune.training.extensions import Extensions
@@ -180,8 +181,19 @@ def judge_run(
         after=_reliability(raw, scores, truth),
     )
     coverage = None if material.multi else risk_coverage(scores, truth)
-    result.curves = Curves(precision_recall(scores, truth, labels), coverage)
+    result.curves = Curves(_precision_recall(result.test, scores, truth), coverage)
     result.mistakes = _mistakes(material, decisions.probabilities(logits), predictor)
+
+
+def _precision_recall(test: Figures, scores: Scores, truth: Any) -> dict[str, dict[str, list[float]]]:
+    """A curve for each label that test rows have; of many labels only those that are drawn, the ones of lowest F1."""
+    labels = list(test.per_label)
+    if len(labels) <= MOST_IN_MATRIX:
+        return precision_recall(scores, truth, labels)
+    tested = [place for place, label in enumerate(labels) if test.per_label[label].support]
+    worst = sorted(tested, key=lambda place: test.per_label[labels[place]].f1)[:MOST_LINES]
+    holds = truth[:, worst] if truth.ndim == 2 else truth[:, None] == worst
+    return precision_recall(scores[:, worst], holds, [labels[place] for place in worst])
 
 
 def _candidates(

@@ -18,6 +18,15 @@ class LabelFigures:
 
 
 @dataclass(frozen=True)
+class Confused:
+    """So many texts of one class got the label of another."""
+
+    true: str
+    predicted: str
+    texts: int
+
+
+@dataclass(frozen=True)
 class Answered:
     """Where answers are withheld: the share of rows that got one (0 … 1), and how many of these were wrong."""
 
@@ -31,14 +40,16 @@ class Figures:
     """Test figures of one classifier.
 
     values, intervals: by the key of a metric, and of those that have one the 95 % interval ``[low, high]``.
-    confusion: counts of true × predicted classes; None where a row may have several labels. rows: how many were judged.
-    answered: None where every row got an answer.
+    confusion: counts of true × predicted classes; None where a row may have several labels, and for many classes, which
+    have ``largest_confusions`` instead, the largest first. rows: how many were judged. answered: None where every row
+    got an answer.
     """
 
     values: dict[str, float]
     intervals: dict[str, list[float]]
     rows: int
     confusion: list[list[int]] | None = None
+    largest_confusions: list[Confused] | None = None
     per_label: dict[str, LabelFigures] = field(default_factory=dict)
     answered: Answered | None = None
     name: str = ""
@@ -60,8 +71,10 @@ class Figures:
             parts[key] = value
             if key in self.intervals:
                 parts[f"{key}_ci95"] = self.intervals[key]
+        parts["confusion"] = self.confusion
+        if self.largest_confusions is not None:
+            parts["largest_confusions"] = [asdict(one) for one in self.largest_confusions]
         parts |= {
-            "confusion": self.confusion,
             "per_label": {label: asdict(row) for label, row in self.per_label.items()},
             "rows": self.rows,
         }

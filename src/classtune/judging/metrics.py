@@ -13,12 +13,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from classtune.judging.figures import Answered, Bin, Figures, LabelFigures
+from classtune.judging.figures import Answered, Bin, Confused, Figures, LabelFigures
 from classtune.judging.judged import Judged, judged
 from classtune.stats import BoolArray, FloatArray, log_loss, ratio, wilson
 
 CALIBRATION_BINS = 15
 RESAMPLES = 1000
+# A confusion matrix of more classes is not kept: of 5,000 it would be 75 MB. Its largest cells are.
+MOST_IN_MATRIX, MOST_CONFUSIONS = 200, 1000
 # Numbers drawn at once for the bootstrap: 32 MB.
 _DRAWN_TOGETHER = 4_000_000
 
@@ -74,6 +76,7 @@ def judge(
         intervals={key: interval for key, interval in intervals.items() if key in values},
         rows=len(truth),
         confusion=_confusion(rows),
+        largest_confusions=_largest_confusions(rows, labels),
         per_label=_per_label(rows, labels),
         answered=_answered(rows),
     )
@@ -85,13 +88,23 @@ def metrics_of(figures: Figures) -> list[Metric]:
 
 
 def _confusion(rows: Judged) -> list[list[int]] | None:
-    if rows.multi:
+    if rows.multi or rows.probabilities.shape[1] > MOST_IN_MATRIX:
         return None
     true, predicted, counts = rows.cells
     confusion = np.zeros((rows.probabilities.shape[1],) * 2, dtype=np.int64)
     confusion[true, predicted] = counts
     table: list[list[int]] = confusion.tolist()
     return table
+
+
+def _largest_confusions(rows: Judged, labels: Sequence[str]) -> list[Confused] | None:
+    """In the place of a matrix that would be too large."""
+    if rows.multi or rows.probabilities.shape[1] <= MOST_IN_MATRIX:
+        return None
+    true, predicted, counts = rows.cells
+    wrong = np.flatnonzero(true != predicted)
+    largest = wrong[np.argsort(-counts[wrong], kind="stable")][:MOST_CONFUSIONS]
+    return [Confused(labels[true[cell]], labels[predicted[cell]], int(counts[cell])) for cell in largest]
 
 
 def _per_label(rows: Judged, labels: Sequence[str]) -> dict[str, LabelFigures]:
@@ -219,10 +232,19 @@ def _drawn_of_classes(rows: Judged) -> npt.NDArray[np.float64]:
     """Macro F1 of rows drawn anew: drawing them is drawing the filled cells of the confusion matrix."""
     true, predicted, cells = rows.cells
     draws = np.random.default_rng(rows.seed).multinomial(cells.sum(), cells / cells.sum(), size=RESAMPLES)
-    draws = draws.astype(np.float64)
-    one_hot = np.eye(rows.probabilities.shape[1])
-    right = (draws * (true == predicted)) @ one_hot[true]
-    return macro_f1(right, draws @ one_hot[true], draws @ one_hot[predicted])
+    classes = rows.probabilities.shape[1]
+
+    def counted(cells: BoolArray, label: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Rows of each class [draws, classes]."""
+        order = np.flatnonzero(cells)[np.argsort(label[cells], kind="stable")]
+        found, starts = np.unique(label[order], return_index=True)
+        by_class = np.zeros((RESAMPLES, classes), dtype=np.int64)
+        if len(found):
+            by_class[:, found] = np.add.reduceat(draws[:, order], starts, axis=1)
+        return by_class
+
+    every = np.ones(len(cells), dtype=np.bool_)
+    return macro_f1(counted(true == predicted, true), counted(every, true), counted(every, predicted))
 
 
 def _drawn_of_labels(truth: BoolArray, given: BoolArray, seed: int) -> npt.NDArray[np.float64]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from classtune.errors import BundleError
-from classtune.judging.figures import Figures
+from classtune.judging.comparison import LEXICAL
+from classtune.judging.figures import Confused, Figures
 from classtune.judging.metrics import Metric, metrics_of
 from classtune.report import curves, plots
 from classtune.report.plots import percent, shown
@@ -62,7 +63,7 @@ def write_report(
     Of the bundle's place it says the folder's name: reports are handed on, and served. quotes: where the page that
     quotes the rows lies, for one that does not. sections: which of CONTENTS it has.
     """
-    result = replace(result, bundle=Path(result.bundle).name) if result.bundle else result
+    result = replace(_apart(result), bundle=Path(result.bundle).name if result.bundle else None)
     contents = [(key, title) for key, title in CONTENTS.items() if key in sections]
     page = _render("report.html.j2", result, figures=_figures(result), quotes=quotes, contents=contents)
     try:
@@ -82,8 +83,13 @@ def model_card(result: Result) -> str:
         metrics=list(dict.fromkeys(metric.hub for metric in _of_the_hub(result.test))) or None,
         **_model_index(result),
     )
-    body = _render("card.md.j2", result).encode("utf-8", "replace").decode()
+    body = _render("card.md.j2", _apart(result)).encode("utf-8", "replace").decode()
     return f"---\n{front.to_yaml()}\n---\n\n{body}"
+
+
+def _apart(result: Result) -> Result:
+    """Without the baseline where it is the classifier itself: nothing stands beside itself."""
+    return replace(result, baseline=None) if result.chosen.name == LEXICAL else result
 
 
 def _render(template: str, result: Result, **more: Any) -> str:
@@ -168,18 +174,20 @@ def _of_the_hub(test: Figures | None) -> list[Metric]:
     return [] if test is None else [metric for metric in metrics_of(test) if metric.hub]
 
 
-def _confused_pairs(test: Figures | None) -> list[tuple[int, str, str]]:
-    """(count, true, predicted) of the most frequent mix-ups of three classes or more, most frequent first."""
-    if test is None or test.confusion is None or len(test.per_label) < 3:
+def _confused_pairs(test: Figures | None) -> list[Confused]:
+    """The most frequent mix-ups of three classes or more, most frequent first."""
+    if test is None or len(test.per_label) < 3:
         return []
+    if test.largest_confusions is not None:
+        return test.largest_confusions[:SHOWN_PAIRS]
     labels = list(test.per_label)
     pairs = [
-        (count, labels[true], labels[predicted])
-        for true, row in enumerate(test.confusion)
+        Confused(labels[true], labels[predicted], count)
+        for true, row in enumerate(test.confusion or [])
         for predicted, count in enumerate(row)
         if count and true != predicted
     ]
-    return sorted(pairs, key=lambda pair: -pair[0])[:SHOWN_PAIRS]
+    return sorted(pairs, key=lambda pair: -pair.texts)[:SHOWN_PAIRS]
 
 
 def _named(metric: Metric, multi: bool) -> str:
