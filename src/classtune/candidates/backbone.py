@@ -45,9 +45,9 @@ HEAD_SHARE = 0.5
 # `trainable = auto`: two blocks of a network of at most so many, one of a deeper one, whose blocks are dear.
 SMALL_NETWORK = 12
 _LEAST_PROBED = 50
-_CLIMBED = 0.7  # of the blocks, usually
-# Multiplications and additions a second of one core with AVX-512, all overhead included (benchmarks/trunk.py).
-PRODUCTS_A_CORE = 50e9
+_CLIMBED, _KEPT = 0.7, 0.55  # of the blocks, usually
+# Multiplications a second of one core with AVX-512, all overhead included (benchmarks/trunk.py), and of one with AVX2.
+PRODUCTS_A_CORE, PRODUCTS_A_SMALL_CORE = 60e9, 23e9
 _ROWS_A_CLASS = 10  # of the sample that chooses the depth, where there are so many
 
 
@@ -63,6 +63,14 @@ class Learned:
     held_out: Floats
     test: Floats
     history: History
+
+
+def _by_row(rows: Rows, features: NDArray[np.float32]) -> tuple[Rows, NDArray[np.float32]]:
+    """Each row once, with the mean of its pieces' features."""
+    distinct, place, count = np.unique(rows, return_inverse=True, return_counts=True)
+    total = np.zeros((len(distinct), features.shape[1]), np.float32)
+    np.add.at(total, place, features)
+    return distinct, np.asarray(total / count[:, None], dtype=np.float32)
 
 
 class Backbone:
@@ -97,6 +105,9 @@ class Backbone:
         self._features: NDArray[np.float32] | None = None
         self._strength: float | None = None
         self._known: tuple[Rows, NDArray[np.float32]] | None = None  # pieces and what leaves the trunk of them
+        self.sample: tuple[Rows, NDArray[np.float32]] | None = (
+            None  # rows, and their pooled states, that chose the depth
+        )
         self.tail: nn.Module = nn.Identity()  # of the last training
 
     # --- depth, trunk, store -------------------------------------------------------------------------------------
@@ -148,6 +159,8 @@ class Backbone:
         )
         start = self._tail_start(choice.kept)
         states = None if start is None else climbed.at(start, [len(item) for item in ids])
+        if climbed.features is not None:
+            self.sample = _by_row(texts, climbed.features)
         if states is not None:
             self._known = sample, states
             if self.checkpoint:
@@ -192,9 +205,10 @@ class Backbone:
         """
         tokens = sum(len(item) for item in self.pieces.ids)
         sample = min(self.settings.probe_tokens, tokens)
-        passes = _CLIMBED * len(self.network.blocks) * (sample + tokens) + 3 * tokens * (1 + self.settings.epochs)
+        blocks, learned = len(self.network.blocks), tokens * len(self.material.splits.train) / len(self.material.texts)
+        passes = blocks * (_CLIMBED * sample + _KEPT * (tokens - sample)) + 3 * learned * self.settings.epochs
         wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-        rate = torch.get_num_threads() * (PRODUCTS_A_CORE if wide else PRODUCTS_A_CORE / 2.5)
+        rate = torch.get_num_threads() * (PRODUCTS_A_CORE if wide else PRODUCTS_A_SMALL_CORE)
         return self._block_weights * passes / rate if self.network.device.type == "cpu" else 0.0
 
     def prepare(self) -> None:

@@ -109,6 +109,12 @@ def choose(
     return Choice(members, field.scales, means, _mean(field.losses(best)[common]), int(common.sum()))
 
 
+def least_losses(options: Sequence[Option], truth: NDArray[Any]) -> Floats:
+    """Log loss of each row by the best blend of the options, whatever it costs."""
+    field = _Field(options, truth, None)
+    return field.losses(field.blend(ROUNDS))
+
+
 class _Field:
     """The options with what is known of them, and the two ways to go from one blend to another."""
 

@@ -24,6 +24,7 @@ from classtune.candidates.folds import HeldOut, judged_by_all
 from classtune.candidates.lexical import TfidfBaseline, fit_tfidf
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.candidates.rules import fit_majority, fit_rule
+from classtune.candidates.sample import gain_of_further
 from classtune.config import Progress, Settings, backbone_names
 from classtune.data.dataset import Material
 from classtune.data.splits import Rows
@@ -45,7 +46,9 @@ FEW_ERRORS, SMALL_ERROR = 5, 0.003
 # Multiplications a text (about 5 ms of one core) that a member of a blend need not earn in full.
 SMALL_COST = 3e8
 # Seconds that a further backbone may take by estimate; `effort = best` takes any.
-BUDGET_SECONDS = 180.0
+BUDGET_SECONDS = 300.0
+# A sample of more than this share of the training rows has cost most of what its trunk costs.
+MOST_OF_THE_ROWS = 0.7
 
 
 @dataclass
@@ -230,6 +233,8 @@ class Contest:
         started = time.perf_counter()
         with clock.time("depth"):
             backbone.climb()
+            if further and automatic and not self._adds(backbone, shown, part):
+                return
         with clock.time("trunk"):
             backbone.prepare()
             backbone.pass_trunk()
@@ -248,6 +253,34 @@ class Contest:
                 )
                 self._add_learned(backbone, f"{shown} {kind}", "tail", backbone.learn_tail, ms, shared)
         self.notes += network.notes
+
+    def _adds(self, backbone: Backbone, name: str, checkpoint: Checkpoint | None) -> bool:
+        """Whether the rows that chose its depth show that a further backbone adds something; if not, it is said."""
+        line = checkpoint.recall("adds") if checkpoint else None
+        if line is None:
+            line = self._adds_nothing(backbone, name)
+            if checkpoint:
+                checkpoint.remember("adds", line)
+        if line:
+            self._note(line)
+        return not line
+
+    def _adds_nothing(self, backbone: Backbone, name: str) -> str:
+        """Why it is not gone on with; "" where it is. A sample of most rows has passed the trunk already."""
+        known = [entry.backbone.sample for entry in self.entries if entry.kind == "probe" and entry.backbone]
+        samples = [sample for sample in known if sample is not None]
+        if backbone.sample is None or not samples:
+            return ""
+        if len(backbone.sample[0]) > MOST_OF_THE_ROWS * len(self.material.splits.train):
+            return ""
+        lexical = self.entry(LEXICAL).ships is not None
+        gain = gain_of_further(self.material, samples, backbone.sample, self.settings, lexical=lexical)
+        if gain is None or gain.shown:
+            return ""
+        return (
+            f"{name} is not gone on with: on {gain.rows:,} training rows its probe adds nothing beyond noise (log loss "
+            f"{gain.without:.3f} without it, {gain.with_it:.3f} with it). --effort best goes on."
+        )
 
     def _add_learned(
         self,

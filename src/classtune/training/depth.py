@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from classtune.config import Progress
 from classtune.model import kernels
@@ -60,26 +60,33 @@ class Climbed:
     """
 
     def __init__(self) -> None:
-        self._states: dict[int, list[Tensor]] = {}
+        self.features: NDArray[np.float32] | None = None  # pooled states [texts, width] at the chosen depth
+        self._batches: dict[int, list[Batch]] = {}
         self._order: list[NDArray[np.int64]] = []
 
     def keep(self, depth: int, batches: list[Batch], order: list[NDArray[np.int64]]) -> None:
-        self._states[depth], self._order = [batch.values for batch in batches], order
-        held = {place: sum(values.nbytes for values in states) for place, states in self._states.items()}
+        self._batches[depth], self._order = batches, order
+        held = {place: sum(batch.values.nbytes for batch in kept) for place, kept in self._batches.items()}
         for place in sorted(held):
-            if sum(held[kept] for kept in self._states) > CLIMBED_BYTES:
-                del self._states[place]
+            if sum(held[kept] for kept in self._batches) > CLIMBED_BYTES:
+                del self._batches[place]
+
+    @torch.inference_mode()
+    def pool(self, depth: int, how: str, norm: nn.Module) -> None:
+        """Pool the states of the chosen depth, where they were kept."""
+        if depth in self._batches:
+            self.features = _pooled(self._batches[depth], self._order, how, norm)
 
     def at(self, depth: int, lengths: Sequence[int]) -> NDArray[np.float32] | None:
         """What leaves this depth [tokens of all texts, width], in the order of the texts; None where it was not kept.
 
         lengths: tokens of each text.
         """
-        if depth not in self._states:
+        if depth not in self._batches:
             return None
         texts: dict[int, NDArray[np.float32]] = {}
-        for rows, values in zip(self._order, self._states[depth], strict=True):
-            for row, own in zip(rows, values.float().cpu().numpy(), strict=True):
+        for rows, batch in zip(self._order, self._batches[depth], strict=True):
+            for row, own in zip(rows, batch.values.float().cpu().numpy(), strict=True):
                 texts[int(row)] = own[: lengths[row]]
         return np.concatenate([texts[row] for row in range(len(lengths))])
 
@@ -128,6 +135,8 @@ def choose_depth(
     near = [place for place in scores if _within_noise(scores[place], scores[best])]
     least = min(depth for depth, _ in near)
     kept, pooling = max((place for place in near if place[0] == least), key=lambda place: scores[place].mean())
+    if climbed is not None:
+        climbed.pool(kept, pooling, norm)
     return DepthChoice(
         kept=kept,
         of=network.of,

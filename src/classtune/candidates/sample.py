@@ -1,0 +1,88 @@
+"""Whether a further backbone is worth its trunk: what its probe adds on the rows that chose its depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classtune.candidates.blend import Option, least_losses
+from classtune.candidates.lexical import fit_tfidf
+from classtune.candidates.lexical_model import LexicalModel
+from classtune.config import Settings
+from classtune.data.dataset import Material
+from classtune.data.splits import Rows
+from classtune.stats import Floats
+from classtune.training.probe import FOLDS, deal, fit_probe
+
+Sample = tuple[Rows, NDArray[np.float32]]  # rows, and their pooled states [rows, width] at the chosen depth
+# Fewer rows show nothing.
+LEAST_ROWS = 100
+# A gain of less than so many standard errors is noise: half of one, for a probe that learns from all rows gains more.
+NOISE = 0.5
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Cross-validated log loss (nats) of the best blend without and with a further backbone, and its paired standard
+    error, on so many rows."""
+
+    rows: int
+    without: float
+    with_it: float
+    error: float
+
+    @property
+    def shown(self) -> bool:
+        """Whether the gain is more than noise."""
+        return self.without - self.with_it > NOISE * self.error
+
+
+def gain_of_further(
+    material: Material, known: Sequence[Sample], further: Sample, settings: Settings, *, lexical: bool
+) -> Gain | None:
+    """What the probe of a further backbone adds to the probes of others and, with ``lexical``, to TF-IDF.
+
+    All learn from the same folds of the rows that all samples share. None where these are too few to tell.
+    """
+    samples = [*known, further]
+    rows = reduce(np.intersect1d, [own for own, _ in samples])
+    truth, groups = material.truth[rows], material.groups[rows]
+    if len(rows) < LEAST_ROWS:
+        return None
+    classes, seed = len(material.labels), settings.seed
+    fold = deal(truth, FOLDS, seed=seed, groups=groups)
+
+    def collected(learn: Callable[[NDArray[np.bool_]], Callable[[NDArray[np.bool_]], Floats]]) -> Floats:
+        logits = np.zeros((len(rows), classes))
+        for number in np.unique(fold):
+            logits[fold == number] = learn(fold != number)(fold == number)
+        return logits
+
+    def probed(sample: Sample) -> Floats:
+        own, states = sample
+        features = states[np.searchsorted(own, rows)]
+        options: dict[str, Any] = {"classes": classes, "seed": seed}
+        strength = fit_probe(features, truth, groups=groups, **options).strength
+
+        def learn(part: NDArray[np.bool_]) -> Callable[[NDArray[np.bool_]], Floats]:
+            probe = fit_probe(features[part], truth[part], strength=strength, **options)
+            return lambda judge: probe.logits(features[judge])
+
+        return collected(learn)
+
+    def learn_words(part: NDArray[np.bool_]) -> Callable[[NDArray[np.bool_]], Floats]:
+        texts = np.array([material.texts[row] for row in rows], dtype=object)
+        model = LexicalModel.of(fit_tfidf(texts[part].tolist(), truth[part], classes=classes, seed=seed))
+        return lambda judge: model.logits(texts[judge].tolist())
+
+    options = [Option(str(number), probed(sample), 1.0) for number, sample in enumerate(samples)]
+    if lexical:
+        options.insert(0, Option("words", collected(learn_words), 1.0))
+    without, with_it = least_losses(options[:-1], truth), least_losses(options, truth)
+    error = float((without - with_it).std(ddof=1) / np.sqrt(len(rows)))
+    return Gain(len(rows), float(without.mean()), float(with_it.mean()), error)
