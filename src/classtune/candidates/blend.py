@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -89,15 +90,13 @@ def choose(
     options: at least one; truth: class numbers [rows] or booleans [rows, labels]. single: no blend. most_ms: what a
     text may cost in all. small_cost: what is cheaper than this has to help little.
 
-    From the blend of least loss, members leave one by one, the dearest first, where the loss rises by less than the
-    noise (one standard error of the paired difference) times the share of the cost that leaves with them, and a trifle:
-    a member that is almost free, or as good as free by ``small_cost``, stays if it helps, one that is nearly all of the
-    cost must help beyond noise. A single option takes the place of a blend on the same terms.
+    From the blend of least loss, members leave where the loss rises by less than the noise (one standard error of the
+    paired difference) times the share of the cost that leaves with them, and a trifle: a member that is almost free, or
+    as good as free by ``small_cost``, stays if it helps, one that is nearly all of the cost must help beyond noise. A
+    single option takes the place of a blend on the same terms.
     """
     field = _Field(options, truth, most_ms)
-    best = field.blend(1 if single else ROUNDS)
-    while lighter := field.lighter(best, small_cost):
-        best = lighter
+    best = field.lightened(field.blend(1 if single else ROUNDS), small_cost)
     total = sum(best.values())
     order = sorted(best, key=lambda name: (-best[name], field.cost[name]))
     members = {name: Weight(best[name] / total, field.scales[name]) for name in order}
@@ -160,18 +159,20 @@ class _Field:
                 best = other
         return choices[best]
 
-    def lighter(self, best: Counts, small_cost: float) -> Counts | None:
-        """The cheapest choice that may take the place of the best one, if there is one."""
-        without = [{name: count for name, count in best.items() if name != gone} for gone in best if len(best) > 1]
-        enough: list[tuple[float, float, Counts]] = []
-        before = self.total(best)
-        for counts in [*without, *({name: 1} for name in self.summed)]:
+    def lightened(self, best: Counts, small_cost: float) -> Counts:
+        """The cheapest of the best blend's parts, and of the options, that may take its place; of those that cost the
+        same, within a tenth, the one of least loss."""
+        sizes = range(1, len(best))
+        parts = [{name: best[name] for name in names} for size in sizes for names in combinations(best, size)]
+        before, enough = self.total(best), [(self.total(best), 0.0, best)]
+        for counts in [*parts, *({name: 1} for name in self.summed)]:
             after = self.total(counts)
             rise, error = _rise(self.losses(counts), self.losses(best))
             saved = before - after
             if saved > 0 and rise <= error * saved / (before + small_cost) + NEGLIGIBLE * saved / before:
                 enough.append((after, rise, counts))
-        return min(enough, key=lambda found: found[:2])[2] if enough else None
+        cheapest = min(after for after, _, _ in enough)
+        return min((one for one in enough if one[0] <= 1.1 * cheapest), key=lambda one: (one[1], one[0]))[2]
 
 
 def _mean(values: Floats) -> float:
