@@ -131,7 +131,7 @@ def test_the_probes_see_training_rows_only(small_llama: Path, monkeypatch: pytes
         seen.extend(tuple(item.tolist()) for item in ids)
         return choose(network, ids, *rest, **more)
 
-    monkeypatch.setattr("classtune.candidates.backbone.choose_depth", spy)
+    monkeypatch.setattr("classtune.candidates.cut.choose_depth", spy)
     trained = run(small_llama, rows(), depth="auto", epochs=1)
     splits = prepare(table_from_rows(*zip(*rows(), strict=True), name="rows"), resolve(overrides=QUICK)).splits
     train_ids = trained.network.encoder.encode([rows()[row][0] for row in splits.train])

@@ -7,8 +7,7 @@ The trunk runs once for all of them. A **probe** is the network with the solutio
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from classtune.candidates.cost import estimated_seconds, multiplications
+from classtune.candidates.cut import cut_network, tail_start, trained_blocks
 from classtune.candidates.folds import HeldOut
+from classtune.candidates.sample import Sample
+from classtune.candidates.weights import Weights
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
 from classtune.model.activations import ActivationStore, Distinct, StoreTooLarge
@@ -27,7 +30,7 @@ from classtune.model.network import Network, Trunk
 from classtune.model.tokens import Batch, Pieces
 from classtune.stats import Floats
 from classtune.training.checkpoint import Checkpoint
-from classtune.training.depth import Climbed, DepthChoice, choose_depth
+from classtune.training.depth import DepthChoice
 from classtune.training.extensions import NOTHING, Extensions
 from classtune.training.loop import Examples, History, Rows, fit, logits_of
 from classtune.training.probe import Probe, fit_probe
@@ -42,13 +45,6 @@ GOLDEN_TEXTS = (
 # The probe's solution is sure of the rows that it has learned, and a tail that starts so sure has little left to learn:
 # its head starts from this share of it (docs/log.md).
 HEAD_SHARE = 0.5
-# `trainable = auto`: two blocks of a network of at most so many, one of a deeper one, whose blocks are dear.
-SMALL_NETWORK = 12
-_LEAST_PROBED = 50
-_CLIMBED, _KEPT = 0.7, 0.55  # of the blocks, usually
-# Multiplications a second of one core with AVX-512, all overhead included (benchmarks/trunk.py), and of one with AVX2.
-PRODUCTS_A_CORE, PRODUCTS_A_SMALL_CORE = 60e9, 23e9
-_ROWS_A_CLASS = 10  # of the sample that chooses the depth, where there are so many
 
 
 @dataclass
@@ -63,14 +59,6 @@ class Learned:
     held_out: Floats
     test: Floats
     history: History
-
-
-def _by_row(rows: Rows, features: NDArray[np.float32]) -> tuple[Rows, NDArray[np.float32]]:
-    """Each row once, with the mean of its pieces' features."""
-    distinct, place, count = np.unique(rows, return_inverse=True, return_counts=True)
-    total = np.zeros((len(distinct), features.shape[1]), np.float32)
-    np.add.at(total, place, features)
-    return distinct, np.asarray(total / count[:, None], dtype=np.float32)
 
 
 class Backbone:
@@ -105,116 +93,40 @@ class Backbone:
         self._features: NDArray[np.float32] | None = None
         self._strength: float | None = None
         self._known: tuple[Rows, NDArray[np.float32]] | None = None  # pieces and what leaves the trunk of them
-        self.sample: tuple[Rows, NDArray[np.float32]] | None = (
-            None  # rows, and their pooled states, that chose the depth
-        )
+        self.sample: Sample | None = None  # rows, and their pooled states, that chose the depth
         self.tail: nn.Module = nn.Identity()  # of the last training
 
     # --- depth, trunk, store -------------------------------------------------------------------------------------
 
     def climb(self) -> None:
         """Cut the network where the settings, or the probes, say, and pool as they say."""
-        settings, network = self.settings, self.network
-        if network.family is not None:
-            if isinstance(settings.depth, int):
-                network.cut(settings.depth)
-                self.choice = DepthChoice(kept=settings.depth, of=network.of, texts=0, tokens=0)
-            poolings = self._poolings()
-            if settings.depth == "auto" or len(poolings) > 1:
-                self.choice = self._chosen(poolings)
-                network.cut(self.choice.kept)
-                network.pool_by(self.choice.pooling or network.pooling)
+        network, settings = self.network, self.settings
+        found = cut_network(
+            network, self.pieces, self.material, settings, checkpoint=self.checkpoint, progress=self.progress
+        )
+        self.choice, self.sample, self._known = found.choice, found.sample, found.known
         pooled = (
             {}
             if self.choice.pooling is None
             else {"pooling": network.pooling, "head_bias": network.own_head is not None}
         )
-        self.settings = settings.model_copy(update={"trainable": self._trainable(network.depth), **pooled})
-
-    def _chosen(self, poolings: list[str]) -> DepthChoice:
-        """The depth and the pooling; what the climb computed of the sample goes into the store, and is kept with it, so
-        that a resumed run has the same numbers."""
-        kept = "" if self.checkpoint is None else self.checkpoint.named("activations-sample.npy")
-        sample = self._sample()
-        if self.checkpoint and (known := self.checkpoint.recall("depth", file=kept)):
-            self._known = sample, np.load(self.checkpoint.folder / kept, allow_pickle=False)
-            return DepthChoice(**known)
-        texts = self.pieces.of_text[sample]
-        trainable = self.settings.trainable
-        floor = trainable if isinstance(trainable, int) else 1
-        if self.settings.depth != "auto":  # only how to pool is asked
-            floor = self.network.depth
-        climbed = Climbed()
-        ids = [self.pieces.ids[piece] for piece in sample]
-        choice = choose_depth(
-            self.network,
-            ids,
-            self.material.truth[texts],
-            groups=self.material.groups[texts],
-            poolings=poolings,
-            floor=floor,
-            seed=self.settings.seed,
-            progress=self.progress,
-            climbed=climbed,
-        )
-        start = self._tail_start(choice.kept)
-        states = None if start is None else climbed.at(start, [len(item) for item in ids])
-        if climbed.features is not None:
-            self.sample = _by_row(texts, climbed.features)
-        if states is not None:
-            self._known = sample, states
-            if self.checkpoint:
-                with self.checkpoint.replacing(kept) as scratch, scratch.open("wb") as file:
-                    np.save(file, states, allow_pickle=False)
-        if self.checkpoint:
-            self.checkpoint.remember("depth", choice.__dict__, file=kept)
-        return choice
-
-    def _poolings(self) -> list[str]:
-        """What the climb tries."""
-        family, settings = self.network.family, self.settings
-        if family is None or settings.pooling != "auto" or settings.candidates == "one" or settings.hugging_face:
-            return [self.network.pooling]
-        if self.network.encoder.rules.pool_padding:
-            return [self.network.pooling]
-        return ["last", "mean", "last+mean"] if family.causal else ["first", "mean"]
-
-    def _sample(self) -> Rows:
-        """Training pieces that choose the depth: so many tokens, and of each class some rows."""
-        settings = self.settings
-        pieces = np.random.default_rng(settings.seed).permutation(self.pieces.rows(self.material.splits.train))
-        tokens = np.cumsum([len(self.pieces.ids[piece]) for piece in pieces])
-        least = max(_LEAST_PROBED, _ROWS_A_CLASS * len(self.material.labels))
-        return pieces[: max(least, int(np.searchsorted(tokens, settings.probe_tokens)))]
+        trainable = trained_blocks(network, settings, network.depth)
+        self.settings = settings.model_copy(update={"trainable": trainable, **pooled})
 
     @property
     def cost(self) -> float:
-        """Multiplications that a text of usual length takes, about: the same on every machine and in every run."""
-        tokens = np.mean([len(item) for item in self.pieces.ids]) if self.pieces.ids else 0.0
-        return float(self._block_weights * len(self.network.blocks) * tokens)
-
-    @property
-    def _block_weights(self) -> int:
-        parameters = self.network.blocks[0].parameters() if len(self.network.blocks) else ()
-        return sum(parameter.numel() for parameter in parameters)
+        """Multiplications that a text of usual length takes, about."""
+        return multiplications(self.network, self.pieces)
 
     def estimate(self) -> float:
-        """Seconds that this backbone would take here in all: its sample, its trunk, its tail.
-
-        By the kind of processor, not by a clock, so that the same command does the same again.
-        """
-        tokens = sum(len(item) for item in self.pieces.ids)
-        sample = min(self.settings.probe_tokens, tokens)
-        blocks, learned = len(self.network.blocks), tokens * len(self.material.splits.train) / len(self.material.texts)
-        passes = blocks * (_CLIMBED * sample + _KEPT * (tokens - sample)) + 3 * learned * self.settings.epochs
-        wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-        rate = torch.get_num_threads() * (PRODUCTS_A_CORE if wide else PRODUCTS_A_SMALL_CORE)
-        return self._block_weights * passes / rate if self.network.device.type == "cpu" else 0.0
+        """Seconds that this backbone would take here in all, about."""
+        learned = len(self.material.splits.train) / len(self.material.texts)
+        return estimated_seconds(self.network, self.pieces, self.settings, learned=learned)
 
     def prepare(self) -> None:
         """Freeze what is not trained, and prove that the network may be split there."""
         network, settings = self.network, self.settings
-        self.start = self._tail_start(network.depth)
+        self.start = tail_start(network, settings, network.depth)
         if settings.trainable == "lora":
             network.freeze(network.depth)
         else:
@@ -246,21 +158,6 @@ class Backbone:
             with checkpoint.replacing(kept) as scratch, scratch.open("wb") as file:
                 np.save(file, self.store.values, allow_pickle=False)
             checkpoint.remember("trunk", self.start, file=kept)
-
-    def _trainable(self, depth: int) -> int | str:
-        """What is trained of a network that is cut there."""
-        if self.settings.trainable == "auto":
-            return min(depth, 2 if self.network.of <= SMALL_NETWORK else 1)
-        return self.settings.trainable
-
-    def _tail_start(self, depth: int) -> int | None:
-        """The block that the tail starts from; None: it is the whole network."""
-        trainable = self._trainable(depth)
-        if isinstance(trainable, int):
-            return depth - trainable
-        if trainable == "lora" and self.settings.lora_blocks != "all":
-            return max(0, depth - self.settings.lora_blocks)
-        return depth if trainable == "head" else None
 
     @property
     def examples(self) -> Examples:
@@ -336,7 +233,8 @@ class Backbone:
 
     def learn_probe(self, held_out: HeldOut) -> Learned:
         """The probe as a candidate: judged on held-out rows, and put into the head."""
-        with self._restored():
+        weights = self._weights
+        with weights.restored():
             logits = held_out.collect(
                 lambda learn, judge: self.fit_probe(learn).logits(self.features(judge)),
                 len(self.material.labels),
@@ -344,27 +242,27 @@ class Backbone:
             )
             final = self.fit_probe(held_out.final)
             self._start_head(final)
-            return Learned(self._state(), logits, final.logits(self.features(self.material.splits.test)), History())
+            return Learned(weights.changed(), logits, final.logits(self.features(self.material.splits.test)), History())
 
     # --- tail ----------------------------------------------------------------------------------------------------
 
     def learn_tail(self, held_out: HeldOut) -> Learned:
         """The fine-tuned tail as a candidate: judged on held-out rows, then trained on all where they learned too."""
         splits, labels = self.material.splits, len(self.material.labels)
-        numbers = itertools.count()
+        numbers, weights = itertools.count(), self._weights
 
         def judge(learn: Rows, judged: Rows) -> Floats:
-            with self._restored():
+            with weights.restored():
                 self.train(learn, judged[:0], f"fold-{next(numbers)}")
                 return self.logits(self.tail, judged)
 
         crossed = held_out.collect(judge, labels, held_out.tails) if held_out.crossed else None
-        with self._restored():
+        with weights.restored():
             history = self.train(splits.train, splits.validation, "tail")
             logits = crossed
             if logits is None:
                 logits = held_out.collect(lambda _, judged: self.logits(self.tail, judged), labels, held_out.tails)
-            return Learned(self._state(), logits, self.logits(self.tail, splits.test), history)
+            return Learned(weights.changed(), logits, self.logits(self.tail, splits.test), history)
 
     def train(self, learn: Rows, validation: Rows, name: str) -> History:
         """Train the tail on some rows, from the probe of these rows where the settings say so."""
@@ -391,46 +289,12 @@ class Backbone:
             self.tail = self.network.tail(self.start)
         return history
 
-    # --- weights -------------------------------------------------------------------------------------------------
-
-    def _parameters(self) -> dict[str, nn.Parameter]:
-        """Every parameter that a candidate may change."""
-        modules: dict[str, Any] = {"network": self.network.classifier}
-        if self.network.own_head is not None:
-            modules["head"] = self.network.own_head
-        return {f"{place}.{name}": p for place, module in modules.items() for name, p in module.named_parameters()}
-
-    def _state(self) -> dict[str, Tensor]:
-        """The values of what differs from the pretrained network."""
-        now = self._parameters()
-        return {
-            name: value.detach().clone() for name, value in now.items() if not torch.equal(value, self._before[name])
-        }
-
-    @contextmanager
-    def _restored(self) -> Iterator[None]:
-        """Whatever is trained within, the weights, and what is trained, are afterwards as they were."""
-        parameters = self._parameters()
-        free = {name: p.requires_grad for name, p in parameters.items()}
-        trained = {name: p.detach().clone() for name, p in parameters.items() if self._may_change(name, p)}
-        self._before = {name: trained.get(name, p.detach()) for name, p in parameters.items()}
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for name, parameter in self._parameters().items():
-                    if name in trained:
-                        parameter.copy_(trained[name])
-                    parameter.requires_grad_(free[name])
-
-    def _may_change(self, name: str, parameter: nn.Parameter) -> bool:
-        return parameter.requires_grad or name.startswith("head.") or self.settings.trainable in ("lora", "all")
-
     def become(self, learned: Learned) -> Network:
         """The network as the candidate left it, for good."""
-        with torch.no_grad():
-            for name, parameter in self._parameters().items():
-                if name in learned.state:
-                    parameter.copy_(learned.state[name])
+        self._weights.take(learned.state)
         self.network.classifier.requires_grad_(False).eval()
         return self.network
+
+    @property
+    def _weights(self) -> Weights:
+        return Weights(self.network, everything=self.settings.trainable in ("lora", "all"))

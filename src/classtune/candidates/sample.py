@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.candidates.blend import Option, least_losses
+from classtune.candidates.blend import NEGLIGIBLE, Option, least_losses
 from classtune.candidates.lexical import fit_tfidf
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Settings
@@ -22,8 +22,6 @@ from classtune.training.probe import FOLDS, deal, fit_probe
 Sample = tuple[Rows, NDArray[np.float32]]  # rows, and their pooled states [rows, width] at the chosen depth
 # Fewer rows show nothing.
 LEAST_ROWS = 100
-# A gain of less than so many standard errors is noise: half of one, for a probe that learns from all rows gains more.
-NOISE = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ class Gain:
 
     @property
     def shown(self) -> bool:
-        """Whether the gain is more than noise."""
-        return self.without - self.with_it > NOISE * self.error
+        """Whether the gain is more than noise and a trifle, as a dear member of a blend has to show."""
+        return self.without - self.with_it > self.error + NEGLIGIBLE
 
 
 def gain_of_further(

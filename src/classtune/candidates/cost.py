@@ -1,0 +1,40 @@
+"""What a backbone costs: a text in multiplications, a run in seconds, both without a clock."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from classtune.config import Settings
+from classtune.model.network import Network
+from classtune.model.tokens import Pieces
+
+_CLIMBED, _KEPT = 0.7, 0.55  # of the blocks, usually
+# Multiplications a second of one core with AVX-512, all overhead included (benchmarks/trunk.py), and of one with AVX2.
+PRODUCTS_A_CORE, PRODUCTS_A_SMALL_CORE = 60e9, 23e9
+
+
+def multiplications(network: Network, pieces: Pieces) -> float:
+    """Of a text of usual length, about: the same on every machine and in every run."""
+    tokens = np.mean([len(item) for item in pieces.ids]) if pieces.ids else 0.0
+    return float(_block_weights(network) * len(network.blocks) * tokens)
+
+
+def estimated_seconds(network: Network, pieces: Pieces, settings: Settings, *, learned: float) -> float:
+    """Seconds that a backbone would take here in all: its sample, its trunk, its tail.
+
+    By the kind of processor, not by a clock, so that the same command does the same again; 0 on a GPU. learned: the
+    share of the rows that train.
+    """
+    tokens = sum(len(item) for item in pieces.ids)
+    sample = min(settings.probe_tokens, tokens)
+    trunk = len(network.blocks) * (_CLIMBED * sample + _KEPT * (tokens - sample))
+    passes = trunk + 3 * learned * tokens * settings.epochs
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    rate = torch.get_num_threads() * (PRODUCTS_A_CORE if wide else PRODUCTS_A_SMALL_CORE)
+    return _block_weights(network) * passes / rate if network.device.type == "cpu" else 0.0
+
+
+def _block_weights(network: Network) -> int:
+    parameters = network.blocks[0].parameters() if len(network.blocks) else ()
+    return sum(parameter.numel() for parameter in parameters)
