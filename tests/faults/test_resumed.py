@@ -12,8 +12,22 @@ from small import Run
 
 from classtune.bundle import check_target
 from classtune.errors import BundleError
+from classtune.training.checkpoint import MARKER
 
 pytest_plugins = ["bundle_fixtures"]
+
+
+def test_a_run_killed_before_its_first_file_stood_is_no_hindrance(
+    small_csv: Path, small_llama: Path, small_bundle: Path, tmp_path: Path, command: Run
+) -> None:
+    told = ["train", small_csv, "-o", tmp_path / "b", "--model", small_llama, "--depth", "1", "--effort", "fast", "-q"]
+    bulk = ["predict", small_bundle, small_csv, "--text", "text", "-o", f"{tmp_path / 'out'}/", "-q"]
+    for folder, name, run in (("b.run", MARKER, told), ("out", "manifest.json", bulk)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f".{name}.classtune-0123abcd").write_text("{", encoding="utf-8")
+        ran = command(*run, "--resume")
+        assert ran.code == 0, ran.err
+    assert not list(tmp_path.rglob(".*classtune-*"))
 
 
 def stop(*_: Any, **__: Any) -> None:

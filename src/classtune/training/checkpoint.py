@@ -70,6 +70,7 @@ class Checkpoint:
         """
         if not self.folder.exists():
             return
+        clear_leftovers(self.folder, MARKER)  # a run may have been killed before there was one
         if not self.folder.is_dir() or (any(self.folder.iterdir()) and not (self.folder / MARKER).exists()):
             raise BundleError(
                 f"{self.folder}: is where a stopped run would be kept, and holds what this classtune did not write. "

@@ -137,6 +137,7 @@ class ShardFolder:
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise DataError(f"-o {self.folder}: is a file. Name a folder.")
+        clear_leftovers(self.folder, MANIFEST)  # a run may have been killed before there was one
         old = self._old_manifest()
         finished: set[str] = set()
         if old is not None:
