@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors import SafetensorError
-from small import Run, rows, train_small
+from small import SEVERAL, Run, rows, train_small
 
 from classtune.bundle import SCHEMA_VERSION
+from classtune.config import resolve
+from classtune.data.reading.tables import table_from_rows
 from classtune.errors import BundleError
+from classtune.jobs.train import train
 
 pytest_plugins = ["bundle_fixtures"]
 
@@ -334,6 +337,19 @@ def test_without_texts_no_file_of_a_bundle_holds_a_row(small_llama: Path, tmp_pa
     for path in (path for path in (tmp_path / "bundle").rglob("*") if path.is_file()):
         content = path.read_text(encoding="utf-8", errors="replace")
         assert not [text for text, _ in rows() if text in content], path
+
+
+def test_without_texts_tf_idf_keeps_no_word_that_one_text_alone_has(small_llama: Path, tmp_path: Path) -> None:
+    secret = [("win Zebulon4711, call now today", "spam"), ("win zebulon4711, call now today", "spam")]  # copies
+    texts, labels = zip(*rows(40), *secret, strict=True)
+    told = {**SEVERAL, "effort": "fast", "keep": "tf-idf", "model": str(small_llama)}
+    for keep in (True, False):
+        settings = resolve(overrides={**told, "keep_texts": keep})
+        table = table_from_rows(texts, labels, name="rows")
+        trained = train(table, settings, notify=lambda _: None, progress=lambda *_: None)
+        trained.save(tmp_path / str(keep))
+        (vocabulary,) = (tmp_path / str(keep)).glob("members/*/vocabulary.json")
+        assert ("zebulon" in vocabulary.read_text(encoding="utf-8")) is keep
 
 
 def test_all_quotes_lie_in_one_folder(small_bundle: Path) -> None:

@@ -9,12 +9,14 @@ where a class has a few rows (banking77 with 3 rows a class: 54.7 % against 54.3
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from classtune.data.splits import fold
 from classtune.errors import DataError
 from classtune.stats import BoolArray, FloatArray, IntArray
 
@@ -143,6 +145,19 @@ def _log_likelihoods(scores: FloatArray, truth: IntArray) -> FloatArray:
     return np.asarray(scores[np.arange(len(truth)), truth] - np.log(np.exp(scores).sum(axis=1)))
 
 
+def _fitted_alone(features: Any, texts: Sequence[str]) -> Any:
+    """The vectorizers that find terms, fitted to these texts, copies of which do not count."""
+    from sklearn.pipeline import FeatureUnion
+
+    fitted = []
+    for name, vectorizer in features.transformer_list:
+        with contextlib.suppress(ValueError):  # it finds none
+            fitted.append((name, vectorizer.fit(texts)))
+    if not fitted:
+        raise DataError("training rows: no two texts share a word or a few letters. Pass --set keep_texts=true.")
+    return FeatureUnion(fitted)
+
+
 def fit_tfidf(
     texts: Sequence[str],
     truth: IntArray | BoolArray,
@@ -150,13 +165,15 @@ def fit_tfidf(
     classes: int,
     seed: int,
     class_weight: Literal["balanced"] | None = None,
+    shared_terms: bool = False,
 ) -> TfidfBaseline:
     """Fit the baseline on n texts and their truth. Same input, same probabilities.
 
     ``truth``: class numbers (n,) in 0 … classes-1 or, where a text may have several labels, a matrix (n, classes) of
     True and False; each label then has a logistic regression of its own. From MANY_CLASSES on, where rows times classes
     are more than MOST_SCORES, the classifier is one of centroids, and its name says so.
-    Raises DataError where the rows hold fewer than two classes, or no label at all.
+    shared_terms: only terms that two different texts have, so that none quotes one of them.
+    Raises DataError where the rows hold fewer than two classes, no label at all, or no term that may be used.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -169,13 +186,15 @@ def fit_tfidf(
         raise DataError(f"training rows: {found} class among {len(texts):,} rows. Give rows of at least two classes.")
     centroids = not several and classes >= MANY_CLASSES and len(texts) * classes > MOST_SCORES
     most = MOST_IN_CENTROIDS if centroids else MOST_COEFFICIENTS
-    shared = {"sublinear_tf": True, "max_features": most // (2 * classes)}
+    shared = {"sublinear_tf": True, "max_features": most // (2 * classes), "min_df": 2 if shared_terms else 1}
     features = FeatureUnion(
         [
             ("words", TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKEN, **shared)),
             ("characters", TfidfVectorizer(ngram_range=(2, 5), analyzer="char_wb", **shared)),
         ]
     )
+    if shared_terms:
+        features = _fitted_alone(features, list({fold(text): text for text in texts}.values()))
     regression: Any
     if centroids:
         regression = _Centroids(balanced=class_weight == "balanced", seed=seed)
@@ -195,7 +214,7 @@ def fit_tfidf(
         regression = LogisticRegression(
             C=INVERSE_REGULARISATION, tol=1e-3, max_iter=1000, class_weight=class_weight, random_state=seed
         )
-    regression.fit(features.fit_transform(texts), truth)
+    regression.fit(features.transform(texts) if shared_terms else features.fit_transform(texts), truth)
     if centroids:
         return TfidfBaseline(features, regression, classes, name="TF-IDF + nearest centroid")
     return TfidfBaseline(features, regression, classes)

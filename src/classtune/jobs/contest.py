@@ -121,6 +121,7 @@ class Contest:
                 classes=len(labels),
                 seed=seed,
                 class_weight="balanced" if balanced else None,
+                shared_terms=not self.settings.keep_texts,
             )
             models[0] = LexicalModel.of(fitted)
             return lambda wanted: models[0].logits(texts(wanted))
