@@ -47,7 +47,7 @@ def ours(
     table: Table, seed: int, told: dict[str, Any], validation: Table | None = None, test: Table | None = None
 ) -> dict[str, Any]:
     """The result document of the default run."""
-    settings = resolve(None, {"seed": seed, "keep_texts": False, **told})
+    settings = resolve(None, {"seed": seed, **told})
     return train(table, settings, validation=validation, test=test, notify=silent, progress=silent).result.document()
 
 

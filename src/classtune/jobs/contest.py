@@ -7,7 +7,6 @@ that it is better, and where this machine can do it in a few minutes.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,9 +20,6 @@ from classtune.bundle import Member
 from classtune.candidates.backbone import Backbone, Learned
 from classtune.candidates.blend import Choice, Option, Weight, blended, choose
 from classtune.candidates.folds import HeldOut, judged_by_all
-from classtune.candidates.lexical import TfidfBaseline, fit_tfidf
-from classtune.candidates.lexical_model import LexicalModel
-from classtune.candidates.rules import fit_majority, fit_rule
 from classtune.candidates.sample import gain_of_further
 from classtune.config import Progress, Settings, backbone_names
 from classtune.data.dataset import Material
@@ -32,6 +28,7 @@ from classtune.decisions.decide import Decisions
 from classtune.errors import SettingsError, SourceError, did_you_mean
 from classtune.inference.predictor import Predictor
 from classtune.jobs import steps
+from classtune.jobs.entries import Entry, cheap_entries, median_ms, timed_rows
 from classtune.jobs.steps import Clock, Notify, Scores
 from classtune.judging.answers import right_by_logits
 from classtune.judging.comparison import LEXICAL
@@ -39,7 +36,6 @@ from classtune.sources import fetch_model
 from classtune.training.checkpoint import Checkpoint
 from classtune.training.extensions import NOTHING, Extensions
 
-TIMED_TEXTS, TIMED_RUNS = 200, 3
 # A larger backbone is not tried where the best one so far makes at most so few held-out errors, or so small a share of
 # them: no gain could be told from noise (McNemar's exact test needs 6 rows).
 FEW_ERRORS, SMALL_ERROR = 5, 0.003
@@ -49,29 +45,6 @@ SMALL_COST = 3e8
 BUDGET_SECONDS = 300.0
 # A sample of more than this share of the training rows has cost most of what its trunk costs.
 MOST_OF_THE_ROWS = 0.7
-
-
-@dataclass
-class Entry:
-    """A candidate of the comparison.
-
-    held_out: logits [held-out rows, labels] by models that did not learn from them, NaN in rows that did not judge it;
-        test: of the final model. cost: multiplications that a text takes, by which candidates are chosen: milliseconds
-        differ from run to run.
-    ships: gives the member that a bundle holds; None for what never ships.
-    """
-
-    name: str
-    kind: str
-    held_out: Scores
-    test: Scores
-    ms_per_text: float
-    cost: float
-    train_seconds: float
-    bytes: int
-    backbone: Backbone | None = None
-    learned: Learned | None = None
-    ships: Callable[[], Member] | None = None
 
 
 @dataclass
@@ -88,81 +61,14 @@ class Contest:
     rule: str | None = None
     notes: list[str] = field(default_factory=list)
 
-    # --- the cheap ones ------------------------------------------------------------------------------------------
-
     def add_cheap(self) -> None:
         """Majority class, one-line rule, TF-IDF + logistic regression."""
-        material, seed = self.material, self.settings.seed
-        labels, balanced = material.labels, self.settings.class_weights == "balanced"
-
-        def texts(rows: Rows) -> list[str]:
-            return [material.texts[row] for row in rows]
-
-        def learn(fit: Callable[[Rows], Any]) -> Callable[[Rows], Callable[[Rows], Scores]]:
-            def fitted(rows: Rows) -> Callable[[Rows], Scores]:
-                model = fit(rows)
-                return lambda wanted: as_logits(model.probabilities(texts(wanted)), multi=material.multi)
-
-            return fitted
-
-        majority = learn(lambda rows: fit_majority(material.truth[rows], labels))
-        self._add_simple("majority class", "majority", majority, size=8 * len(labels))
-        if not material.multi:
-            rule = learn(lambda rows: fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed))
-            self._add_simple("one-line rule", "rule", rule, size=100)
-            rows = self.held_out.final
-            self.rule = fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed).sentence
-        models: dict[int, LexicalModel] = {}
-
-        def lexical(rows: Rows) -> Callable[[Rows], Scores]:
-            fitted: TfidfBaseline = fit_tfidf(
-                texts(rows),
-                material.truth[rows],
-                classes=len(labels),
-                seed=seed,
-                class_weight="balanced" if balanced else None,
-                shared_terms=not self.settings.keep_texts,
-            )
-            models[0] = LexicalModel.of(fitted)
-            return lambda wanted: models[0].logits(texts(wanted))
-
-        entry = self._add_simple(LEXICAL, "lexical", lexical, size=0)
-        model = models[0]
-        entry.bytes = model.bytes
-        if not self.settings.hugging_face and self.settings.candidates == "all":
-            entry.ships = lambda: Member(LEXICAL, model, Weight(1.0, 1.0))
-
-    def _add_simple(
-        self, name: str, kind: str, learn: Callable[[Rows], Callable[[Rows], Scores]], *, size: int
-    ) -> Entry:
-        """A candidate that needs no language model: ``learn`` gives what makes logits of rows."""
-        started = time.perf_counter()
-        held_out = self.held_out.collect(
-            lambda rows, judge: learn(rows)(judge), len(self.material.labels), self.held_out.folds
-        )
-        final = learn(self.held_out.final)
-        spent = time.perf_counter() - started
-        timed = self._timed_rows()
-        entry = Entry(
-            name,
-            kind,
-            held_out,
-            final(self.material.splits.test),
-            ms_per_text=median_ms(lambda: final(timed), len(timed)),
-            cost=float(4 * np.mean([len(text) for text in self.material.texts]) * len(self.material.labels)),
-            train_seconds=spent,
-            bytes=size,
-        )
-        self.entries.append(entry)
-        return entry
+        entries, self.rule = cheap_entries(self.material, self.settings, self.held_out)
+        self.entries += entries
 
     @property
     def _tail_rows(self) -> Rows:
         return np.concatenate([judge for _, judge in self.held_out.tails])
-
-    def _timed_rows(self) -> Rows:
-        splits = self.material.splits
-        return (splits.test if len(splits.test) else splits.train)[:TIMED_TEXTS]
 
     # --- the backbones -------------------------------------------------------------------------------------------
 
@@ -310,7 +216,7 @@ class Contest:
         predictor = Predictor(
             backbone.network, self.material.labels, Decisions.plain(self.material.labels, self.material.multi)
         )
-        texts = [self.material.texts[row] for row in self._timed_rows()]
+        texts = [self.material.texts[row] for row in timed_rows(self.material)]
         return median_ms(lambda: predictor.logits(texts), len(texts))
 
     def _note(self, line: str) -> None:
@@ -397,18 +303,6 @@ class Contest:
         multi = self.material.multi
         held_out = blended([entry.held_out for entry in entries], weights, multi=multi)
         return held_out, blended([entry.test for entry in entries], weights, multi=multi)
-
-
-def as_logits(probabilities: Any, *, multi: bool) -> Scores:
-    """Logits of which softmax (or, of several labels, sigmoid) gives these probabilities."""
-    safe = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-7, 1 - 1e-7)
-    logits: Scores = np.log(safe) - np.log1p(-safe) if multi else np.log(safe)
-    return logits
-
-
-def median_ms(work: Callable[[], Any], texts: int) -> float:
-    """Milliseconds a text, the median of some runs: one run's time is an accident."""
-    return 1e3 * statistics.median(steps.seconds(work) for _ in range(TIMED_RUNS)) / max(1, texts)
 
 
 def _minutes(seconds: float) -> str:

@@ -19,7 +19,8 @@ from classtune.decisions.decide import Decisions
 from classtune.decisions.thresholds import precision_recall
 from classtune.explain.explanations import word_weights
 from classtune.inference.predictor import Predictor
-from classtune.jobs.contest import TIMED_TEXTS, Contest, median_ms
+from classtune.jobs.contest import Contest
+from classtune.jobs.entries import TIMED_TEXTS, median_ms
 from classtune.jobs.steps import Scores, versions
 from classtune.judging import held_out
 from classtune.judging.answers import judge_answers, right_by_logits, right_rows

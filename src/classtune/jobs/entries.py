@@ -1,0 +1,132 @@
+"""What a run compares: an entry for each candidate, and those that need no language model."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from classtune.bundle import Member
+from classtune.candidates.backbone import Backbone, Learned
+from classtune.candidates.blend import Weight
+from classtune.candidates.folds import HeldOut
+from classtune.candidates.lexical import fit_tfidf
+from classtune.candidates.lexical_model import LexicalModel
+from classtune.candidates.rules import fit_majority, fit_rule
+from classtune.config import Settings
+from classtune.data.dataset import Material
+from classtune.data.splits import Rows
+from classtune.jobs import steps
+from classtune.jobs.steps import Scores
+from classtune.judging.comparison import LEXICAL
+
+TIMED_TEXTS, TIMED_RUNS = 200, 3
+# From rows to learn from to what makes logits [rows, labels] of others.
+Learn = Callable[[Rows], Callable[[Rows], Scores]]
+
+
+@dataclass
+class Entry:
+    """A candidate of the comparison.
+
+    held_out: logits [held-out rows, labels] by models that did not learn from them, NaN in rows that did not judge it;
+        test: of the final model. cost: multiplications that a text takes, by which candidates are chosen: milliseconds
+        differ from run to run.
+    ships: gives the member that a bundle holds; None for what never ships.
+    """
+
+    name: str
+    kind: str
+    held_out: Scores
+    test: Scores
+    ms_per_text: float
+    cost: float
+    train_seconds: float
+    bytes: int
+    backbone: Backbone | None = None
+    learned: Learned | None = None
+    ships: Callable[[], Member] | None = None
+
+
+def cheap_entries(material: Material, settings: Settings, held_out: HeldOut) -> tuple[list[Entry], str | None]:
+    """Majority class, one-line rule and TF-IDF + logistic regression, cheapest first; and the rule as a sentence."""
+    labels, seed, multi = material.labels, settings.seed, material.multi
+
+    def texts(rows: Rows) -> list[str]:
+        return [material.texts[row] for row in rows]
+
+    def by_probabilities(fit: Callable[[Rows], Any]) -> Learn:
+        def learn(rows: Rows) -> Callable[[Rows], Scores]:
+            model = fit(rows)
+            return lambda wanted: as_logits(model.probabilities(texts(wanted)), multi=multi)
+
+        return learn
+
+    majority = by_probabilities(lambda rows: fit_majority(material.truth[rows], labels))
+    entries = [_entry("majority class", "majority", majority, material, held_out, size=8 * len(labels))]
+    sentence = None
+    if not multi:
+        rule = by_probabilities(lambda rows: fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed))
+        entries.append(_entry("one-line rule", "rule", rule, material, held_out, size=100))
+        final = held_out.final
+        sentence = fit_rule(texts(final), material.truth[final], classes=labels, seed=seed).sentence
+    models: dict[int, LexicalModel] = {}
+
+    def lexical(rows: Rows) -> Callable[[Rows], Scores]:
+        fitted = fit_tfidf(
+            texts(rows),
+            material.truth[rows],
+            classes=len(labels),
+            seed=seed,
+            class_weight="balanced" if settings.class_weights == "balanced" else None,
+            shared_terms=not settings.keep_texts,
+        )
+        models[0] = LexicalModel.of(fitted)
+        return lambda wanted: models[0].logits(texts(wanted))
+
+    entry = _entry(LEXICAL, "lexical", lexical, material, held_out, size=0)
+    model = models[0]  # the final one, which was fitted last
+    entry.bytes = model.bytes
+    if not settings.hugging_face and settings.candidates == "all":
+        entry.ships = lambda: Member(LEXICAL, model, Weight(1.0, 1.0))
+    return [*entries, entry], sentence
+
+
+def _entry(name: str, kind: str, learn: Learn, material: Material, held_out: HeldOut, *, size: int) -> Entry:
+    started = time.perf_counter()
+    logits = held_out.collect(lambda rows, judge: learn(rows)(judge), len(material.labels), held_out.folds)
+    final = learn(held_out.final)
+    spent = time.perf_counter() - started
+    timed = timed_rows(material)
+    return Entry(
+        name,
+        kind,
+        logits,
+        final(material.splits.test),
+        ms_per_text=median_ms(lambda: final(timed), len(timed)),
+        cost=float(4 * np.mean([len(text) for text in material.texts]) * len(material.labels)),
+        train_seconds=spent,
+        bytes=size,
+    )
+
+
+def timed_rows(material: Material) -> Rows:
+    """The rows by which candidates are timed."""
+    splits = material.splits
+    return (splits.test if len(splits.test) else splits.train)[:TIMED_TEXTS]
+
+
+def as_logits(probabilities: Any, *, multi: bool) -> Scores:
+    """Logits of which softmax (or, of several labels, sigmoid) gives these probabilities."""
+    safe = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-7, 1 - 1e-7)
+    logits: Scores = np.log(safe) - np.log1p(-safe) if multi else np.log(safe)
+    return logits
+
+
+def median_ms(work: Callable[[], Any], texts: int) -> float:
+    """Milliseconds a text, the median of some runs: one run's time is an accident."""
+    return 1e3 * statistics.median(steps.seconds(work) for _ in range(TIMED_RUNS)) / max(1, texts)
