@@ -97,3 +97,18 @@ def test_held_out_rows_are_compared_with_as_they_would_be_seen(bundle: Path) -> 
         assert change["now"] == pytest.approx(change["then"], abs=1e-4)
     for change in document["labels"]:
         assert change["now"] == change["then"]
+
+
+@pytest.mark.parametrize(("share", "measured"), [(0.25, 50), (0.05, 10), (0.0, 0)])
+def test_a_small_table_compares_what_it_can(share: float, measured: int, small_bert: Path, tmp_path: Path) -> None:
+    """Held-out rows of cross-validation only count: their words are known, so texts like them would look unlike."""
+    told = {"keep": "tf-idf", "effort": "fast", "split_by": "exact", "depth": "all", "test": share}
+    texts, labels = zip(*rows(200), strict=True)
+    settings = resolve(overrides={**told, "model": str(small_bert)})
+    train(table_from_rows(texts, labels, name="t"), settings, notify=quiet, progress=quiet).save(tmp_path / "b")
+    reference = Yardstick.load(tmp_path / "b", 2).reference
+    assert (reference.rows, reference.measured) == (200, measured)
+    later = table_from_rows([text for text, _ in rows(400)[200:]], name="later")
+    document = drift(tmp_path / "b", later, notify=quiet, progress=quiet)
+    assert not document["alarm"], document["sentence"]
+    assert [one["name"] for one in document["measures"]] == (["certainty", "unknown"] if measured >= 30 else [])

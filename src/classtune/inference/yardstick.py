@@ -68,7 +68,11 @@ class Yardstick:
         """Write the file."""
         from safetensors.numpy import save_file
 
-        arrays = {"words": self.words, "counts": self.reference.counts, "rows": np.array([self.reference.rows])}
+        arrays = {
+            "words": self.words,
+            "counts": self.reference.counts,
+            "rows": np.array([self.reference.rows, self.reference.measured]),
+        }
         arrays |= {f"values.{name}": values for name, values in self.reference.values.items()}
         if self.centres is not None:
             arrays["centres"] = self.centres
@@ -88,7 +92,8 @@ class Yardstick:
             check_regular(folder / FILE, _LARGEST)
             arrays = load_file(str(folder / FILE))
             values = {name: arrays[f"values.{name}"] for name in MEASURES if f"values.{name}" in arrays}
-            reference = Reference(int(arrays["rows"][0]), arrays["counts"], values)
+            rows, measured = arrays["rows"].tolist()
+            reference = Reference(rows, arrays["counts"], measured, values)
             if len(reference.counts) != labels + 1 or arrays["words"].shape != (_BITS // 8,):
                 raise ValueError("its arrays have other sizes")
             return cls(arrays["words"], arrays.get("centres"), reference)
@@ -101,14 +106,19 @@ def make_yardstick(
     scores: Floats,
     texts: Sequence[str],
     vectors: Vectors | None,
+    others: Floats,
 ) -> Yardstick:
-    """Of training texts (``learned``) and class centres, and what is seen of held-out ``texts`` by their scores."""
+    """Of training texts (``learned``) and class centres, and what is seen of held-out ``texts`` by their scores.
+
+    others: scores [rows, labels] of further rows, whose answers only count.
+    """
     bits = np.zeros(_BITS, dtype=np.bool_)
     for text in learned:
         bits[_places(text)] = True
-    empty = Reference(0, np.zeros(len(decisions.labels) + 1, dtype=np.int64), {})
+    empty = Reference(0, np.zeros(len(decisions.labels) + 1, dtype=np.int64), 0, {})
     made = Yardstick(np.packbits(bits), centres, empty)
-    return replace(made, reference=Reference.of(made.seen(decisions, scores, texts, vectors)))
+    seen = made.seen(decisions, scores, texts, vectors)
+    return replace(made, reference=Reference.of(seen, decisions.answers(others)))
 
 
 def class_centres(vectors: Vectors, truth: NDArray[np.bool_]) -> Vectors:

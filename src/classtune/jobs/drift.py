@@ -25,6 +25,8 @@ from classtune.judging.drift import FALSE_ALARMS, compare
 
 # Held-out rows that are compared with, and training texts whose words and vectors are looked at; of more a random part.
 MOST_HELD_OUT, MOST_WORDS, MOST_VECTORS = 5_000, 50_000, 2_000
+# Fewer test rows than these tell too little of how often a label is answered.
+TESTS_ENOUGH = 100
 
 
 def yardstick_of(
@@ -32,34 +34,39 @@ def yardstick_of(
     decisions: Decisions,
     main: Backbone | None,
     learned: Rows,
-    rows: Rows,
-    logits: Scores,
+    tested: Scores,
+    judged: Scores,
     *,
     seed: int,
 ) -> Yardstick | None:
-    """What a bundle keeps. learned: rows that the classifier learned from. rows, logits: others, and what it says of
-    them; None where there are none.
+    """What a bundle keeps: of the test rows by their logits ``tested``; None where no row was held out.
 
-    main: the backbone of the main network, where there is one that is run in parts.
+    learned: rows that the classifier learned from. judged: logits of these by models that did not learn from them.
+    Where test rows are few, these answers count too; nothing else is taken from them, since all of their words are
+    known, and models of fewer rows are less certain. main: the backbone of the main network, where there is one.
     """
-    if not len(rows):
-        return None
     generator = np.random.default_rng([seed, 2])
+    rows = material.splits.test
     chosen = np.sort(generator.permutation(len(rows))[:MOST_HELD_OUT])
-    rows, logits = rows[chosen], logits[chosen]
+    others = judged if len(rows) < TESTS_ENOUGH else judged[:0]
+    if not len(rows) + len(others):
+        return None
     learned = generator.permutation(learned)
     centres = vectors = None
-    if main is not None and not main.network.whole:
-        states = unit(main.pooled_states(np.concatenate([learned[:MOST_VECTORS], rows])))
+    if len(rows) and main is not None and not main.network.whole:
+        states = unit(main.pooled_states(np.concatenate([learned[:MOST_VECTORS], rows[chosen]])))
         count = min(len(learned), MOST_VECTORS)
         centres, vectors = class_centres(states[:count], _flags(material, learned[:count])), states[count:]
+    labels = len(material.labels)
+    scores = decisions.probabilities(tested[chosen]) if len(rows) else np.zeros((0, labels))
     return make_yardstick(
         (material.texts[row] for row in learned[:MOST_WORDS]),
         centres,
         decisions,
-        decisions.probabilities(logits),
-        [material.texts[row] for row in rows],
+        scores,
+        [material.texts[row] for row in rows[chosen]],
         vectors,
+        decisions.probabilities(others) if len(others) else np.zeros((0, labels)),
     )
 
 

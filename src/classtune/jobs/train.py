@@ -39,8 +39,6 @@ from classtune.training.extensions import NOTHING, Extensions
 ROWS_TO_SPARE = 1500
 # Texts that a bundle keeps to compare exports on: enough to see a label in 500 change.
 HELD_OUT_TEXTS = 1000
-# Fewer test rows than these tell too little of how texts are answered: other held-out rows are taken too.
-_TESTS_ENOUGH = 100
 
 
 @dataclass
@@ -165,8 +163,7 @@ def train(
     main = contest.main(choice)
     with clock.time("explanations"):
         neighbours = _neighbours(main, material, settings) if main is not None and settings.keep_texts else None
-        unlearned = _unlearned(held_out.rows[known], judged, material, tested)
-        yardstick = yardstick_of(material, decisions, main, held_out.final, *unlearned, seed=settings.seed)
+        yardstick = yardstick_of(material, decisions, main, held_out.final, tested, judged, seed=settings.seed)
     result = results.result(contest, choice, main, decisions, extensions)
     contest.close()
     result.metrics = _own_metrics(extensions, material, decisions, (judged, held_out.rows[known]), tested)
@@ -192,17 +189,6 @@ def _folded(members: list[Member], decisions: Decisions) -> Decisions:
     """
     alone = members[0].model if len(members) == 1 else None
     return fold_calibration(alone, decisions) if isinstance(alone, Network) else decisions
-
-
-def _unlearned(rows: Rows, judged: Scores, material: Material, tested: Scores) -> tuple[Rows, Scores]:
-    """Rows that the final classifier did not learn from and its logits of them: the test rows.
-
-    Where these are few, held-out ``rows`` too, whose logits ``judged`` are by models that learned from a little less.
-    """
-    test = material.splits.test
-    if len(test) >= _TESTS_ENOUGH or not len(rows):
-        return test, tested
-    return (np.concatenate([test, rows]), np.concatenate([tested, judged])) if len(test) else (rows, judged)
 
 
 def without_spare_rows(settings: Settings, table: Table, validation: Table | None) -> Settings:

@@ -56,17 +56,21 @@ class Seen:
 class Reference:
     """What was seen of rows that a classifier did not learn from.
 
-    counts [labels + 1]: see `Seen`. values: measure → at most KEPT_VALUES of its values, evenly through all, sorted.
+    counts [labels + 1]: see `Seen`, of ``rows``. values: measure → at most KEPT_VALUES of its values, evenly through
+    all of the ``measured`` rows, sorted.
     """
 
     rows: int
     counts: NDArray[np.int64]
+    measured: int
     values: dict[str, NDArray[np.float32]]
 
     @classmethod
-    def of(cls, seen: Seen) -> Reference:
-        """What is kept of it."""
-        return cls(len(seen.given), seen.counts, {name: _kept(found) for name, found in seen.measures.items()})
+    def of(cls, seen: Seen, others: BoolArray | None = None) -> Reference:
+        """What is kept of it. others: answers [rows, labels] to further rows, which only count."""
+        counted = seen if others is None else Seen(np.concatenate([seen.given, others]), {})
+        values = {name: _kept(found) for name, found in seen.measures.items()}
+        return cls(len(counted.given), counted.counts, len(seen.given), values)
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,9 @@ def compare(reference: Reference, seen: Seen, labels: Sequence[str], *, false_al
     Fewer than FEWEST_TEXTS on either side raise no alarm; the sentence says so.
     """
     now, rows = len(seen.given), reference.rows
-    names = [name for name in MEASURES if name in reference.values and name in seen.measures]
     enough = min(now, rows) >= FEWEST_TEXTS
+    measured = reference.measured >= FEWEST_TEXTS
+    names = [name for name in MEASURES if measured and name in reference.values and name in seen.measures]
     level = false_alarms / (1 + len(names)) if enough else -1.0
     counted = [*labels, NO_ANSWER]
     pairs = list(zip(counted, reference.counts.tolist(), seen.counts.tolist(), strict=True))
@@ -146,11 +151,11 @@ def _measure(name: str, reference: Reference, values: FloatArray, level: float) 
     shares = [np.searchsorted(part, grid, side="right") / len(part) for part in (kept, found)]
     # A share of the kept values stands for that of all to within a half of one.
     largest = max(
-        0.0, float(np.abs(shares[0] - shares[1]).max()) - (0.5 / len(kept) if reference.rows > len(kept) else 0)
+        0.0, float(np.abs(shares[0] - shares[1]).max()) - (0.5 / len(kept) if reference.measured > len(kept) else 0)
     )
-    effective = reference.rows * len(found) / (reference.rows + len(found))
+    effective = reference.measured * len(found) / (reference.measured + len(found))
     p_value = float(kolmogorov(math.sqrt(effective) * largest))
-    half = Z95 * math.sqrt(kept.var() / reference.rows + found.var() / len(found))
+    half = Z95 * math.sqrt(kept.var() / reference.measured + found.var() / len(found))
     then, now = float(kept.mean()), float(found.mean())
     alarm = p_value < level and abs(now - then) >= SMALLEST
     return Change(name, then, now, (now - then - half, now - then + half), p_value, alarm)
