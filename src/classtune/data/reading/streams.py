@@ -140,10 +140,11 @@ class _Lines:
                     if "\0" in line:
                         raise DataError(f"{self.name} line {number}: a NUL byte, so this is binary, not text.")
                     yield _first(line) if number == 1 else line
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:  # without a byte of its own where UTF-16 has no mark
+            found = f"byte 0x{error.object[error.start]:02X}" if isinstance(error, UnicodeDecodeError) else "it"
             raise DataError(
-                f"{self.name} soon after line {number}: byte 0x{error.object[error.start]:02X} is not "
-                f"{self.encoding.upper()}. Pass --encoding cp1252 (Windows), or what it was saved in."
+                f"{self.name} soon after line {number}: {found} is not {self.encoding.upper()}. "
+                "Pass --encoding cp1252 (Windows), or what it was saved in."
             ) from None
         except LookupError:
             raise SettingsError(f"--encoding {self.encoding!r} is unknown. Examples: utf-8, cp1252, utf-16.") from None
