@@ -90,5 +90,5 @@ def _compared(predictor: Any, trained: Trained, shared: Table | None, before: st
         two.labels_of_one_only,
         {name: figures.accuracy for name, figures in two.test.items()},
         len(two.changed),
-        f"{two.shared_rows:,} rows test both versions ({tested:,} texts tested {before}). {two.paired.sentence}",
+        f"{two.shared_rows:,} rows test both versions ({tested:,} texts tested {before}): {two.paired.sentence}",
     )
