@@ -69,6 +69,32 @@ def test_a_disk_that_fills_at_any_size(
     print(f"\nfull disk, {kind}: {len(sizes)} sizes, {survived} survived, {len(sizes) - survived} lost")
 
 
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.xlsx", "fixed.csv", "why.html"])
+def test_a_file_is_whole_or_the_old_one_where_the_disk_fills(name: str, small_bundle: Path, tmp_path: Path) -> None:
+    place, log = tmp_path / "place", tmp_path / "log"
+    place.mkdir()
+    table = write_csv(tmp_path / "texts.csv", rows(80))
+    told: list[Any] = ["predict", small_bundle, table, "--text", "text", "-o", place / name, "-q"]
+    if name == "fixed.csv":
+        told = ["audit", table, "--fix", place / name, "-q"]
+    elif name == "why.html":
+        told = ["explain", small_bundle, "win a prize, call now", "--html", place / name]
+    refused = 0
+    for size in (500, 2000):  # what it says must fit too
+        (place / name).write_text("old", encoding="utf-8")
+        code, _, said = finish([*told, "--force"], log, partial(limit_files, size))
+        assert code in (0, 2), said
+        assert "Traceback" not in said
+        assert {path.name for path in place.iterdir()} <= {name, "fixed.changes.jsonl"}
+        if code == 2:
+            refused += 1
+            assert "File too large" in said or "disk is full" in said, said
+            assert (place / name).read_text(encoding="utf-8") == "old"
+        else:
+            assert (place / name).read_bytes() != b"old"
+    assert refused
+
+
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
     """A folder that cannot be written, by root neither."""
