@@ -18,7 +18,7 @@ import numpy as np
 
 from classtune.data.splits import fold
 from classtune.errors import DataError
-from classtune.stats import BoolArray, FloatArray, IntArray
+from classtune.stats import BoolArray, FloatArray, IntArray, row_losses
 
 TOKEN = r"(?u)\b\w+\b|[^\w\s]"
 INVERSE_REGULARISATION = 20.0
@@ -111,7 +111,7 @@ class _Centroids:
         priors = [self.intercept_] if self.balanced else [self.intercept_, np.log(counts / len(own))]
         for prior in priors:
             found = minimize_scalar(
-                lambda power, prior=prior: -_log_likelihoods(np.exp(power) * cosines + prior, own[rows]).mean(),
+                lambda power, prior=prior: float(row_losses(np.exp(power) * cosines + prior, own[rows]).mean()),
                 bounds=(0, np.log(200)),
                 method="bounded",
                 options={"xatol": 1e-2},
@@ -137,12 +137,6 @@ class _Centroids:
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=1, keepdims=True)
         return np.asarray(scores)
-
-
-def _log_likelihoods(scores: FloatArray, truth: IntArray) -> FloatArray:
-    """Log-softmax of each row of scores (n, k) at its class."""
-    scores = scores - scores.max(axis=1, keepdims=True)
-    return np.asarray(scores[np.arange(len(truth)), truth] - np.log(np.exp(scores).sum(axis=1)))
 
 
 def _fitted_alone(features: Any, texts: Sequence[str]) -> Any:
