@@ -211,6 +211,29 @@ def test_what_cannot_ship_makes_no_tail_needless(small_bert: Path, monkeypatch: 
     assert f"{small_bert.name} tail" in names
 
 
+def test_a_further_backbone_is_tried_where_it_can_gain_or_is_asked_for(
+    small_bert: Path, small_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from classtune.jobs.contest import Contest
+
+    monkeypatch.setattr("classtune.jobs.contest.backbone_names", lambda settings: [str(small_bert), str(small_llama)])
+    monkeypatch.setattr(Contest, "_errors", lambda self, entry, rows: 0)
+    told = {key: value for key, value in SEVERAL.items() if key not in ("model", "effort")}
+    table = table_from_rows(TEXTS, LABELS, name="rows")
+
+    def names(**more: Any) -> tuple[list[str], list[str]]:
+        notes: list[str] = []
+        settings = resolve(overrides={**told, "effort": "balanced", **more})
+        trained = train(table, settings, notify=notes.append, progress=lambda *_: None)
+        return [one["name"] for one in trained.result.document()["comparison"]["candidates"]], notes
+
+    without, notes = names()
+    assert not [name for name in without if name.startswith(small_llama.name)]
+    assert any(f"{small_llama.name} is not tried: 0 of 64 held-out rows are wrong" in note for note in notes)
+    asked, _ = names(keep=f"{small_llama.name} probe")
+    assert f"{small_llama.name} probe" in asked
+
+
 def test_fast_trains_no_tail(small_bert: Path) -> None:
     names = [one["name"] for one in run(small_bert, effort="fast").result.document()["comparison"]["candidates"]]
     assert not [name for name in names if name.endswith("tail")]

@@ -77,7 +77,7 @@ class Contest:
         problems: list[str] = []
         names = backbone_names(self.settings)
         for number, name in enumerate(names):
-            if number and self.settings.model == "auto" and not self._can_gain(name):
+            if number and self.settings.model == "auto" and not self._can_gain(Path(name).name):
                 continue
             try:
                 self._add_backbone(name, checkpoint, extensions, further=number > 0)
@@ -91,7 +91,7 @@ class Contest:
         """Whether the rows that judge a further candidate (None: every held-out row) could show that it is better."""
         settings = self.settings
         judges = self.held_out.rows if judges is None else judges
-        if settings.effort == "best" or settings.keep == name or not len(judges):
+        if settings.effort == "best" or self._is_kept(name) or not len(judges):
             return True
         asked = np.isin(self.held_out.rows, judges)
         rivals = [self._errors(entry, asked) for entry in self.entries if entry.ships is not None]
@@ -105,6 +105,10 @@ class Contest:
             )
             return False
         return True
+
+    def _is_kept(self, name: str) -> bool:
+        """Whether the user asked for a candidate, or for one of a backbone, of this name."""
+        return self.settings.keep is not None and f"{self.settings.keep} ".startswith(f"{name} ")
 
     def _errors(self, entry: Entry, rows: NDArray[np.bool_]) -> int:
         return int((~right_by_logits(entry.held_out[rows], self.truth[rows])).sum())
@@ -133,7 +137,7 @@ class Contest:
             notify=self.notify,
             progress=self.progress,
         )
-        automatic = self.settings.model == "auto" and self.settings.effort != "best"
+        automatic = self.settings.model == "auto" and self.settings.effort != "best" and not self._is_kept(shown)
         if further and automatic and (seconds := backbone.estimate()) > BUDGET_SECONDS:
             self._note(f"{shown} is not tried: it would take about {_minutes(seconds)}. --effort best tries it.")
             return
