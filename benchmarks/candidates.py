@@ -114,6 +114,15 @@ def few_rows(table: Table, count: int, seed: int) -> tuple[Table, Table]:
     return part(chosen, f"{table.name}, {count} a class"), part(rest, f"{table.name} rest")
 
 
+def ece_by_chance(bins: Sequence[dict[str, Any]]) -> float:
+    """The calibration error in percent that a perfectly calibrated classifier shows in the mean on so few rows."""
+    rng = np.random.default_rng(FIRST_SEED)
+    rows = np.array([one["rows"] for one in bins])
+    confidence = np.array([one["confidence"] for one in bins])
+    drawn = rng.binomial(rows, confidence, size=(1000, len(rows))) / np.maximum(rows, 1)
+    return float(100 * (np.abs(drawn - confidence) * rows / rows.sum()).sum(axis=1).mean())
+
+
 def compared(
     name: str,
     key: str,
@@ -133,6 +142,7 @@ def compared(
             "ci95": [100 * end for end in result["test"][f"{key}_ci95"]],
             "errors": result["verdict"]["model_errors"],
             "ece": 100 * result["calibration"]["after"]["ece"],
+            "ece_by_chance": ece_by_chance(result["calibration"]["after"]["bins"]),
             "log_loss": result["test"]["log_loss"],
             "seconds": result["timing"]["total"],
             "ms_per_text": result["verdict"]["ms_per_text"],
