@@ -53,7 +53,8 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     All rows given to `fit` are for training and validation; keep test rows aside, or pass ``test=0.2``.
 
     Texts (``X``) may be any sequence or iterable of strings, an array, a column of any data frame, or a data frame of
-    one column. scikit-learn's clone, pickle and joblib work; a pickle holds the bundle's files.
+    one column; a text may be a tuple of its parts, such as (subject, body). scikit-learn's clone, pickle and joblib
+    work; a pickle holds the bundle's files.
     """
 
     # What each parameter is stored under; `__init__` takes them by name.

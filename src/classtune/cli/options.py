@@ -50,7 +50,9 @@ SplitBy = Annotated[
     typer.Option(metavar="exact|near|COLUMN", help="What never crosses a split: copies, near copies, a column."),
 ]
 
-TextColumn = Annotated[str | None, typer.Option("--text", help="Name of the column with the texts.")]
+TextColumn = Annotated[
+    str | None, typer.Option("--text", metavar="NAME|A,B", help="The column of the texts; several are joined.")
+]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of the file, for instance latin-1.")]
 Delimiter = Annotated[str | None, typer.Option(help="What separates columns: one character, or `tab`.")]
 Quoting = Annotated[

@@ -329,7 +329,10 @@ def test_labels_that_are_nearly_the_same(write: Write) -> None:
         (
             "id,title,text,label",
             {},
-            ["t.csv: more than one column could hold the text: 'title', 'text'. Choose with --text NAME."],
+            [
+                "t.csv: more than one column could hold the text: 'title', 'text'. Choose with --text NAME. "
+                "Several are joined by --text A,B."
+            ],
         ),
         (
             "id,foo,bar",

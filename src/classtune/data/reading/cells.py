@@ -14,6 +14,7 @@ import numpy as np
 YES = frozenset(["1", "1.0", "true", "yes", "x"])
 NO = frozenset(["0", "0.0", "false", "no", ""])
 MOST_CHARACTERS = 10_000_000  # of a text
+PART_END = "\n\n"  # between the parts of a text, which every tokenizer and every person reads as a new paragraph
 # Spaces of every kind, control characters, and what is written and not seen: zero-width spaces, soft hyphens, marks of
 # direction and byte order.
 _BLANK = re.compile(
@@ -73,8 +74,12 @@ def as_text(cell: object) -> str:
 
 
 def as_whole_text(cell: object) -> str:
-    """`as_text` for a text to classify. Raises ValueError for one that takes gigabytes to cut into tokens, too."""
-    text = as_text(cell)
+    """`as_text` for a text to classify; a tuple holds its parts, those that are not blank joined by a blank line.
+
+    Raises ValueError for one that takes gigabytes to cut into tokens, too.
+    """
+    parts = [as_text(part) for part in cell] if isinstance(cell, tuple) else [as_text(cell)]
+    text = parts[0] if len(parts) == 1 else PART_END.join(part for part in parts if not is_blank(part))
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are read. Shorten it")
     return text

@@ -32,7 +32,7 @@ _TITLE_ROWS = 20
 class TableFormat:
     """How to read a table. None: find out."""
 
-    text: str | None = None  # name of the text column; "1", "2", … where there is no header
+    text: str | None = None  # name of the text column, or names joined by commas; "1", "2", … without a header
     label: str | None = None
     encoding: str | None = None  # any of Python's text encodings
     delimiter: str | None = None  # one character, or "tab"
@@ -61,22 +61,29 @@ class TableFormat:
 
     @property
     def named(self) -> list[tuple[str, str]]:
-        """(flag, column) for each column that was asked for by name."""
+        """(flag, column) for each column that was asked for by name; those of the text together."""
         one = [("--text", self.text), ("--label", self.label), ("--split-by", self.group)]
         several = [("--label-columns", name) for name in self.label_columns]
         return [(flag, name) for flag, name in one if name is not None] + several
 
     @property
+    def asked(self) -> list[str]:
+        """Every name that may stand in the header because it was asked for; of a list of names each, and the whole."""
+        names = {name: None for _, name in self.named}
+        return list(names | dict.fromkeys(listed_names(self.text or "")))
+
+    @property
     def preferred(self) -> list[str]:
         """Names of columns that are taken where the table has them; numbers are the names of no header."""
-        return [name for name in (self.preferred_text, self.preferred_label) if name and not name.isdecimal()]
+        names = [self.preferred_text or "", *listed_names(self.preferred_text or ""), self.preferred_label or ""]
+        return [name for name in dict.fromkeys(names) if name and not name.isdecimal()]
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Positions of the columns that are read."""
+    """Positions of the columns that are read. texts: one, or those whose cells make one text, in this order."""
 
-    text: int
+    texts: tuple[int, ...]
     label: int | None = None
     flags: tuple[int, ...] = ()  # one a label, where each has its own
     group: int | None = None
@@ -98,6 +105,24 @@ class Grid:
     notes: list[str] = field(default_factory=list)
     class_names: Mapping[int, Sequence[str]] = field(default_factory=dict)  # column → what the numbers in it mean
     of_python: bool = False  # rows of a caller's own, who knows no flags
+
+    def texts(self, columns: Columns) -> Sequence[Any]:
+        """The text cells as `as_whole_text` reads them."""
+        return text_cells([self.column(column) for column in columns.texts])
+
+    def text_name(self, columns: Columns) -> str:
+        """What the text's column is called; of several their names, joined by commas as ``--text`` takes them."""
+        return ",".join(self.names[column] for column in columns.texts)
+
+
+def text_cells(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    """The cells of a text column; those of several, a tuple a row."""
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def listed_names(names: str) -> list[str]:
+    """``"subject, body"`` → subject, body."""
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def is_known(name: str, names: frozenset[str] = TEXT_NAMES | LABEL_NAMES) -> bool:
@@ -127,7 +152,7 @@ def has_header(rows: Sequence[Sequence[str]], asked: Sequence[str], *, labelled:
 
 def title_rows(rows: Sequence[Sequence[str]], table: TableFormat) -> int:
     """How many rows stand above the header: of one filled cell, above one with a name that is known or asked for."""
-    names = {name for _, name in table.named} | set(table.preferred)
+    names = {*table.asked, *table.preferred}
     for above, row in enumerate(rows[:_TITLE_ROWS]):
         filled = [cell for cell in row if cell.strip()]
         known = any(is_known(cell) or cell.strip() in names for cell in filled)
@@ -149,7 +174,7 @@ def label_of_two(rows: Sequence[Sequence[str]]) -> int | None:
 
 def with_names(rows: list[list[str]], starts: list[int], table: TableFormat, *, labelled: bool) -> Grid:
     """The grid of rows of equal width, with their header taken off or, without one, columns called 1, 2, …"""
-    asked = [name for _, name in table.named]
+    asked = table.asked
     header = (
         table.header if table.header is not None else has_header(rows, [*asked, *table.preferred], labelled=labelled)
     )
@@ -161,7 +186,7 @@ def with_names(rows: list[list[str]], starts: list[int], table: TableFormat, *, 
     )
     label = label_of_two(rows)
     if label is not None and not asked:
-        grid.guessed = Columns(1 - label, label)
+        grid.guessed = Columns((1 - label,), label)
         grid.notes = [f"no header: column {label + 1} is read as the label, column {2 - label} as the text."]
     elif len(grid.names) == 1:
         grid.notes = ["no header: every line is read as a text."]
@@ -181,28 +206,30 @@ def choose_columns(
     cells: those of a column, to guess by where its name is not known. What was guessed is in ``Columns.notes``.
     Raises DataError for names that do not exist, that leave more or less than one reading, or that are two columns'.
     """
-    asked = [(flag, name) for flag, name in table.named if labelled or flag == "--text"]
+    asked = [(flag, name) for flag, name in table.named if flag != "--text" and labelled]
+    told = _told_texts(where, names, table)
+    asked = [("--text", name) for name in told if table.text is not None] + asked
     _check_asked(where, names, asked, table)
     one_label = labelled and not table.label_columns
     aside = [names.index(name) for flag, name in asked if flag in ("--label-columns", "--split-by")]
     columns = [column for column, name in enumerate(names) if name and column not in aside]
-    texts, labels = _by_names(names, columns, table, one_label=one_label)
+    texts, labels = _by_names(names, columns, told, table, one_label=one_label)
     notes: list[str] = []
     if not texts:
         texts = _guess("text", names, [column for column in columns if column not in labels], cells, notes)
     if not labels and one_label:
         labels = _guess("label", names, [column for column in columns if column not in texts], cells, notes)
-    wanted = [("text", texts), ("label", labels)] if one_label else [("text", texts)]
-    used = {names[column] for _, likely in wanted for column in likely} | {name for _, name in asked}
+    wanted = [("text", texts, len(told) or 1), ("label", labels, 1)][: 1 + one_label]
+    used = {names[column] for _, likely, _ in wanted for column in likely} | {name for _, name in asked}
     twice = [name for name, count in Counter(names).items() if count > 1 and name in used]
     if twice:
         listed = ", ".join(map(repr, twice))
         raise DataError(f"{where}: columns of the same name: {listed}. Give each column its own name.")
-    problems = [_ambiguous(where, role, names, likely) for role, likely in wanted if len(likely) != 1]
+    problems = [_ambiguous(where, role, names, likely) for role, likely, many in wanted if len(likely) != many]
     if problems:
         raise DataError(problems)
     return Columns(
-        text=texts[0],
+        texts=tuple(texts),
         label=labels[0] if one_label else None,
         flags=tuple(names.index(name) for name in table.label_columns) if labelled else (),
         group=names.index(table.group) if labelled and table.group is not None else None,
@@ -219,25 +246,45 @@ def _check_asked(where: str, names: Sequence[str], asked: Sequence[tuple[str, st
     ]
     if problems:
         raise DataError(problems)
-    clash = [flag for flag, name in asked if name == table.text and flag in ("--label", "--label-columns")]
+    texts = [name for flag, name in asked if flag == "--text"]
+    clash = [(flag, name) for flag, name in asked if name in texts and flag in ("--label", "--label-columns")]
     if clash:
-        raise DataError(f"{where}: --text and {clash[0]} both name {table.text!r}. Name two columns.")
+        raise DataError(f"{where}: --text and {clash[0][0]} both name {clash[0][1]!r}. Name two columns.")
+
+
+def _told_texts(where: str, names: Sequence[str], table: TableFormat) -> list[str]:
+    """The columns of the text as asked for, or as preferred where the table has them; else none.
+
+    A column whose own name has commas comes before those that it would list. Raises DataError where the table has some
+    of the preferred ones and not all: what is read would be another kind of text than the classifier knows.
+    """
+    if table.text is not None:
+        return [table.text] if table.text in names else list(dict.fromkeys(listed_names(table.text))) or [table.text]
+    preferred = table.preferred_text
+    if preferred is None or preferred in names:
+        return [preferred] if preferred is not None and preferred != table.label else []
+    parts = listed_names(preferred)
+    missing = [name for name in parts if name not in names]
+    if len(missing) in (0, len(parts)):
+        return [] if missing or table.label in parts else parts
+    raise DataError(
+        f"{where}: the texts are {_listed(parts)} joined, and no column is called {_listed(missing)}. "
+        "Add it, with empty cells if need be, or name what is read instead (--text)."
+    )
 
 
 def _by_names(
-    names: Sequence[str], columns: list[int], table: TableFormat, *, one_label: bool
+    names: Sequence[str], columns: list[int], told: Sequence[str], table: TableFormat, *, one_label: bool
 ) -> tuple[list[int], list[int]]:
-    """The columns that could hold the text, and the label: as asked for, as preferred, or by known names."""
-    text, label = table.text, table.label
-    if text is None and table.preferred_text in names and table.preferred_text != label:
-        text = table.preferred_text
-    if label is None and table.preferred_label in names and table.preferred_label != text:
+    """The columns that hold or could hold the text, and the label: as told, as preferred, or by known names."""
+    label = table.label
+    if label is None and table.preferred_label in names and table.preferred_label not in told:
         label = table.preferred_label
-    texts = [names.index(text)] if text is not None else [c for c in columns if is_known(names[c], TEXT_NAMES)]
+    texts = [names.index(name) for name in told] or [c for c in columns if is_known(names[c], TEXT_NAMES)]
     labels = [names.index(label)] if label in names else [c for c in columns if is_known(names[c], LABEL_NAMES)]
-    if text is None and label is not None:
+    if not told and label is not None:
         texts = [column for column in texts if column not in labels]
-    if label is None and text is not None:
+    if label is None and told:
         labels = [column for column in labels if column not in texts]
     # With one of two columns known, the other can only be the other; so can a column alone.
     if not texts and len(columns) == 2 and len(labels) == 1:
@@ -278,7 +325,8 @@ def _listed(names: Sequence[str]) -> str:
 def _ambiguous(where: str, role: str, names: Sequence[str], likely: list[int]) -> str:
     if likely:
         listed = _listed([names[column] for column in likely])
-        return f"{where}: more than one column could hold the {role}: {listed}. Choose with --{role} NAME."
+        both = " Several are joined by --text A,B." if role == "text" else ""
+        return f"{where}: more than one column could hold the {role}: {listed}. Choose with --{role} NAME.{both}"
     listed = _listed(names)
     return (
         f"{where}: no column looks like the {role} among {listed}. "

@@ -19,7 +19,7 @@ from typing import Any
 
 from classtune.data.reading.arrow import open_parquet, plain_table
 from classtune.data.reading.cells import without_formula
-from classtune.data.reading.columns import TableFormat, choose_columns, title_rows, with_names
+from classtune.data.reading.columns import TableFormat, choose_columns, text_cells, title_rows, with_names
 from classtune.data.reading.delimited import (
     MOST_CHARACTERS,
     DelimitedRows,
@@ -62,7 +62,7 @@ class Piece:
 class Stream(ABC):
     """A table on disk. Making one walks through the file once.
 
-    name: what messages call it. names: its columns. text_column: that of the texts. suffix: of the files that `write`
+    name: what messages call it. names: its columns. text_columns: those of the texts. suffix: of the files that `write`
     writes. unit: what ``lines`` counts. sizes: rows of each piece. notes: what was found out rather than told.
     """
 
@@ -71,7 +71,7 @@ class Stream(ABC):
     def __init__(self, path: Path, name: str, size: int) -> None:
         self.path, self.name, self.size = path, name, size
         self.names: list[str] = []
-        self.text_column = "text"
+        self.text_columns = ["text"]
         self.sizes: list[int] = []
         self.notes: list[str] = []
         self.suffix = path.suffix
@@ -171,7 +171,7 @@ class _Delimited(Stream):
             raise DataError(f"{self.name}: has fastText's lines, not read in pieces. Name a file: -o OUT.csv.")
         has_columns = named_by_file or format.delimiter or format.text or format.header
         if kind == "text" and not has_columns and (suffix == ".txt" or not clearly_delimited(sample)):
-            self.names, self._text = ["text"], 0
+            self.names, self._texts = ["text"], [0]
         else:
             self._delimiter = (
                 given_delimiter(format.delimiter) or named_by_file or sniff(sample, suffix, format.quoting)[0]
@@ -187,7 +187,7 @@ class _Delimited(Stream):
     def pieces(self) -> Iterator[Piece]:
         rows = itertools.islice(self._rows(), self._above + int(self._header), None)
         for lines, cells, broken in _cut(((line, self._checked(row)) for line, row in rows), self.size):
-            yield Piece(cells, [row[self._text] for row in cells], lines, broken)
+            yield Piece(cells, text_cells([[row[text] for row in cells] for text in self._texts]), lines, broken)
 
     def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -226,8 +226,8 @@ class _Delimited(Stream):
         grid = with_names([row for _, row in sample], [line for line, _ in sample], format, labelled=False)
         self._header = len(grid.lines) < len(sample)
         self.names = grid.names
-        self._text = (grid.guessed or choose_columns(self.name, grid.names, format, labelled=False)).text
-        self.text_column = self.names[self._text]
+        self._texts = [*(grid.guessed or choose_columns(self.name, grid.names, format, labelled=False)).texts]
+        self.text_columns = [self.names[text] for text in self._texts]
         self.notes += grid.notes
 
 
@@ -251,11 +251,13 @@ class _JsonLines(Stream):
             line, fault = broken[0] if broken else (1, "an object without a key")
             raise DataError(f"{self.name} line {line}: {fault}.")
         self.names = list(names)
-        self.text_column = self.names[choose_columns(self.name, self.names, format, labelled=False).text]
+        columns = choose_columns(self.name, self.names, format, labelled=False)
+        self.text_columns = [self.names[text] for text in columns.texts]
 
     def pieces(self) -> Iterator[Piece]:
         for lines, rows, broken in _cut(self._rows(), self.size):
-            yield Piece([text for text, _ in rows], [row.get(self.text_column) for _, row in rows], lines, broken)
+            cells = text_cells([[row.get(name) for _, row in rows] for name in self.text_columns])
+            yield Piece([text for text, _ in rows], cells, lines, broken)
 
     def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
         renamed = {old: new for old, new in zip(self.names, names, strict=True) if old != new}
@@ -287,7 +289,8 @@ class _Parquet(Stream):
         super().__init__(path, name, size)
         file = self._open()
         self.names = list(file.schema_arrow.names)
-        self.text_column = self.names[choose_columns(name, self.names, format, labelled=False).text]
+        columns = choose_columns(name, self.names, format, labelled=False)
+        self.text_columns = [self.names[text] for text in columns.texts]
         rows = file.metadata.num_rows
         self.sizes = [min(size, rows - start) for start in range(0, rows, size)]
         if self.suffix.lower() != ".parquet":
@@ -299,7 +302,8 @@ class _Parquet(Stream):
         first = 1
         try:
             for rows in self._tables():
-                yield Piece(rows, rows.column(self.text_column).to_pylist(), range(first, first + len(rows)))
+                cells = text_cells([rows.column(name).to_pylist() for name in self.text_columns])
+                yield Piece(rows, cells, range(first, first + len(rows)))
                 first += len(rows)
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(

@@ -75,7 +75,7 @@ def _classes(folder: Path, files: dict[Path, list[Path]]) -> Grid:
                 raise DataError(f"{file}: byte 0x{error.object[error.start]:02X} is not UTF-8. Save it so.") from None
             labels.append(path.name)
     grid = Grid(["text", "label"], [texts, labels].__getitem__, range(1, len(texts) + 1), unit="file")
-    grid.guessed = Columns(0, 1)
+    grid.guessed = Columns((0,), 1)
     listed = ", ".join(path.name for path in list(files)[:5])
     grid.notes.append(f"a folder a class, a text a file: {len(files):,} classes ({listed}{', …' * (len(files) > 5)}).")
     return grid

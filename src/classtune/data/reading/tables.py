@@ -56,7 +56,7 @@ class Table:
     labels: list[str] | None  # of several labels a row: all of them, to be shown ("joy, surprise", "" for none)
     lines: list[int]  # where each row starts, from 1: a line, or a row of Excel, Parquet or Python's lists
     name: str
-    text_column: str
+    text_column: str  # several are joined by commas, as their cells are by a blank line
     label_column: str | None = None
     encoding: str | None = None
     delimiter: str | None = None
@@ -106,13 +106,14 @@ def read_table(
     except DataError as error:
         raise DataError(grid.problems + error.problems) from None
     grid.notes += columns.notes
-    return _table(name, grid, columns if labelled else Columns(columns.text), format, keep=not labelled)
+    return _table(name, grid, columns if labelled else Columns(columns.texts), format, keep=not labelled)
 
 
 def table_from_rows(texts: Any, labels: Any = None, *, name: str = "texts", blanks: bool = False) -> Table:
     """A table of Python's own rows: lists, tuples, other iterables, numpy arrays, or pandas, polars or Arrow columns.
 
-    Cells that are not text are written as text, as in a file: 1 → "1", True → "true". Lines count from 1.
+    Cells that are not text are written as text, as in a file: 1 → "1", True → "true". Lines count from 1. A text may be
+    a tuple of its parts, which are joined as the cells of several text columns are.
     ``labels``: one a row; or several a row, as lists, tuples or sets of labels, as a data frame of a column of 1 and 0
     for each label, or as such an array [rows, labels], whose labels are then called "0", "1", ….
     ``blanks``: keep texts that are empty.
@@ -134,7 +135,7 @@ def table_from_rows(texts: Any, labels: Any = None, *, name: str = "texts", blan
         of_python=True,
     )
     flags = tuple(range(1, len(cells))) if names else ()
-    columns = Columns(0, label=None if names or labels is None else 1, flags=flags)
+    columns = Columns((0,), label=None if names or labels is None else 1, flags=flags)
     return _table(name, grid, columns, TableFormat(lenient=blanks))
 
 
@@ -142,7 +143,7 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
     """The chosen columns as checked text; ``keep`` all others beside them."""
     where = f"{name} {grid.unit}"
     faults, notes = Faults(name, grid.unit), list(grid.notes)
-    texts = _read(grid.column(columns.text), grid.lines, as_whole_text, "text", "-", faults)
+    texts = _read(grid.texts(columns), grid.lines, as_whole_text, "text", "-", faults)
     characters = sum(map(len, texts))
     if characters > MOST_CHARACTERS_IN_ALL:
         raise DataError(
@@ -192,7 +193,7 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
         labels=shown,
         lines=lines,
         name=name,
-        text_column=grid.names[columns.text],
+        text_column=grid.text_name(columns),
         label_column=labels.column,
         encoding=grid.encoding,
         delimiter=grid.delimiter,

@@ -159,7 +159,7 @@ def _open_streams(
 
 def _names(stream: Stream, labels: Sequence[str], notify: Notify) -> list[str]:
     """What a table's own columns are called beside the answers."""
-    names = kept_columns(stream.names, stream.text_column, labels)
+    names = kept_columns(stream.names, ",".join(stream.text_columns), labels)
     renamed = [f"{old!r} {new!r}" for old, new in zip(stream.names, names, strict=True) if new == f"given:{old}"]
     if renamed:
         notify(f"{stream.name}: columns that the answers need keep another name: {', '.join(renamed)}")
