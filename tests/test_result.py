@@ -11,6 +11,7 @@ from small import SEVERAL, rows
 
 from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
+from classtune.jobs import more_rows
 from classtune.jobs.train import train
 from classtune.judging import metrics
 from classtune.judging.judged import Judged
@@ -48,7 +49,9 @@ def found(small_bert: Path) -> Result:
     told = {"keep": f"{small_bert.name} tail", "depth": "auto", "cost": "spam:fn=5", "deploy_prior": {"spam": 0.1}}
     settings = resolve(overrides={**SEVERAL, **told, "model": str(small_bert)})
     table = table_from_rows(texts, labels, name="rows")
-    return train(table, settings, notify=lambda _: None, progress=lambda *_: None).result
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(more_rows, "LEAST_ROWS", 50)
+        return train(table, settings, notify=lambda _: None, progress=lambda *_: None).result
 
 
 def test_the_keys_are_those_that_programs_read(found: Result) -> None:

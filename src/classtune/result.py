@@ -12,6 +12,7 @@ from classtune.data.dataset import DataFacts
 from classtune.judging.comparison import Comparison, in_words
 from classtune.judging.copies import WithoutCopies
 from classtune.judging.figures import CalibrationFacts, Figures
+from classtune.judging.learning_curve import LearningCurve
 from classtune.judging.paired import PairedAnswers, Verdict
 from classtune.judging.under_wishes import UnderWishes
 
@@ -172,6 +173,7 @@ class Result:
     copies: WithoutCopies | None
     calibration: CalibrationFacts | None
     curves: Curves | None
+    learning_curve: LearningCurve | None
     mistakes: list[Mistake]
     settings: Settings
     versions: dict[str, str]

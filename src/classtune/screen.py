@@ -138,6 +138,8 @@ def show_training(result: Result) -> None:
         model = Path(settings.model).name
         say(f"depth: {depth.kept} of {depth.of} blocks of {model} kept, {settings.pooling} pooling")
     _show_test(result)
+    if result.learning_curve:
+        say(result.learning_curve.sentence)
     if result.earlier:
         say(result.earlier.sentence)
     if result.cross_validation:

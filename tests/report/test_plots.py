@@ -10,6 +10,7 @@ import pytest
 
 from classtune.judging.comparison import Candidate, Comparison
 from classtune.judging.figures import Bin, CalibrationFacts, Figures, Reliability
+from classtune.judging.learning_curve import LearningCurve
 from classtune.report import curves, plots
 
 HISTORY: list[dict[str, Any]] = [
@@ -45,6 +46,7 @@ CURVES = {
     label: {"precision": np.linspace(1, 0.5, 3000).tolist(), "recall": np.linspace(0, 1, 3000).tolist()}
     for label in ["_hidden", "$a$ <b>", "感情", *(f"label {i}" for i in range(20))]
 }
+LEARNING = LearningCurve("tiny probe", [50, 100, 200], [0.2, 0.15, 0.0], [0.02, 0.02, 0.01], 250, 0.03, 0.01, "")
 RISK = {"answered": np.linspace(0.001, 1, 1000).tolist(), "error": np.linspace(0, 0.08, 1000).tolist()}
 MANY = (np.eye(80, dtype=int) * 40 + np.arange(6400).reshape(80, 80) % 3).tolist()
 FIGURES = {
@@ -66,6 +68,7 @@ FIGURES = {
     "reliability": lambda: curves.reliability(CalibrationFacts("temperature", None, BEFORE, AFTER)),
     "precision and recall": lambda: curves.precision_recall(CURVES),
     "risk and coverage": lambda: curves.risk_coverage(RISK, 0.01),
+    "learning": lambda: curves.learning_curve(LEARNING),
     "no error": lambda: curves.risk_coverage({"answered": [0.5, 1.0], "error": [0.0, 0.0]}),
 }
 
@@ -115,6 +118,7 @@ def test_curves_tell_their_figures_too() -> None:
     assert "before calibration the mean gap is 5.1\u00a0%; after calibration" in FIGURES["reliability"]()
     assert "is 1.2\u00a0%" in FIGURES["reliability"]()
     assert "4.0\u00a0% when 50\u00a0% are answered" in FIGURES["risk and coverage"]()
+    assert "20.0\u00a0% after 50 rows; 15.0\u00a0% after 100 rows" in FIGURES["learning"]()
     assert "8.0\u00a0% when 100\u00a0% are answered" in FIGURES["risk and coverage"]()
 
 

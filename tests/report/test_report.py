@@ -22,6 +22,7 @@ from classtune.decisions.thresholds import Thresholds
 from classtune.errors import BundleError
 from classtune.judging.comparison import Candidate, Comparison, side_by_side
 from classtune.judging.figures import Answered, Bin, CalibrationFacts, Confused, Figures, Reliability
+from classtune.judging.learning_curve import LearningCurve
 from classtune.judging.metrics import judge
 from classtune.judging.paired import verdict
 from classtune.model.activations import TrunkFacts
@@ -85,6 +86,7 @@ def result(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> R
         copies=None,
         calibration=None,
         curves=None,
+        learning_curve=None,
         mistakes=[Mistake(f"{EVIL} \0 \ud800 text", EVIL, "ham", 0.99)],
         settings=resolve(overrides={"model": "smollm2-135m", "epochs": 8, "learning_rate": 3e-4, "cache": True}),
         versions={"torch": "2.13.0"},
@@ -155,6 +157,9 @@ def full(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> Res
                 sentence="It answers 93.0 % of texts; at most 1 % of these answers are wrong.",
             ),
             notes=(told,),
+        ),
+        learning_curve=LearningCurve(
+            "tiny probe", [50, 100, 200], [0.2, 0.15, 0.11], [0.02, 0.02, 0.01], 250, 0.03, 0.01, "Twice as many rows …"
         ),
         curves=Curves(
             {
@@ -343,7 +348,7 @@ def test_same_document_same_bytes(tmp_path: Path) -> None:
 HEADINGS = {
     "depth": "Depth\n", "training": "Training\n", "mistakes": "Most confident mistakes", "versions": "Versions",
     "timing": "Time\n", "comparison": "McNemar", "calibration": "Before and after calibration",
-    "test": "of test texts right",
+    "test": "of test texts right", "learning_curve": "More rows\n",
 }  # fmt: skip
 OPTIONAL = [part.name for part in fields(Result) if part.type.endswith("None") or part.name in HEADINGS]
 

@@ -36,7 +36,8 @@ class Entry:
     held_out: logits [held-out rows, labels] by models that did not learn from them, NaN in rows that did not judge it;
         test: of the final model. cost: multiplications that a text takes, by which candidates are chosen: milliseconds
         differ from run to run.
-    ships: gives the member that a bundle holds; None for what never ships.
+    ships: gives the member that a bundle holds; None for what never ships. learn: as it learns, of what is cheap to
+        train; None for what a backbone learns.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Entry:
     backbone: Backbone | None = None
     learned: Learned | None = None
     ships: Callable[[], Member] | None = None
+    learn: Learn | None = None
 
 
 def cheap_entries(material: Material, settings: Settings, held_out: HeldOut) -> tuple[list[Entry], str | None]:
@@ -111,6 +113,7 @@ def _entry(name: str, kind: str, learn: Learn, material: Material, held_out: Hel
         cost=float(4 * np.mean([len(text) for text in material.texts]) * len(material.labels)),
         train_seconds=spent,
         bytes=size,
+        learn=learn,
     )
 
 

@@ -78,6 +78,7 @@ def result(
         copies=None,
         calibration=None,
         curves=None,
+        learning_curve=None,
         mistakes=[],
         settings=contest.settings if main is None else main.settings,
         versions=versions(),

@@ -28,6 +28,7 @@ from classtune.inference.yardstick import Yardstick
 from classtune.jobs import results, steps
 from classtune.jobs.contest import Contest
 from classtune.jobs.drift import yardstick_of
+from classtune.jobs.more_rows import curve_of
 from classtune.jobs.steps import Clock, Notify, Scores
 from classtune.model.network import Network
 from classtune.report.page import model_card, write_report
@@ -165,6 +166,8 @@ def train(
         neighbours = _neighbours(main, material, settings) if main is not None and settings.keep_texts else None
         yardstick = yardstick_of(material, decisions, main, held_out.final, tested, judged, seed=settings.seed)
     result = results.result(contest, choice, main, decisions, extensions)
+    with clock.time("learning curve"):
+        result.learning_curve = curve_of(contest, choice)
     contest.close()
     result.metrics = _own_metrics(extensions, material, decisions, (judged, held_out.rows[known]), tested)
     if len(material.splits.test):

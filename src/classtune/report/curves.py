@@ -12,7 +12,9 @@ import numpy as np
 
 from classtune.judging.comparison import Comparison
 from classtune.judging.figures import CalibrationFacts
+from classtune.judging.learning_curve import LearningCurve
 from classtune.report.plots import BASELINE, COLOURS, DASHES, INK, MODEL, percent, shown, squeezed, svg_of
+from classtune.stats import Z95
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,6 +136,27 @@ def risk_coverage(curve: Mapping[str, Sequence[float]], max_error: float | None 
         for share in (0.5, 0.9, 1.0)
     ]
     return svg_of(draw, 2.6, f"Error among answered texts: {', '.join(parts)}.")
+
+
+def learning_curve(curve: LearningCurve) -> str:
+    """Error on held-out rows over training rows, with one standard error, and what twice the rows would make of it."""
+    rows, error, spread = (np.array(values) for values in (curve.rows, curve.error, curve.error_se))
+    ahead, expected = 2 * rows[-1], max(0.0, error[-1] - curve.gain)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.set_xscale("log", base=2)
+        axes.errorbar(rows, 100 * error, 100 * spread, color=MODEL, marker="o", ms=4)
+        axes.plot([rows[-1], ahead], [100 * error[-1], 100 * expected], "--", color=MODEL)
+        axes.errorbar(
+            [ahead], [100 * expected], [100 * curve.half_width / Z95], color=MODEL, marker="o", mfc="none", ms=4
+        )
+        axes.set_xticks([*rows, ahead], [f"{count:,}" for count in [*rows.tolist(), ahead]])
+        axes.minorticks_off()
+        axes.set(xlabel="training rows", ylabel="held-out error, %")
+
+    points = [f"{percent(value)} after {count:,} rows" for count, value in zip(curve.rows, curve.error, strict=True)]
+    return svg_of(draw, 2.6, f"Held-out error of {shown(curve.candidate, 40)}: {'; '.join(points)}.")
 
 
 def _at(answered: Any, error: Any, share: float) -> float:

@@ -143,6 +143,8 @@ def _figures(result: Result) -> dict[str, str]:
         )
     if result.depth and result.depth.curve:
         figures["depth"] = plots.depth_curve(result.depth.curve, result.depth.kept, result.depth.of)
+    if result.learning_curve:
+        figures["learning"] = curves.learning_curve(result.learning_curve)
     if result.training and result.training.history:
         figures["training"] = plots.training_curves(result.training.history)
     return {name: Markup(svg) for name, svg in figures.items()}
