@@ -431,3 +431,34 @@ def test_a_blank_text_has_no_answer_and_the_others_have_theirs(fitted: TextClass
     assert np.isnan(proba[[1, 3]]).all()
     assert proba[[0, 2]] == pytest.approx(fitted.predict_proba(NEW[:2]))
     assert [len(ranked) for ranked in fitted.rank(texts)] == [2, 0, 2, 0]
+
+
+@pytest.mark.parametrize("keep", ["tf-idf", "probe", "tail"])
+def test_what_weighs_more_decides_between_labels_that_contradict_each_other(keep: str, small_llama: Path) -> None:
+    """Every kind of candidate learns by the weights: half of the rows have the wrong label, and weigh little."""
+    texts = [f"win a prize {n}" if n % 2 else f"see you {n}" for n in range(120)]
+    wrong = np.arange(120) % 4 > 1
+    labels = np.where((np.arange(120) % 2 == 1) ^ wrong, "spam", "ham")
+    name = keep if keep == "tf-idf" else f"{small_llama.name} {keep}"
+    told = {**QUICK, "candidates": "all", "effort": "best", "epochs": 4, "head_start": "probe", "keep": name}
+    for weights, expected in ((np.where(wrong, 1, 9), ["spam", "ham"]), (np.where(wrong, 9, 1), ["ham", "spam"])):
+        classifier = TextClassifier(str(small_llama), settings=told).fit(texts, labels, weights)
+        assert classifier._predictor.logits(["win a prize", "see you"]).argmax(1).tolist() == [
+            list(classifier.classes_).index(label) for label in expected
+        ]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0], r"its shape is \(1,\), and there are 60 rows"),
+        (["a"] * 60, "holds what is no number"),
+        ([1.0] * 58 + [0, -1], "sample_weight row 59: is 0, and so 2 in all are no number above 0"),
+        ([1.0] * 59 + [float("nan")], "sample_weight row 60: is nan"),
+    ],
+)
+def test_weights_that_are_none_are_told(weights: Any, message: str, small_llama: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        small(small_llama).fit(TEXTS, LABELS, weights)
+    with pytest.raises(SettingsError, match="a loss of your own takes none"):
+        small(small_llama).set_params(loss=torch.nn.CrossEntropyLoss()).fit(TEXTS, LABELS, [1.0] * 60)

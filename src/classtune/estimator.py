@@ -10,6 +10,7 @@ import tempfile
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -77,10 +78,12 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             setattr(self, name, parameters.get(name, default))
         self.model = model
 
-    def fit(self, X: Any, y: Any, *, validation: tuple[Any, Any] | None = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation: tuple[Any, Any] | None = None) -> Self:
         """Train on texts ``X`` and labels ``y``, one entry a row. Labels may be numbers: `predict` gives them back as
         they came; everything else calls them by their text. The caller's random state stays as it was.
 
+        sample_weight: how often each row counts in learning, numbers above 0; only their ratios matter. Figures, and
+        the choice between candidates, count every row once, and a loss of your own weighs no rows.
         validation: texts and labels in place of a share of the rows. Raises DataError, SettingsError or SourceError.
         """
         resolved, extensions = self._resolved()
@@ -88,6 +91,8 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             raise DataError("y: there are no labels. Give one a text.")
         y = _column(y)
         table = table_from_rows(_column(X), y, name="training rows")
+        if sample_weight is not None:
+            table = replace(table, weights=_weights(sample_weight, len(table.texts), own_loss=callable(self.loss)))
         extra = None if validation is None else table_from_rows(*map(_column, validation), name="validation")
         with _callers_random_state():
             self._trained: Any = train(
@@ -320,7 +325,7 @@ class LoadedClassifier(TextClassifier):
         self.classes_, self._columns = np.unique(typed_labels(bundle.labels, kind), return_index=True)
         self.result_ = bundle.record
 
-    def fit(self, X: Any, y: Any, *, validation: tuple[Any, Any] | None = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation: tuple[Any, Any] | None = None) -> Self:
         raise UserError("A loaded bundle is not trained any further: fit a new TextClassifier.")
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
@@ -352,6 +357,26 @@ def _texts(X: Any, *, blanks: bool = False) -> list[str]:
     """Texts to predict; none is allowed. Raises DataError for what is not text."""
     X = _column(X)
     return table_from_rows(X, blanks=blanks).texts if not isinstance(X, Sized) or len(X) else []
+
+
+def _weights(values: Any, rows: int, *, own_loss: bool) -> list[float]:
+    """One number above 0 a row. Raises DataError, and SettingsError where nothing would weigh by them."""
+    if own_loss:
+        raise SettingsError("sample_weight: a loss of your own takes none. Give one of the two.")
+    try:
+        weights = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError("sample_weight: holds what is no number. Give a number above 0 for each row.") from None
+    if weights.shape != (rows,):
+        raise DataError(f"sample_weight: its shape is {weights.shape}, and there are {rows:,} rows. Give one a row.")
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+    if len(wrong):
+        raise DataError(
+            f"sample_weight row {wrong[0] + 1}: is {weights[wrong[0]]:g}, and so {len(wrong):,} in all are no number "
+            "above 0. Leave out the rows that shall not count."
+        )
+    listed: list[float] = weights.tolist()
+    return listed
 
 
 def _column(values: Any) -> Any:

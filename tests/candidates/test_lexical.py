@@ -147,3 +147,19 @@ def test_reaches_its_strength_on_real_messages(real: Callable[[str, str], list[l
     figures = judge(baseline.probabilities(texts[:1000]), truth[:1000], ["ham", "spam"]).document()
     assert figures["accuracy"] >= 0.98
     assert figures["log_loss"] < 0.06
+
+
+@pytest.mark.parametrize("kind", ["one", "several", "centroids"])
+def test_rows_that_weigh_more_decide_between_rows_that_contradict_each_other(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "centroids":
+        monkeypatch.setattr(lexical, "MANY_CLASSES", 2)
+        monkeypatch.setattr(lexical, "MOST_SCORES", 1)
+    texts, classes = (HAM + SPAM) * 2, np.array([0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0])
+    truth = classes if kind != "several" else classes[:, None] == np.arange(2)
+    for heavy, expected in ((slice(0, 6), [0, 1]), (slice(6, 12), [1, 0])):
+        weights = np.full(12, 0.2, np.float32)
+        weights[heavy] = 1.8
+        fitted = fit_tfidf(texts, truth, classes=2, seed=0, weights=weights)
+        assert fitted.probabilities([HAM[0], SPAM[0]]).argmax(1).tolist() == expected

@@ -131,3 +131,13 @@ def test_focal_loss_trains_a_classifier_of_one_label(
     rows = np.arange(20)
     fit(tail, examples, rows, rows, settings, progress=lambda *_: None)
     assert accuracy(logits_of(tail, examples, rows), torch.from_numpy(examples.truth)) > 0.9
+
+
+@TRUTHS
+@pytest.mark.parametrize("settings", [resolve(), focal(2.0)], ids=["cross-entropy", "focal"])
+def test_a_row_of_twice_the_weight_is_a_row_that_stands_there_twice(truth: Tensor, settings: LossSettings) -> None:
+    twice = torch.tensor([0, 0, *range(1, 12)])
+    expected = classification_loss(LOGITS[twice], truth[twice], None, settings, smoothing=0.1)
+    rows = torch.tensor([2.0] + [1.0] * 11) * 12 / 13
+    weighted = classification_loss(LOGITS, truth, None, settings, smoothing=0.1, rows=rows)
+    torch.testing.assert_close(weighted, expected)

@@ -144,3 +144,17 @@ def test_a_class_of_one_row_and_a_class_of_none_are_taken() -> None:
     assert probabilities.shape == (61, 4)
     assert np.isfinite(probabilities).all()
     assert probabilities[:, 3].max() < probabilities[:, :2].mean()
+
+
+def test_weights_of_rows_are_scikit_learns(data: tuple[np.ndarray, np.ndarray]) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    features, truth = data
+    weights = np.random.default_rng(3).uniform(0.1, 5, len(truth)).astype(np.float32)
+    probe = fit_probe(features, truth, classes=5, seed=1, strength=0.1, weights=7 * weights)
+    standard = (features - features.mean(0)) / features.std(0)
+    theirs = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000).fit(standard, truth, weights / weights.mean())
+    logits, expected = probe.logits(features), theirs.decision_function(standard)
+    centred = logits - logits.mean(1, keepdims=True)
+    np.testing.assert_allclose(centred, expected - expected.mean(1, keepdims=True), atol=0.02)
+    assert fit_probe(features, truth, classes=5, seed=1, weights=weights).strength > 0  # chosen under them

@@ -163,7 +163,8 @@ class Backbone:
     def examples(self) -> Examples:
         """What a tail is trained on: stored activations, or what is made anew each time."""
         lengths = np.array([len(item) for item in self.pieces.ids], dtype=np.int64)
-        return Examples(self._batch, self.material.truth[self.pieces.of_text], lengths)
+        of_text = self.pieces.of_text
+        return Examples(self._batch, self.material.truth[of_text], lengths, self.material.weights_of(of_text))
 
     def _batch(self, numbers: Rows) -> Batch:
         if self.store is not None:
@@ -218,7 +219,7 @@ class Backbone:
 
     def fit_probe(self, rows: Rows) -> Probe:
         """A probe that learned from these rows; its strength is chosen once, on the training rows."""
-        truth, groups = self.material.truth, self.material.groups
+        truth, groups, weights = self.material.truth, self.material.groups, self.material.weights_of
         options: dict[str, Any] = {
             "classes": len(self.material.labels),
             "seed": self.settings.seed,
@@ -227,9 +228,11 @@ class Backbone:
         }
         if self._strength is None:
             train = self.material.splits.train
-            chosen = fit_probe(self.features(train), truth[train], groups=groups[train], **options)
+            chosen = fit_probe(
+                self.features(train), truth[train], groups=groups[train], weights=weights(train), **options
+            )
             self._strength = chosen.strength
-        return fit_probe(self.features(rows), truth[rows], strength=self._strength, **options)
+        return fit_probe(self.features(rows), truth[rows], strength=self._strength, weights=weights(rows), **options)
 
     def learn_probe(self, held_out: HeldOut) -> Learned:
         """The probe as a candidate: judged on held-out rows, and put into the head."""

@@ -69,12 +69,14 @@ class _OneVsRest:
     def __init__(self, regression: Any) -> None:
         self.regression = regression
 
-    def fit(self, features: Any, truth: BoolArray) -> None:
+    def fit(self, features: Any, truth: BoolArray, weights: FloatArray | None = None) -> None:
         from sklearn.base import clone
 
         self.classes_ = np.flatnonzero(truth.any(axis=0))
         columns = [truth[:, label] for label in self.classes_]
-        self.fitted = [None if column.all() else clone(self.regression).fit(features, column) for column in columns]
+        self.fitted = [
+            None if column.all() else clone(self.regression).fit(features, column, weights) for column in columns
+        ]
 
     def predict_proba(self, features: Any) -> FloatArray:
         """Probabilities (n, labels met) in the order of ``classes_``."""
@@ -94,18 +96,20 @@ class _Centroids:
         self.balanced = balanced
         self.seed = seed
 
-    def fit(self, features: Any, truth: IntArray) -> None:
+    def fit(self, features: Any, truth: IntArray, weights: FloatArray | None = None) -> None:
+        """weights [n]: how often each row counts in its centroid, and nowhere else."""
         from scipy.optimize import minimize_scalar
         from scipy.sparse import csr_array
 
         self.classes_, own, counts = np.unique(truth, return_inverse=True, return_counts=True)
-        one_hot = csr_array((np.ones(len(own), np.float32), (own, np.arange(len(own)))))
+        weights = np.ones(len(own), np.float32) if weights is None else weights
+        one_hot = csr_array((weights, (own, np.arange(len(own)))))
         self.coef_ = (one_hot @ features.astype(np.float32)).toarray()
         norms = np.maximum(np.linalg.norm(self.coef_, axis=1), 1e-6)
         self.coef_ /= norms[:, None]
         rows = np.random.default_rng(self.seed).permutation(len(own))
         rows = rows[: max(200, MOST_SCORES // len(counts))]
-        cosines = self._without_themselves(features[rows].astype(np.float32), own[rows], norms)
+        cosines = self._without_themselves(features[rows].astype(np.float32), own[rows], norms, weights[rows])
         self.intercept_ = np.zeros(len(counts), np.float32)
         best = np.inf
         priors = [self.intercept_] if self.balanced else [self.intercept_, np.log(counts / len(own))]
@@ -120,14 +124,14 @@ class _Centroids:
                 best, sharpness, self.intercept_ = found.fun, np.float32(np.exp(found.x)), prior.astype(np.float32)
         self.coef_ *= sharpness
 
-    def _without_themselves(self, features: Any, own: IntArray, norms: FloatArray) -> FloatArray:
+    def _without_themselves(self, features: Any, own: IntArray, norms: FloatArray, weights: FloatArray) -> FloatArray:
         """Cosines [rows, classes]; of its own class with what is left of it, 0 where nothing is."""
         cosines: FloatArray = features @ self.coef_.T
         squares = np.asarray(features.multiply(features).sum(axis=1)).ravel()
         places = np.arange(len(own)), own
         shared = cosines[places] * norms[own]  # with the sum of the class's rows
-        left = np.sqrt(np.maximum(norms[own] ** 2 - 2 * shared + squares, 0))
-        cosines[places] = np.where(left > 1e-3, (shared - squares) / np.maximum(left, 1e-3), 0)
+        left = np.sqrt(np.maximum(norms[own] ** 2 - 2 * weights * shared + weights**2 * squares, 0))
+        cosines[places] = np.where(left > 1e-3, (shared - weights * squares) / np.maximum(left, 1e-3), 0)
         return cosines
 
     def predict_proba(self, features: Any) -> FloatArray:
@@ -160,6 +164,7 @@ def fit_tfidf(
     seed: int,
     class_weight: Literal["balanced"] | None = None,
     shared_terms: bool = False,
+    weights: FloatArray | None = None,
 ) -> TfidfBaseline:
     """Fit the baseline on n texts and their truth. Same input, same probabilities.
 
@@ -167,6 +172,7 @@ def fit_tfidf(
     True and False; each label then has a logistic regression of its own. From MANY_CLASSES on, where rows times classes
     are more than MOST_SCORES, the classifier is one of centroids, and its name says so.
     shared_terms: only terms that two different texts have, so that none quotes one of them.
+    weights: how often each row counts (n,), 1 on average.
     Raises DataError where the rows hold fewer than two classes, no label at all, or no term that may be used.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -208,7 +214,7 @@ def fit_tfidf(
         regression = LogisticRegression(
             C=INVERSE_REGULARISATION, tol=1e-3, max_iter=1000, class_weight=class_weight, random_state=seed
         )
-    regression.fit(features.transform(texts) if shared_terms else features.fit_transform(texts), truth)
+    regression.fit(features.transform(texts) if shared_terms else features.fit_transform(texts), truth, weights)
     if centroids:
         return TfidfBaseline(features, regression, classes, name="TF-IDF + nearest centroid")
     return TfidfBaseline(features, regression, classes)

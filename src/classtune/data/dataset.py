@@ -80,6 +80,11 @@ class Material:
     splits: Splits
     notes: list[str]
     data: DataFacts
+    weights: NDArray[np.float32] | None = None  # how often each row counts in learning [rows], about 1 on average
+
+    def weights_of(self, rows: Rows) -> NDArray[np.float32] | None:
+        """The weights of some rows; None where all count alike."""
+        return None if self.weights is None else self.weights[rows]
 
     @property
     def multi(self) -> bool:
@@ -147,6 +152,7 @@ def prepare(
             columns={"text": table.text_column, "label": table.label_column},
             label_kind=table.label_kind,
         ),
+        weights=_weights(tables),
     )
     _check_parts(material, table.name)
     return material
@@ -260,6 +266,15 @@ def _split(
             rare="refuse" if table.label_sets is None else "train",
         )
     return Splits(rows[part.train], rows[part.validation], rows[part.test])
+
+
+def _weights(tables: Sequence[Table]) -> NDArray[np.float32] | None:
+    """Those of the table, scaled to 1 on average; rows that were given beside it learn nothing."""
+    own = tables[0].weights
+    if own is None:
+        return None
+    given = [1.0] * sum(len(part.texts) for part in tables[1:])
+    return np.array([*(np.array(own) / np.mean(own)), *given], dtype=np.float32)
 
 
 def _truth(tables: Sequence[Table], labels: list[str]) -> NDArray[Any]:

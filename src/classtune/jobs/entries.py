@@ -86,6 +86,7 @@ def cheap_entries(material: Material, settings: Settings, held_out: HeldOut) -> 
             seed=seed,
             class_weight="balanced" if settings.class_weights == "balanced" else None,
             shared_terms=not settings.keep_texts,
+            weights=material.weights_of(rows),
         )
         models[0] = LexicalModel.of(fitted)
         return lambda wanted: models[0].logits(texts(wanted))

@@ -203,7 +203,9 @@ def only(table: Table, rows: BoolArray) -> Table:
     def part(values: list[Any] | None) -> Any:
         return None if values is None else [values[row] for row in kept]
 
-    found = {name: part(getattr(table, name)) for name in ("texts", "lines", "labels", "label_sets", "groups")}
+    found = {
+        name: part(getattr(table, name)) for name in ("texts", "lines", "labels", "label_sets", "groups", "weights")
+    }
     return replace(table, **found, columns={name: part(cells) for name, cells in table.columns.items()})
 
 

@@ -155,12 +155,13 @@ def _read_whole(encoder: TextEncoder, texts: Sequence[str]) -> None:
 
 def label_shares(material: Material, settings: LossSettings) -> Scores:
     """The shares of the labels that the network learns [labels]: those of the training rows, or equal ones."""
-    truth = material.truth[material.splits.train]
+    truth, weights = material.truth[material.splits.train], material.weights_of(material.splits.train)
     if material.multi:
-        return np.asarray(truth.mean(0), dtype=np.float64)
+        return np.asarray(np.average(truth, axis=0, weights=weights), dtype=np.float64)
     if settings.class_weights == "balanced":
         return np.full(len(material.labels), 1 / len(material.labels))
-    return np.bincount(truth, minlength=len(material.labels)) / len(truth)
+    shares = np.bincount(truth, weights, minlength=len(material.labels))
+    return np.asarray(shares / shares.sum(), dtype=np.float64)
 
 
 def calibrated_loss(logits: Scores, truth: NDArray[Any]) -> float:

@@ -38,11 +38,13 @@ class Examples:
     """What a network is trained on: ``batch(rows)`` is its input, ``lengths`` its tokens [rows].
 
     truth: class numbers, int64 [rows], or, where a text may have several labels, a bool matrix [rows, labels].
+    weights: how often each row counts in what is lowered, float32 [rows], 1 on average; None: all alike.
     """
 
     batch: Callable[[Rows], Batch]
     truth: NDArray[Any]
     lengths: NDArray[np.int64]
+    weights: NDArray[np.float32] | None = None
 
 
 @dataclass
@@ -84,8 +86,7 @@ def fit(
     classes = examples.truth.shape[1] if examples.truth.ndim == 2 else int(examples.truth.max()) + 1
     weights = class_weights(examples.truth[train], classes, settings)
     loss_of = extensions.loss_of(partial(classification_loss, weights=weights, settings=settings))
-    smoothed = partial(classification_loss, weights=weights, settings=settings, smoothing=settings.label_smoothing)
-    lowered = extensions.loss_of(smoothed)
+    lowered = _lowered(examples, weights, settings, extensions)
     judge = partial(_judge, network, examples, loss_of)
     examples_per_epoch = len(train) - len(train) % settings.batch_size if settings.drop_last else len(train)
     per_epoch = math.ceil(examples_per_epoch / settings.batch_size)
@@ -111,7 +112,7 @@ def fit(
         network.train()
         for index, rows in enumerate(batches):
             logits = network(examples.batch(rows))
-            loss = lowered(logits, torch.from_numpy(examples.truth[rows]).to(logits.device))
+            loss = lowered(logits, rows)
             # The last group of an epoch may hold fewer batches than the others.
             group = min(settings.accumulate, per_epoch - index // settings.accumulate * settings.accumulate)
             (loss / group).backward()  # type: ignore[no-untyped-call]
@@ -193,6 +194,22 @@ def epochs_of(settings: BatchSettings, steps_per_epoch: int) -> int:
     """How often the rows are passed: ``epochs``, or as often as ``least_steps`` takes, MOST_EPOCHS at most."""
     needed = math.ceil(settings.least_steps / steps_per_epoch)
     return max(settings.epochs, min(needed, MOST_EPOCHS))
+
+
+def _lowered(
+    examples: Examples, weights: Tensor | None, settings: TrainingSettings, extensions: Extensions
+) -> Callable[[Tensor, Rows], Tensor]:
+    """The loss that training lowers, of the logits of some rows; the caller's own weighs no rows."""
+    smoothed = partial(classification_loss, weights=weights, settings=settings, smoothing=settings.label_smoothing)
+    alike = extensions.loss_of(smoothed)
+
+    def loss(logits: Tensor, rows: Rows) -> Tensor:
+        truth = torch.from_numpy(examples.truth[rows]).to(logits.device)
+        if examples.weights is None or extensions.loss is not None:
+            return alike(logits, truth)
+        return smoothed(logits, truth, rows=torch.from_numpy(examples.weights[rows]).to(logits.device))
+
+    return loss
 
 
 def _judge(

@@ -22,7 +22,12 @@ _LEAST_DOUBT = 1e-6
 
 
 def classification_loss(
-    logits: Tensor, truth: Tensor, weights: Tensor | None, settings: LossSettings, smoothing: float = 0.0
+    logits: Tensor,
+    truth: Tensor,
+    weights: Tensor | None,
+    settings: LossSettings,
+    smoothing: float = 0.0,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """The mean loss (nats) of logits [rows, labels], as the settings ask for.
 
@@ -31,22 +36,27 @@ def classification_loss(
     ``focal`` multiplies each term by (1 - p)^gamma, p the probability of what is true, so that what is already sure
     counts little; the weights are its alpha (Lin et al. 2017, arXiv:1708.02002, equation 5).
     smoothing: share of a row's one label that is spread over all labels, in cross-entropy (Szegedy et al. 2016).
+    rows: how often each row counts [rows], 1 on average over all rows of the training.
     """
     logits = logits.float()
     weights = None if weights is None else weights.to(logits.device)
     focal = settings.loss == "focal"
     if truth.ndim == 1:
-        if not focal:
+        if not focal and rows is None:
             return F.cross_entropy(logits, truth, weights, label_smoothing=smoothing)
-        surprise = F.cross_entropy(logits, truth, reduction="none")
-        weight = torch.ones_like(surprise) if weights is None else weights[truth]
-        return (weight * _focus(surprise, settings.focal_gamma) * surprise).sum() / weight.sum()
+        weight = torch.ones_like(logits[:, 0]) if weights is None else weights[truth]
+        if focal:
+            surprise = F.cross_entropy(logits, truth, reduction="none")
+            losses = weight * _focus(surprise, settings.focal_gamma) * surprise
+        else:
+            losses = F.cross_entropy(logits, truth, weights, label_smoothing=smoothing, reduction="none")
+        return (losses if rows is None else rows * losses).sum() / weight.sum()
     truth = truth.float()
     terms = F.binary_cross_entropy_with_logits(logits, truth, pos_weight=weights, reduction="none")
     if focal:
         surprise = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         terms = terms * _focus(surprise, settings.focal_gamma)
-    return terms.mean()
+    return (terms if rows is None else rows[:, None] * terms).mean()
 
 
 def _focus(surprise: Tensor, gamma: float) -> Tensor:

@@ -77,15 +77,19 @@ def fit_probe(
     strength: float | None = None,
     bias: bool = True,
     balanced: bool = False,
+    weights: NDArray[np.float32] | None = None,
 ) -> Probe:
     """Fit a probe on features [rows, width] and their truth, class numbers [rows] or bool [rows, labels].
 
     strength: None has it chosen by grouped cross-validation (the least log loss on rows that were not learned from).
-    bias: a head without one can start from a probe without one. balanced: every class weighs the same.
+    bias: a head without one can start from a probe without one. balanced: every class weighs the same. weights: how
+    often each row counts [rows].
     """
     if strength is None:
-        strength = _choose_strength(features, truth, classes, seed, groups, bias=bias, balanced=balanced)
-    return _Solver(features, truth, classes, bias=bias, balanced=balanced).solve(strength)
+        strength = _choose_strength(
+            features, truth, classes, seed, groups, bias=bias, balanced=balanced, weights=weights
+        )
+    return _Solver(features, truth, classes, bias=bias, balanced=balanced, weights=weights).solve(strength)
 
 
 def out_of_sample(
@@ -128,17 +132,28 @@ def _choose_strength(
     *,
     bias: bool,
     balanced: bool,
+    weights: NDArray[np.float32] | None = None,
 ) -> float:
     """The strength of least held-out log loss; of rows beyond ROWS_THAT_CHOOSE a random part decides."""
     rows = np.arange(len(truth))
     if len(rows) > ROWS_THAT_CHOOSE:
         rows = np.sort(np.random.default_rng(seed).permutation(len(rows))[:ROWS_THAT_CHOOSE])
-    features, truth = features[rows], truth[rows]
+    features, truth, weights = features[rows], truth[rows], None if weights is None else weights[rows]
     fold = deal(truth, FOLDS, seed=seed, groups=None if groups is None else groups[rows])
     parts = [(fold != number, fold == number) for number in np.unique(fold)]
     if len(parts) < 2:
         return STRENGTHS[0]
-    solvers = [_Solver(features[learn], truth[learn], classes, bias=bias, balanced=balanced) for learn, _ in parts]
+    solvers = [
+        _Solver(
+            features[learn],
+            truth[learn],
+            classes,
+            bias=bias,
+            balanced=balanced,
+            weights=None if weights is None else weights[learn],
+        )
+        for learn, _ in parts
+    ]
     best, least = STRENGTHS[0], np.inf
     for strength in STRENGTHS:
         probes = [solver.solve(strength) for solver in solvers]
@@ -156,7 +171,14 @@ class _Solver:
     """Fits probes to the same rows at several strengths, each begun where the one before it ended."""
 
     def __init__(
-        self, features: NDArray[Any], truth: NDArray[Any], classes: int, *, bias: bool, balanced: bool
+        self,
+        features: NDArray[Any],
+        truth: NDArray[Any],
+        classes: int,
+        *,
+        bias: bool,
+        balanced: bool,
+        weights: NDArray[np.float32] | None = None,
     ) -> None:
         self.mean, self.scale = spread(features)
         if not bias:  # nothing may be taken off where nothing can be added
@@ -164,6 +186,9 @@ class _Solver:
         self.inputs = torch.from_numpy((features.astype(np.float32) - self.mean) / self.scale)
         self.targets = _targets(truth)
         self.row_weights = _row_weights(truth, classes) if balanced else None
+        if weights is not None:
+            own = torch.from_numpy(weights / weights.mean())
+            self.row_weights = own if self.row_weights is None else own * self.row_weights
         self.weight = torch.zeros(classes, self.inputs.shape[1], requires_grad=True)
         self.offset = torch.zeros(classes, requires_grad=bias)
 

@@ -67,6 +67,7 @@ class Table:
     groups: list[str] | None = None  # cells of the column TableFormat.group; "": the row belongs with no other
     columns: dict[str, list[Any]] = field(default_factory=dict)  # read for prediction: all of the file, cells as there
     label_kind: str = "text"  # what the labels' cells were: "int", "float", "bool", "text"
+    weights: list[float] | None = None  # how often each row counts in learning; None: all alike
 
     @property
     def places(self) -> list[str]:
