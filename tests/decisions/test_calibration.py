@@ -178,3 +178,18 @@ def test_numbers_for_thousands_of_labels_are_not_fitted_to_a_few_rows_of_each(mo
     found = fit_calibration(logits, truth, seed=0)
     assert found.method in ("none", "temperature")
     assert "1,200 held-out rows are few for 200 labels, so nothing richer" in found.notes[0]
+
+
+def test_the_choice_of_a_method_divides_no_copies() -> None:
+    """Curves that fit noise look good where a copy of each row is in the other folds; kept together they do not."""
+    rng = np.random.default_rng(0)
+    rows, copies = 130, 4
+    logits = np.repeat(rng.normal(size=(rows, 2)), copies, axis=0)
+    truth = np.repeat(rng.integers(0, 2, rows), copies)
+    groups = np.repeat(np.arange(rows), copies)
+    divided = fit_calibration(logits, truth, seed=1)
+    together = fit_calibration(logits, truth, seed=1, groups=groups)
+    assert divided.candidates is not None
+    assert together.candidates is not None
+    assert divided.candidates["isotonic"] < together.candidates["isotonic"] - 0.02
+    assert together.method != "isotonic"

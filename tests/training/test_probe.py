@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from classtune.training.probe import LEAST_SPREAD, deal, fit_probe, out_of_sample, spread, strata
+from classtune.data.folds import deal, strata
+from classtune.training.probe import LEAST_SPREAD, fit_probe, out_of_sample, spread
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from classtune.config import Settings
 from classtune.data.dataset import Material
+from classtune.data.folds import FOLDS, deal
 from classtune.data.splits import Rows
 from classtune.stats import Floats
-from classtune.training.probe import FOLDS, deal
 
 # More rows need fewer folds for a network: each learns from enough, and a fold costs a training.
 ROWS_FOR_FEWER_FOLDS, FEWER_FOLDS = 500, 3

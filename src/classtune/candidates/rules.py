@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from classtune.data.folds import FOLDS, deal
 from classtune.errors import DataError
 from classtune.stats import FloatArray, IntArray
 
 # A rule that needs more leaves than this is no longer one line.
 MOST_LEAVES = 6
-FOLDS = 5
 CURRENCY = "$£€¥₹₽₩"
 # Longer ones first, so that none hides another.
 QUESTION_WORDS = ("who", "what", "when", "where", "why", "which", "how many", "how much", "how")
@@ -90,7 +90,14 @@ def fit_majority(truth: IntArray | npt.NDArray[np.bool_], classes: Sequence[str]
     return MajorityBaseline(np.asarray(one_hot.mean(axis=0), dtype=np.float64))
 
 
-def fit_rule(texts: Sequence[str], truth: IntArray, *, classes: Sequence[str], seed: int) -> RuleBaseline:
+def fit_rule(
+    texts: Sequence[str],
+    truth: IntArray,
+    *,
+    classes: Sequence[str],
+    seed: int,
+    groups: IntArray | None = None,
+) -> RuleBaseline:
     """The rule of one line that tells n texts' class numbers (n,) apart best. Same input, same rule.
 
     One question where there are two ``classes`` (their names); else as many leaves, up to the number of classes and
@@ -112,12 +119,10 @@ def fit_rule(texts: Sequence[str], truth: IntArray, *, classes: Sequence[str], s
     sizes = range(2, min(found, MOST_LEAVES) + 1)
     leaves = 2
     if len(sizes) > 1 and len(truth) >= 2 * FOLDS:
-        fold = np.random.default_rng(seed).permutation(len(truth)) % FOLDS
+        fold = deal(truth, FOLDS, seed=seed, groups=groups)
+        parts = [(every[fold != number], fold == number) for number in np.unique(fold)]
         scores = np.array(
-            [
-                [fitted(every[fold != f], size).score(features[fold == f], truth[fold == f]) for f in range(FOLDS)]
-                for size in sizes
-            ]
+            [[fitted(rows, size).score(features[held], truth[held]) for rows, held in parts] for size in sizes]
         )
         mean, best = scores.mean(axis=1), int(scores.mean(axis=1).argmax())
         enough = mean >= mean[best] - scores[best].std(ddof=1) / math.sqrt(FOLDS)

@@ -15,9 +15,10 @@ from classtune.candidates.lexical import fit_tfidf
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Settings
 from classtune.data.dataset import Material
+from classtune.data.folds import FOLDS, deal
 from classtune.data.splits import Rows
 from classtune.stats import Floats
-from classtune.training.probe import FOLDS, deal, fit_probe
+from classtune.training.probe import fit_probe
 
 Sample = tuple[Rows, NDArray[np.float32]]  # rows, and their pooled states [rows, width] at the chosen depth
 # Fewer rows show nothing.

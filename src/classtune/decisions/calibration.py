@@ -13,14 +13,14 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from classtune.data.folds import FOLDS, deal
 from classtune.errors import DataError, SettingsError, did_you_mean
-from classtune.stats import FloatArray, Floats, best_scale, log_loss, sigmoid, softmax
+from classtune.stats import FloatArray, Floats, IntArray, best_scale, log_loss, sigmoid, softmax
 
 Truth = npt.NDArray[Any]
 
 SIMPLE = ("none", "temperature")
 METHODS = (*SIMPLE, "vector", "isotonic")
-FOLDS = 5
 # Below the first, nothing is fitted; below the second, a method with numbers for each class would fit noise, and below
 # the third it is not taken unasked: it can change answers.
 LEAST_ROWS, ROWS_FOR_MANY_NUMBERS, ROWS_TO_CHANGE_ANSWERS = 10, 50, 500
@@ -73,10 +73,17 @@ class Calibration:
 
 
 def fit_calibration(
-    logits: FloatArray, truth: Truth, *, method: str = "auto", multi: bool = False, seed: int
+    logits: FloatArray,
+    truth: Truth,
+    *,
+    method: str = "auto",
+    multi: bool = False,
+    seed: int,
+    groups: IntArray | None = None,
 ) -> Calibration:
     """Fit a calibration on rows that the network was not trained on, and that will not judge it.
 
+    groups (n,): equal for rows that no fold divides, such as copies of a text; None: each row for itself.
     ``logits`` (n, k); ``truth`` (n,) class numbers, or with ``multi`` booleans (n, k). ``auto`` cross-validates the
     log loss of every method on these rows. It takes none or a temperature, whichever loses less, and a richer method
     only where it is better by more than one standard error of the paired difference. With too few rows for a method, a
@@ -94,7 +101,7 @@ def fit_calibration(
             notes.append(f"Calibration: {len(scores)} held-out rows are too few to fit one; scores stay as they are.")
         chosen = "none"
     elif method == "auto":
-        losses = _held_out_losses(scores, hot, multi, SIMPLE if scarce else METHODS, seed)
+        losses = _held_out_losses(scores, hot, multi, SIMPLE if scarce else METHODS, seed, groups)
         candidates = {name: float(loss.mean()) for name, loss in losses.items()}
         chosen = _simplest_of_the_best(losses)
     else:
@@ -137,17 +144,13 @@ def _scarce(hot: Floats, least: int) -> str:
 
 
 def _held_out_losses(
-    scores: Floats, hot: Floats, multi: bool, methods: tuple[str, ...], seed: int
+    scores: Floats, hot: Floats, multi: bool, methods: tuple[str, ...], seed: int, groups: IntArray | None
 ) -> dict[str, Floats]:
-    """Log loss (n,) of each method on the folds that it was not fitted on; folds are stratified by class."""
-    order = np.random.default_rng(seed).permutation(len(scores))
-    if not multi:
-        order = order[np.argsort(hot[order].argmax(axis=1), kind="stable")]
-    fold = np.empty(len(scores), dtype=np.int64)
-    fold[order] = np.arange(len(scores)) % FOLDS
-    losses = {name: np.empty(len(scores)) for name in methods}
+    """Log loss (n,) of each method on the folds that it was not fitted on."""
     truth = hot > 0 if multi else hot.argmax(axis=1)
-    for part in (fold == number for number in range(FOLDS)):
+    fold = deal(truth, FOLDS, seed=seed, groups=groups)
+    losses = {name: np.empty(len(scores)) for name in methods}
+    for part in (fold == number for number in np.unique(fold)):
         for name, loss in losses.items():
             fitted = Calibration(name, multi, **_fit(name, scores[~part], hot[~part], multi))
             losses_of_part = log_loss(fitted.apply(scores[part]), truth[part])

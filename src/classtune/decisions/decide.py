@@ -22,12 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from classtune.config.areas import DecisionSettings
+from classtune.data.folds import deal
 from classtune.decisions.abstention import CONFIDENCE, Abstention, promise
 from classtune.decisions.calibration import SIMPLE, Calibration, check_method, fit_calibration
 from classtune.decisions.prior import correct_prior, wanted_prior
 from classtune.decisions.thresholds import Thresholds, by_cost, by_f1, by_wish, check_wishes
 from classtune.errors import BundleError, DataError, SettingsError
-from classtune.stats import BoolArray, FloatArray, Floats
+from classtune.stats import BoolArray, FloatArray, Floats, IntArray
 
 Truth = npt.NDArray[Any]
 
@@ -131,12 +132,14 @@ def decide(
     multi: bool = False,
     seed: int = 123,
     networks: int = 1,
+    groups: IntArray | None = None,
 ) -> Decisions:
     """Fit what stands between logits and answers on validation rows.
 
     ``logits_validation`` (n, k); ``truth_validation`` (n,) class numbers, or with ``multi`` booleans (n, k).
     ``trained_prior`` (k,): shares of the labels that the network learned from (with balanced class weights 1 / k each).
-    ``networks``: how many networks (epochs) were compared on these rows; see the top of this file.
+    ``networks``: how many networks (epochs) were compared on these rows; see the top of this file. ``groups`` (n,):
+    equal for copies of a text, which cross-validation never divides.
     Same input, same result.
     Raises SettingsError with every wish that cannot be read or that no row can serve; DataError for bad arrays.
     """
@@ -155,12 +158,13 @@ def decide(
         return replace(
             plain, notes=(*notes, "There are no held-out rows, so probabilities are as the network gives them.")
         )
-    fits, promises = _rows(truth_validation, wishes, labels, seed)
+    fits, promises = _rows(truth_validation, wishes, labels, seed, groups)
     truth = truth_validation[fits]
     method = wishes.calibration
     if wishes.max_error is not None and method == "auto" and len(fits) == len(promises):
         method = "temperature"  # the others could change the order that the promise rests on
-    calibration = fit_calibration(logits_validation[fits], truth, method=method, multi=multi, seed=seed)
+    own = None if groups is None else groups[fits]
+    calibration = fit_calibration(logits_validation[fits], truth, method=method, multi=multi, seed=seed, groups=own)
     if calibration.method not in SIMPLE:  # fitted class by class, probabilities speak of the rows that fitted them
         shares = tuple(_shares(truth, len(labels)).tolist())
         prior = Prior(shares, prior.deployed if wishes.deploy_prior else shares)
@@ -250,7 +254,7 @@ def _shares(truth: Truth, labels: int) -> Floats:
 
 
 def _rows(
-    truth: Truth, wishes: DecisionSettings, labels: Sequence[str], seed: int
+    truth: Truth, wishes: DecisionSettings, labels: Sequence[str], seed: int, groups: IntArray | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The rows that fit and the rows that make a promise: all for both where that does no harm."""
     every = np.arange(len(truth))
@@ -259,10 +263,7 @@ def _rows(
     harmless = wishes.calibration == "none" or (ranked_by_two and not shifted)
     if wishes.max_error is None or (harmless and not wishes.precision and not wishes.recall):
         return every, every
-    order = np.random.default_rng(seed).permutation(len(truth))
-    order = order[np.argsort(truth[order], kind="stable")]
-    fits = np.zeros(len(truth), dtype=bool)
-    fits[order[:: round(1 / SHARE_THAT_FITS)]] = True
+    fits = deal(truth, round(1 / SHARE_THAT_FITS), seed=seed, groups=groups) == 0
     return every[fits], every[~fits]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from classtune.config import Settings
 from classtune.data.dataset import Material, prepare
+from classtune.data.folds import deal
 from classtune.data.reading.tables import Table
 from classtune.decisions.decide import Decisions
 from classtune.errors import DataError, SettingsError
@@ -23,7 +24,6 @@ from classtune.judging.answers import right_rows
 from classtune.judging.metrics import judge
 from classtune.result import CrossValidation
 from classtune.stats import BoolArray, Floats, IntArray
-from classtune.training.probe import deal
 
 
 def train_crossed(table: Table, settings: Settings, folds: int, *, notify: Notify, **told: Any) -> Trained:

@@ -16,7 +16,7 @@ from classtune.candidates.blend import Weight
 from classtune.candidates.folds import HeldOut
 from classtune.candidates.lexical import fit_tfidf
 from classtune.candidates.lexical_model import LexicalModel
-from classtune.candidates.rules import fit_majority, fit_rule
+from classtune.candidates.rules import RuleBaseline, fit_majority, fit_rule
 from classtune.config import Settings
 from classtune.data.dataset import Material
 from classtune.data.splits import Rows
@@ -72,10 +72,13 @@ def cheap_entries(material: Material, settings: Settings, held_out: HeldOut) -> 
     entries = [_entry("majority class", "majority", majority, material, held_out, size=8 * len(labels))]
     sentence = None
     if not multi:
-        rule = by_probabilities(lambda rows: fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed))
-        entries.append(_entry("one-line rule", "rule", rule, material, held_out, size=100))
-        final = held_out.final
-        sentence = fit_rule(texts(final), material.truth[final], classes=labels, seed=seed).sentence
+
+        def rule(rows: Rows) -> RuleBaseline:
+            groups = material.groups[rows]
+            return fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed, groups=groups)
+
+        entries.append(_entry("one-line rule", "rule", by_probabilities(rule), material, held_out, size=100))
+        sentence = rule(held_out.final).sentence
     models: dict[int, LexicalModel] = {}
 
     def lexical(rows: Rows) -> Callable[[Rows], Scores]:

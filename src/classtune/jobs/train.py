@@ -154,6 +154,7 @@ def train(
         def decided(logits: Scores, wishes: DecisionSettings) -> Decisions:
             options: dict[str, Any] = {"multi": material.multi, "seed": settings.seed, "networks": contest.compared}
             rows = judged_by_all([logits])
+            options["groups"] = material.groups[held_out.rows[rows]]
             return decide(logits[rows], contest.truth[rows], material.labels, wishes, trained_prior=shares, **options)
 
         decisions = decided(judged, wishes)

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from classtune.config import Progress
+from classtune.data.folds import FOLDS, deal
 from classtune.model import kernels
 from classtune.model.head import pool
 from classtune.model.network import Network
 from classtune.model.slicing import part, states
 from classtune.model.tokens import Batch, TokenIds, length_sorted_batches
 from classtune.stats import Floats
-from classtune.training.probe import FOLDS, deal, spread
+from classtune.training.probe import spread
 
 # Ridge penalty on standardised features; the choice of depth is the same from 100 to 1,000.
 PENALTY = 300.0
