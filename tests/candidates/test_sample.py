@@ -42,6 +42,7 @@ def test_what_knows_more_is_gone_on_with_and_noise_is_not(material: Material) ->
     assert gain.shown
     assert gain.rows == len(rows) - 20  # those that both have
     assert gain.with_it < gain.without - 0.05
+    assert gain.large
     nothing = gain_of_further(material, [small], noise, settings, lexical=False)
     assert nothing is not None
     assert not nothing.shown

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from classtune.candidates.cost import estimated_seconds, multiplications
+from classtune.candidates.cost import Seconds, estimated_seconds, multiplications
 from classtune.candidates.cut import cut_network, tail_start, trained_blocks
 from classtune.candidates.folds import HeldOut
 from classtune.candidates.sample import Sample
@@ -118,8 +118,8 @@ class Backbone:
         """Multiplications that a text of usual length takes, about."""
         return multiplications(self.network, self.pieces)
 
-    def estimate(self) -> float:
-        """Seconds that this backbone would take here in all, about."""
+    def estimate(self) -> Seconds:
+        """What this backbone would take here."""
         learned = len(self.material.splits.train) / len(self.material.texts)
         return estimated_seconds(self.network, self.pieces, self.settings, learned=learned)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -20,19 +22,29 @@ def multiplications(network: Network, pieces: Pieces) -> float:
     return float(_block_weights(network) * len(network.blocks) * tokens)
 
 
-def estimated_seconds(network: Network, pieces: Pieces, settings: Settings, *, learned: float) -> float:
-    """Seconds that a backbone would take here in all: its sample, its trunk, its tail.
+@dataclass(frozen=True)
+class Seconds:
+    """What a backbone would take here, about: climb, to choose its depth by a sample; rest, its trunk and its tail."""
 
-    By the kind of processor, not by a clock, so that the same command does the same again; 0 on a GPU. learned: the
-    share of the rows that train.
+    climb: float
+    rest: float
+
+
+def estimated_seconds(network: Network, pieces: Pieces, settings: Settings, *, learned: float) -> Seconds:
+    """By the kind of processor, not by a clock, so that the same command does the same again; 0 on a GPU.
+
+    learned: the share of the rows that train.
     """
     tokens = sum(len(item) for item in pieces.ids)
     sample = min(settings.probe_tokens, tokens)
-    trunk = len(network.blocks) * (_CLIMBED * sample + _KEPT * (tokens - sample))
-    passes = trunk + 3 * learned * tokens * settings.epochs
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
     rate = torch.get_num_threads() * (PRODUCTS_A_CORE if wide else PRODUCTS_A_SMALL_CORE)
-    return _block_weights(network) * passes / rate if network.device.type == "cpu" else 0.0
+    a_token = _block_weights(network) / rate if network.device.type == "cpu" else 0.0
+    blocks = len(network.blocks)
+    return Seconds(
+        climb=a_token * blocks * _CLIMBED * sample,
+        rest=a_token * (blocks * _KEPT * (tokens - sample) + 3 * learned * tokens * settings.epochs),
+    )
 
 
 def _block_weights(network: Network) -> int:

@@ -21,6 +21,8 @@ from classtune.stats import Floats
 from classtune.training.probe import fit_probe
 
 Sample = tuple[Rows, NDArray[np.float32]]  # rows, and their pooled states [rows, width] at the chosen depth
+# A fall of the log loss (nats) that is worth minutes.
+LARGE = 0.03
 # Fewer rows show nothing.
 LEAST_ROWS = 100
 
@@ -39,6 +41,15 @@ class Gain:
     def shown(self) -> bool:
         """Whether the gain is more than noise and a trifle, as a dear member of a blend has to show."""
         return self.without - self.with_it > self.error + NEGLIGIBLE
+
+    @property
+    def large(self) -> bool:
+        """Whether it is worth minutes."""
+        return self.without - self.with_it > max(2 * self.error, LARGE)
+
+    @property
+    def in_words(self) -> str:
+        return f"log loss on {self.rows:,} training rows {self.without:.3f} without it, {self.with_it:.3f} with it"
 
 
 def gain_of_further(

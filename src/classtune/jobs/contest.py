@@ -41,8 +41,9 @@ from classtune.training.extensions import NOTHING, Extensions
 FEW_ERRORS, SMALL_ERROR = 5, 0.003
 # Multiplications a text (about 5 ms of one core) that a member of a blend need not earn in full.
 SMALL_COST = 3e8
-# Seconds that a further backbone may take by estimate; `effort = best` takes any.
-BUDGET_SECONDS = 300.0
+# Seconds that a further backbone may take by estimate, and where its sample shows a large gain; `effort = best` takes
+# any.
+BUDGET_SECONDS, LARGE_BUDGET_SECONDS = 300.0, 1200.0
 # A sample of more than this share of the training rows has cost most of what its trunk costs.
 MOST_OF_THE_ROWS = 0.7
 
@@ -138,13 +139,15 @@ class Contest:
             progress=self.progress,
         )
         automatic = self.settings.model == "auto" and self.settings.effort != "best" and not self._is_kept(shown)
-        if further and automatic and (seconds := backbone.estimate()) > BUDGET_SECONDS:
-            self._note(f"{shown} is not tried: it would take about {_minutes(seconds)}. --effort best tries it.")
+        seconds = backbone.estimate()
+        if further and automatic and seconds.climb > BUDGET_SECONDS:
+            needed = _minutes(seconds.climb + seconds.rest)
+            self._note(f"{shown} is not tried: it would take about {needed}. --effort best tries it.")
             return
         started = time.perf_counter()
         with clock.time("depth"):
             backbone.climb()
-            if further and automatic and not self._adds(backbone, shown, part):
+            if further and automatic and not self._adds(backbone, shown, seconds.rest, part):
                 return
         with clock.time("trunk"):
             backbone.prepare()
@@ -165,33 +168,37 @@ class Contest:
                 self._add_learned(backbone, f"{shown} {kind}", "tail", backbone.learn_tail, ms, shared)
         self.notes += network.notes
 
-    def _adds(self, backbone: Backbone, name: str, checkpoint: Checkpoint | None) -> bool:
-        """Whether the rows that chose its depth show that a further backbone adds something; if not, it is said."""
+    def _adds(self, backbone: Backbone, name: str, seconds: float, checkpoint: Checkpoint | None) -> bool:
+        """Whether the rows that chose its depth show that a further backbone adds what is worth its seconds; if not, it
+        is said."""
         line = checkpoint.recall("adds") if checkpoint else None
         if line is None:
-            line = self._adds_nothing(backbone, name)
+            line = self._adds_too_little(backbone, name, seconds)
             if checkpoint:
                 checkpoint.remember("adds", line)
         if line:
             self._note(line)
         return not line
 
-    def _adds_nothing(self, backbone: Backbone, name: str) -> str:
+    def _adds_too_little(self, backbone: Backbone, name: str, seconds: float) -> str:
         """Why it is not gone on with; "" where it is. A sample of most rows has passed the trunk already."""
         known = [entry.backbone.sample for entry in self.entries if entry.kind == "probe" and entry.backbone]
         samples = [sample for sample in known if sample is not None]
-        if backbone.sample is None or not samples:
-            return ""
-        if len(backbone.sample[0]) > MOST_OF_THE_ROWS * len(self.material.splits.train):
+        rows = len(self.material.splits.train)
+        if backbone.sample is None or not samples or len(backbone.sample[0]) > MOST_OF_THE_ROWS * rows:
             return ""
         lexical = self.entry(LEXICAL).ships is not None
         gain = gain_of_further(self.material, samples, backbone.sample, self.settings, lexical=lexical)
-        if gain is None or gain.shown:
-            return ""
-        return (
-            f"{name} is not gone on with: on {gain.rows:,} training rows its probe adds nothing beyond noise (log loss "
-            f"{gain.without:.3f} without it, {gain.with_it:.3f} with it). --effort best goes on."
-        )
+        ends = "--effort best goes on."
+        if gain is not None and not gain.shown:
+            return f"{name} is not gone on with, for it adds nothing beyond noise ({gain.in_words}). {ends}"
+        large = gain is not None and gain.large
+        if seconds > (LARGE_BUDGET_SECONDS if large else BUDGET_SECONDS):
+            why = "" if gain is None else f" ({gain.in_words})"
+            return f"{name} is not gone on with, for it would take about {_minutes(seconds)} more{why}. {ends}"
+        if gain is not None:
+            self.notify(f"{name}: about {_minutes(seconds)} more, for it adds something ({gain.in_words}).")
+        return ""
 
     def _add_learned(
         self,
