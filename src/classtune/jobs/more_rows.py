@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from classtune.candidates.blend import Choice
+from classtune.data.folds import deal
 from classtune.jobs.contest import Contest
 from classtune.jobs.entries import Entry, Learn
 from classtune.judging.answers import right_by_logits
 from classtune.judging.learning_curve import LearningCurve, Part, learning_curve
 from classtune.stats import Floats
-from classtune.training.probe import deal
 
 LEAST_ROWS = 200  # to learn from: a quarter of fewer shows nothing
 DRAWS = 3  # of quarters and halves, where one fold judges all
