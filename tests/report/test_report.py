@@ -28,7 +28,17 @@ from classtune.judging.paired import verdict
 from classtune.model.activations import TrunkFacts
 from classtune.report import curves, plots
 from classtune.report.page import CONTENTS, model_card, write_report
-from classtune.result import ChosenClassifier, Curves, DepthFacts, Mistake, Result, TrainingFacts, Word
+from classtune.result import (
+    ChosenClassifier,
+    CrossValidation,
+    Curves,
+    DepthFacts,
+    EarlierVersion,
+    Mistake,
+    Result,
+    TrainingFacts,
+    Word,
+)
 from classtune.stats import wilson
 
 EVIL = "<script>alert('x')</script>"
@@ -486,3 +496,17 @@ def test_page_says_nothing_of_where_it_was_made(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "spam" in page
     assert "anna" not in page
+
+
+def test_the_version_before_and_cross_validation_are_on_page_and_card(tmp_path: Path) -> None:
+    full_result = full()
+    assert full_result.test is not None
+    crossed = CrossValidation(full_result.test, [0.8, 0.9], "cross-validation: 85.0 % of 60 rows right")
+    before = EarlierVersion("/home/me/tickets", 20, 0, None, sentence="None of the 20 texts of /home/me/tickets.")
+    untested = replace(full_result, test=None, baseline=None, comparison=None, verdict=None)
+    found = replace(untested, cross_validation=crossed, earlier=before)
+    for shown_in in (render(tmp_path, found), model_card(found)):
+        assert "85.0 % of 60 rows right" in shown_in
+        assert "None of the 20 texts of tickets." in shown_in
+        assert "/home/me" not in shown_in
+        assert "no test rows" not in shown_in

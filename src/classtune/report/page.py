@@ -88,7 +88,11 @@ def model_card(result: Result) -> str:
 
 
 def _apart(result: Result) -> Result:
-    """Without the baseline where it is the classifier itself: nothing stands beside itself."""
+    """Without the baseline where it is the classifier itself, for nothing stands beside itself; of the version before
+    it says the folder's name alone."""
+    if (before := result.earlier) is not None:
+        sentence = before.sentence.replace(before.bundle, Path(before.bundle).name)
+        result = replace(result, earlier=replace(before, sentence=sentence))
     return replace(result, baseline=None) if result.chosen.name == LEXICAL else result
 
 
