@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,17 +24,18 @@ from classtune.candidates.sample import Sample
 from classtune.candidates.weights import Weights
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
-from classtune.model.activations import ActivationStore, Distinct, StoreTooLarge
+from classtune.model.activations import ActivationStore, Distinct, StoreTooLarge, TrunkFacts
 from classtune.model.adapters import add_lora
 from classtune.model.head import has_bias, start_head, takes_linear
 from classtune.model.network import Network, Trunk
+from classtune.model.pooled import PooledStates
 from classtune.model.tokens import Batch, Pieces
 from classtune.stats import Floats
 from classtune.training.checkpoint import Checkpoint
 from classtune.training.depth import DepthChoice
 from classtune.training.extensions import NOTHING, Extensions
 from classtune.training.loop import Examples, History, Rows, fit, logits_of
-from classtune.training.probe import Probe, fit_probe
+from classtune.training.probe import Probe, deal, fit_probe
 
 # Texts whose scores prove a split, and are saved with a bundle and checked when it is loaded. Nobody's data.
 GOLDEN_TEXTS = (
@@ -45,6 +47,8 @@ GOLDEN_TEXTS = (
 # The probe's solution is sure of the rows that it has learned, and a tail that starts so sure has little left to learn:
 # its head starts from this share of it (docs/log.md).
 HEAD_SHARE = 0.5
+# A probe learns from about so many training rows, at most: what more of them add is in the learning curve.
+MOST_PROBED = 50_000
 
 
 @dataclass
@@ -90,6 +94,7 @@ class Backbone:
         self.choice = DepthChoice(kept=network.depth, of=network.of, texts=0, tokens=0)
         self.start: int | None = None
         self.store: ActivationStore | None = None
+        self._pooled: PooledStates | None = None  # in the place of the store, where nothing but a probe is wanted
         self._features: NDArray[np.float32] | None = None
         self._strength: float | None = None
         self._known: tuple[Rows, NDArray[np.float32]] | None = None  # pieces and what leaves the trunk of them
@@ -139,6 +144,9 @@ class Backbone:
         network, settings = self.network, self.settings
         if self.start is None or not settings.cache:
             return
+        if self.probe_alone:
+            self._pool()
+            return
         limit = None if settings.store_limit_mb is None else settings.store_limit_mb * 2**20
         distinct = Distinct.of(self.pieces.ids)
         try:
@@ -159,6 +167,31 @@ class Backbone:
                 np.save(file, self.store.values, allow_pickle=False)
             checkpoint.remember("trunk", self.start, file=kept)
 
+    def _pool(self) -> None:
+        """Run the whole network once over what a probe needs, or take what a stopped run kept."""
+        self._pooled = PooledStates(self.network, self.pieces, self.progress)
+        checkpoint, kept = (
+            self.checkpoint,
+            "" if self.checkpoint is None else self.checkpoint.named("activations-pooled.safetensors"),
+        )
+        if checkpoint and checkpoint.recall("pooled", file=kept):
+            self._pooled.restore(checkpoint.folder / kept)
+            return
+        if self.sample is not None:
+            self._pooled.take(*self.sample)
+        splits = self.material.splits
+        self._pooled.of(np.concatenate([self.taught, splits.validation, splits.test]), self.notify)
+        if checkpoint:
+            with checkpoint.replacing(kept) as scratch:
+                self._pooled.save(scratch)
+            checkpoint.remember("pooled", True, file=kept)
+
+    @property
+    def passed(self) -> TrunkFacts | None:
+        """What passed the trunk; None where nothing of it was kept."""
+        store = self._pooled or self.store
+        return None if store is None else store.facts()
+
     @property
     def examples(self) -> Examples:
         """What a tail is trained on: stored activations, or what is made anew each time."""
@@ -176,7 +209,7 @@ class Backbone:
 
     def close(self) -> None:
         """Let the store go: what is chosen is a network alone."""
-        self.store = self._features = None
+        self.store = self._pooled = self._features = None
 
     # --- logits of rows ------------------------------------------------------------------------------------------
 
@@ -188,6 +221,8 @@ class Backbone:
 
     def pooled_states(self, rows: Rows) -> NDArray[np.float32]:
         """What goes into the head [rows, width], by the network as it is now; of a row in pieces their mean."""
+        if self._pooled is not None:
+            return self._pooled.of(rows)
         tail: Any = self.network.tail(self.start)
         tail.head = nn.Identity()  # of this copy alone
         with torch.inference_mode():
@@ -195,6 +230,8 @@ class Backbone:
 
     def features(self, rows: Rows) -> NDArray[np.float32]:
         """`pooled_states` of the pretrained network, made once for all rows that are used."""
+        if self._pooled is not None:
+            return self._pooled.of(rows)
         if self._features is None:
             splits = self.material.splits
             used = np.concatenate([splits.train, splits.validation, splits.test])
@@ -210,9 +247,28 @@ class Backbone:
         """Whether the head can be given a linear classifier."""
         return self.network.family is not None and not self.network.whole and takes_linear(self.network.head)
 
+    @property
+    def probe_alone(self) -> bool:
+        """Whether a probe is all that is made of it: then no states of single tokens are kept."""
+        return self.settings.effort == "fast" and self.settings.candidates == "all" and self.has_probe
+
+    @cached_property
+    def taught(self) -> Rows:
+        """The training rows that a probe learns from: of many more than MOST_PROBED some, of each class its share."""
+        train = self.material.splits.train
+        if len(train) <= MOST_PROBED:
+            return train
+        fold = deal(self.material.truth[train], 100, seed=self.settings.seed, groups=self.material.groups[train])
+        return train[fold < max(1, 100 * MOST_PROBED // len(train))]
+
+    def taught_of(self, rows: Rows) -> Rows:
+        """Those of some rows that a probe learns from; rows that are no training rows are."""
+        train = self.material.splits.train
+        return rows if self.taught is train else rows[~np.isin(rows, train) | np.isin(rows, self.taught)]
+
     def _start_head(self, probe: Probe, share: float = 1.0) -> None:
         """Put a probe, or a share of it, into the head."""
-        largest = float(np.abs(self.features(self.material.splits.train)).max())
+        largest = float(np.abs(self.features(self.taught)).max())
         start_head(
             self.network.head, torch.from_numpy(share * probe.weight), torch.from_numpy(share * probe.bias), largest
         )
@@ -227,11 +283,10 @@ class Backbone:
             "balanced": self.settings.class_weights == "balanced",
         }
         if self._strength is None:
-            train = self.material.splits.train
-            chosen = fit_probe(
-                self.features(train), truth[train], groups=groups[train], weights=weights(train), **options
-            )
+            few = self.taught
+            chosen = fit_probe(self.features(few), truth[few], groups=groups[few], weights=weights(few), **options)
             self._strength = chosen.strength
+        rows = self.taught_of(rows)
         return fit_probe(self.features(rows), truth[rows], strength=self._strength, weights=weights(rows), **options)
 
     def learn_probe(self, held_out: HeldOut) -> Learned:

@@ -156,6 +156,8 @@ class Contest:
         ms = self._network_ms(backbone)
         probed = self.settings.candidates == "all" and backbone.has_probe
         if probed:
+            if (taught := len(backbone.taught)) < (train := len(material.splits.train)):
+                self._note(f"The probe of {shown} learns from {taught:,} of {train:,} training rows.")
             with clock.time("probe"):
                 self._add_learned(backbone, f"{shown} probe", "probe", backbone.learn_probe, ms, shared)
         if not (probed and self.settings.effort == "fast") and (

@@ -38,7 +38,8 @@ def curve_of(contest: Contest, choice: Choice) -> LearningCurve | None:
     truth, seed = contest.material.truth, contest.settings.seed
     place = {int(row): number for number, row in enumerate(contest.held_out.rows)}
     parts = []
-    for number, (rows, judged) in enumerate(folds):
+    for number, (learned, judged) in enumerate(folds):
+        rows = learned if entry.backbone is None else entry.backbone.taught_of(learned)
         quarter = (deal(truth[rows], 4, seed=seed, groups=contest.material.groups[rows]) - number) % 4
         some = [rows[quarter == 0], rows[quarter < 2]]
         logits = [learn(part)(judged) for part in some]

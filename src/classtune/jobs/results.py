@@ -71,7 +71,7 @@ def result(
         baseline=None,
         verdict=None,
         depth=_depth(main),
-        trunk=main.store.facts() if main is not None and main.store is not None else None,
+        trunk=main.passed if main is not None else None,
         training=_training(contest, choice),
         decisions=decisions,
         comparison=None,

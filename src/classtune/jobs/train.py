@@ -235,10 +235,11 @@ def _neighbours(backbone: Backbone, material: Material, settings: Settings) -> N
     """The training texts by what goes into the main network's head; None for a network that is not run in parts."""
     if backbone.network.whole:
         return None
-    texts = [material.texts[row] for row in material.splits.train]
+    train = backbone.taught
+    texts = [material.texts[row] for row in train]
     _, first = np.unique(texts, return_index=True)  # of copies, one
     if len(first) > MOST_TEXTS:
         first = np.random.default_rng(settings.seed).choice(first, MOST_TEXTS, replace=False)
-    rows = material.splits.train[np.sort(first)]
+    rows = train[np.sort(first)]
     labels = [results.names_of(material, row) for row in rows]
     return Neighbours.of(backbone.pooled_states(rows), [material.texts[row] for row in rows], labels)

@@ -28,7 +28,7 @@ Precision = Literal["auto", "float32", "float16"]
 # logits lie within ±10, so by less than 0.01.
 HALF_TOLERANCE = 1e-3
 _SAMPLE_TEXTS = 64
-_SAMPLE_SECONDS, _LONG_SECONDS = 1.0, 60.0  # work that takes longer is announced
+SAMPLE_SECONDS, LONG_SECONDS = 1.0, 60.0  # work that takes longer is announced
 _UNUSED = 2  # references to a buffer that only the store holds: its own and that of the call that counts them
 
 
@@ -164,7 +164,7 @@ class ActivationStore:
         done, total = 0, int(self.lengths[~self._there].sum())
         announced = notify is None
         missing = np.flatnonzero(~self._there)
-        for places in _evenly(list(length_sorted_batches(self.lengths[missing].tolist()))):
+        for places in evenly(list(length_sorted_batches(self.lengths[missing].tolist()))):
             rows = missing[places]
             batch = self.network.encoder.batch([self.distinct.ids[row] for row in rows])
             states = trunk(batch.to(self.network.device)).cpu().numpy()
@@ -173,9 +173,9 @@ class ActivationStore:
             done += int(self.lengths[rows].sum())
             progress("trunk", done, total)
             self.seconds = time.perf_counter() - started
-            if not announced and self.seconds > _SAMPLE_SECONDS:
+            if not announced and self.seconds > SAMPLE_SECONDS:
                 announced = True
-                if notify and self.seconds * total / done > _LONG_SECONDS:
+                if notify and self.seconds * total / done > LONG_SECONDS:
                     notify(self.announcement(self.seconds * total / done))
 
     def announcement(self, seconds: float) -> str:
@@ -265,7 +265,7 @@ def _limit(limit_bytes: int | None) -> int:
     return psutil.virtual_memory().available // 4 if limit_bytes is None else limit_bytes
 
 
-def _evenly(batches: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
+def evenly(batches: list[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
     """Batches of all lengths from the beginning on: every 64th, then the others in their order."""
     yield from batches[::64]
     yield from (batch for place, batch in enumerate(batches) if place % 64)
