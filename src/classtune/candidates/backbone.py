@@ -24,6 +24,7 @@ from classtune.candidates.sample import Sample
 from classtune.candidates.weights import Weights
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
+from classtune.data.folds import deal
 from classtune.model.activations import ActivationStore, Distinct, StoreTooLarge, TrunkFacts
 from classtune.model.adapters import add_lora
 from classtune.model.head import has_bias, start_head, takes_linear
@@ -35,7 +36,7 @@ from classtune.training.checkpoint import Checkpoint
 from classtune.training.depth import DepthChoice
 from classtune.training.extensions import NOTHING, Extensions
 from classtune.training.loop import Examples, History, Rows, fit, logits_of
-from classtune.training.probe import Probe, deal, fit_probe
+from classtune.training.probe import Probe, fit_probe
 
 # Texts whose scores prove a split, and are saved with a bundle and checked when it is loaded. Nobody's data.
 GOLDEN_TEXTS = (
