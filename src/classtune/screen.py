@@ -28,7 +28,7 @@ STAGES = {
     "epochs": ("training", "texts"),
     "test": ("testing", "texts"),
     "predict": ("predicting", "texts"),
-    "audit": ("auditing", "texts"),
+    "audit": ("auditing", "checks"),
     "near copies": ("finding near copies", "texts"),
     "states": ("reading", "texts"),
 }
