@@ -213,8 +213,8 @@ def test_long_work_is_announced_once_with_its_cost(
     told: list[str] = []
     store.fill(Trunk(network, 2), no_progress, told.append)
     assert told == []  # a moment's work
-    monkeypatch.setattr(activations, "_SAMPLE_SECONDS", 0.0)
-    monkeypatch.setattr(activations, "_LONG_SECONDS", 0.0)
+    monkeypatch.setattr(activations, "SAMPLE_SECONDS", 0.0)
+    monkeypatch.setattr(activations, "LONG_SECONDS", 0.0)
     store.fill(Trunk(network, 2), no_progress, told.append)
     (said,) = told
     assert re.match(

@@ -368,6 +368,7 @@ def test_columns_that_cannot_be_told(write: Write, header: str, options: dict[st
     ("name", "content", "message"),
     [
         ("t.csv", b"", "t.csv: the file is empty."),
+        ("t.jsonl", b"\x1c\r", "t.jsonl: the file is empty."),
         ("t.csv", b" \n\n", "t.csv: the file is empty."),
         ("t.csv", b"text,label\n", "t.csv: there is a header and no rows."),
         ("t.csv", b"text label\na b\n", "t.csv line 1: no comma, tab, semicolon or bar makes columns of 'text label'."),

@@ -19,6 +19,8 @@ _RECORDS = ("data", "rows", "records", "examples", "items", "results")  # what d
 def read_json(name: str, lines: Sequence[str], encoding: str, *, labelled: bool) -> Grid:
     """The rows of JSON lines, or of one document. Raises DataError for what holds no records."""
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not filled:
+        raise DataError(f"{name}: the file is empty.")
     first = _value(filled[0][1])
     if isinstance(first, dict) and len(filled) > 1:
         rows, starts = _objects(name, filled)
