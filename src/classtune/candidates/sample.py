@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -17,8 +17,7 @@ from classtune.config import Settings
 from classtune.data.dataset import Material
 from classtune.data.folds import FOLDS, deal
 from classtune.data.splits import Rows
-from classtune.stats import Floats
-from classtune.training.probe import fit_probe
+from classtune.training.probe import out_of_sample_logits
 
 Sample = tuple[Rows, NDArray[np.float32]]  # rows, and their pooled states [rows, width] at the chosen depth
 # A fall of the log loss (nats) that is worth minutes.
@@ -64,35 +63,22 @@ def gain_of_further(
     truth, groups = material.truth[rows], material.groups[rows]
     if len(rows) < LEAST_ROWS:
         return None
-    classes, seed = len(material.labels), settings.seed
-    fold = deal(truth, FOLDS, seed=seed, groups=groups)
-
-    def collected(learn: Callable[[NDArray[np.bool_]], Callable[[NDArray[np.bool_]], Floats]]) -> Floats:
-        logits = np.zeros((len(rows), classes))
-        for number in np.unique(fold):
-            logits[fold == number] = learn(fold != number)(fold == number)
-        return logits
-
-    def probed(sample: Sample) -> Floats:
-        own, states = sample
-        features = states[np.searchsorted(own, rows)]
-        options: dict[str, Any] = {"classes": classes, "seed": seed}
-        strength = fit_probe(features, truth, groups=groups, **options).strength
-
-        def learn(part: NDArray[np.bool_]) -> Callable[[NDArray[np.bool_]], Floats]:
-            probe = fit_probe(features[part], truth[part], strength=strength, **options)
-            return lambda judge: probe.logits(features[judge])
-
-        return collected(learn)
-
-    def learn_words(part: NDArray[np.bool_]) -> Callable[[NDArray[np.bool_]], Floats]:
-        texts = np.array([material.texts[row] for row in rows], dtype=object)
-        model = LexicalModel.of(fit_tfidf(texts[part].tolist(), truth[part], classes=classes, seed=seed))
-        return lambda judge: model.logits(texts[judge].tolist())
-
-    options = [Option(str(number), probed(sample), 1.0) for number, sample in enumerate(samples)]
+    told: dict[str, Any] = {"classes": len(material.labels), "seed": settings.seed}
+    options = [
+        Option(
+            str(number),
+            out_of_sample_logits(states[np.searchsorted(own, rows)], truth, groups=groups, **told),
+            cost=1.0,
+        )
+        for number, (own, states) in enumerate(samples)
+    ]
     if lexical:
-        options.insert(0, Option("words", collected(learn_words), 1.0))
+        texts, words = np.array([material.texts[row] for row in rows], dtype=object), np.zeros_like(options[0].logits)
+        fold = deal(truth, FOLDS, seed=settings.seed, groups=groups)  # as the probes'
+        for held in (fold == number for number in np.unique(fold)):
+            model = LexicalModel.of(fit_tfidf(texts[~held].tolist(), truth[~held], **told))
+            words[held] = model.logits(texts[held].tolist())
+        options.insert(0, Option("words", words, cost=1.0))
     without, with_it = least_losses(options[:-1], truth), least_losses(options, truth)
     error = float((without - with_it).std(ddof=1) / np.sqrt(len(rows)))
     return Gain(len(rows), float(without.mean()), float(with_it.mean()), error)

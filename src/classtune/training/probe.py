@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from classtune.data.folds import FOLDS, deal
-from classtune.stats import Floats
+from classtune.stats import Floats, sigmoid, softmax
 
 # Strengths tried: scikit-learn's C, from the strongest regularisation to the weakest; features have unit variance.
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
@@ -77,6 +77,20 @@ def out_of_sample(
     groups: NDArray[Any] | None = None,
 ) -> Floats:
     """Probabilities [rows, labels] of every row by a probe that learned from the other folds; see `fit_probe`."""
+    logits = out_of_sample_logits(features, truth, classes=classes, folds=folds, seed=seed, groups=groups)
+    return sigmoid(logits) if truth.ndim == 2 else softmax(logits)
+
+
+def out_of_sample_logits(
+    features: NDArray[Any],
+    truth: NDArray[Any],
+    *,
+    classes: int | None = None,
+    folds: int = FOLDS,
+    seed: int = 123,
+    groups: NDArray[Any] | None = None,
+) -> Floats:
+    """Logits [rows, labels] of every row by a probe that learned from the other folds that `deal` gives."""
     classes = classes or (truth.shape[1] if truth.ndim == 2 else int(truth.max()) + 1)
     fold = deal(truth, folds, seed=seed, groups=groups)
     strength = _choose_strength(features, truth, classes, seed, groups, bias=True, balanced=False)
@@ -85,8 +99,7 @@ def out_of_sample(
         held = fold == number
         probe = fit_probe(features[~held], truth[~held], classes=classes, seed=seed, strength=strength)
         logits[held] = probe.logits(features[held])
-    values = torch.from_numpy(logits)
-    return np.asarray((values.sigmoid() if truth.ndim == 2 else values.softmax(1)).numpy())
+    return logits
 
 
 def spread(features: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
