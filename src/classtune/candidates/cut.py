@@ -53,10 +53,9 @@ def cut_network(
     poolings = _poolings(network, settings)
     if settings.depth == "auto" or len(poolings) > 1:
         sample = _sample(pieces, material, settings)
-        found = _recalled(checkpoint, pieces, sample) or _climbed(
-            network, pieces, material, settings, sample, poolings, progress
-        )
-        if checkpoint:
+        recalled = _recalled(checkpoint, sample)
+        found = recalled or _climbed(network, pieces, material, settings, sample, poolings, progress)
+        if checkpoint and recalled is None:
             _remember(checkpoint, found)
         network.cut(found.choice.kept)
         network.pool_by(found.choice.pooling or network.pooling)
@@ -159,7 +158,7 @@ def _remember(checkpoint: Checkpoint, found: Cut) -> None:
     checkpoint.remember(_STEP, found.choice.__dict__, file=name)
 
 
-def _recalled(checkpoint: Checkpoint | None, pieces: Pieces, sample: Rows) -> Cut | None:
+def _recalled(checkpoint: Checkpoint | None, sample: Rows) -> Cut | None:
     from safetensors.numpy import load_file
 
     if checkpoint is None:
