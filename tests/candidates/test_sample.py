@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from classtune.candidates.sample import LEAST_ROWS, gain_of_further
+from classtune.candidates.cost import duration
+from classtune.candidates.sample import (
+    BUDGET_SECONDS,
+    LARGE_BUDGET_SECONDS,
+    LEAST_ROWS,
+    gain_of_further,
+    weigh_further,
+)
 from classtune.config import resolve
 from classtune.data.dataset import Material, prepare
 from classtune.data.reading.tables import table_from_rows
@@ -60,3 +67,32 @@ def test_few_rows_tell_nothing(material: Material) -> None:
     rows = material.splits.train[: LEAST_ROWS - 1]
     small = states(material, rows, 1.0, 1)
     assert gain_of_further(material, [small], small, resolve(), lexical=True) is None
+
+
+@pytest.mark.parametrize(
+    ("strength", "seconds", "said"),
+    [
+        (3.0, 10.0, ""),
+        (3.0, BUDGET_SECONDS + 1, ""),  # a large gain is worth minutes
+        (3.0, LARGE_BUDGET_SECONDS + 1, "would take about 20 min more"),
+        (0.0, 10.0, "adds nothing beyond noise"),
+    ],
+)
+def test_minutes_are_spent_where_the_sample_shows_a_gain(
+    material: Material, strength: float, seconds: float, said: str
+) -> None:
+    rows = material.splits.train[:150]
+    known, further = states(material, rows, 1.0, 1), states(material, rows, strength, 2)
+    goes_on, sentence = weigh_further(
+        material, [known], further, resolve(), name="second", seconds=seconds, lexical=True
+    )
+    assert goes_on == (not said)
+    assert (said or f"second: about {duration(seconds)} more, for it adds something") in sentence
+    assert goes_on or "--effort best goes on." in sentence
+
+
+def test_a_sample_of_most_rows_has_cost_what_the_trunk_costs(material: Material) -> None:
+    rows = material.splits.train
+    known = states(material, rows, 1.0, 1)
+    told: dict[str, Any] = {"name": "second", "seconds": LARGE_BUDGET_SECONDS + 1, "lexical": True}
+    assert weigh_further(material, [known], known, resolve(), **told) == (True, "")

@@ -47,6 +47,11 @@ def estimated_seconds(network: Network, pieces: Pieces, settings: Settings, *, l
     )
 
 
+def duration(seconds: float) -> str:
+    """In words: seconds, or minutes where there are many."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
 def _block_weights(network: Network) -> int:
     parameters = network.blocks[0].parameters() if len(network.blocks) else ()
     return sum(parameter.numel() for parameter in parameters)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.candidates.blend import NEGLIGIBLE, Option, least_losses
+from classtune.candidates.cost import duration
 from classtune.candidates.lexical import fit_tfidf
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Settings
@@ -19,6 +20,11 @@ from classtune.data.folds import FOLDS, deal
 from classtune.data.splits import Rows
 from classtune.training.probe import out_of_sample_logits
 
+# Seconds that a further backbone may take by estimate, and where its sample shows a large gain; `effort = best` takes
+# any.
+BUDGET_SECONDS, LARGE_BUDGET_SECONDS = 300.0, 1200.0
+# A sample of more than this share of the training rows has cost most of what its trunk costs.
+MOST_OF_THE_ROWS = 0.7
 Sample = tuple[Rows, NDArray[np.float32]]  # rows, and their pooled states [rows, width] at the chosen depth
 # A fall of the log loss (nats) that is worth minutes.
 LARGE = 0.03
@@ -49,6 +55,33 @@ class Gain:
     @property
     def in_words(self) -> str:
         return f"log loss on {self.rows:,} training rows {self.without:.3f} without it, {self.with_it:.3f} with it"
+
+
+def weigh_further(
+    material: Material,
+    known: Sequence[Sample],
+    further: Sample | None,
+    settings: Settings,
+    *,
+    name: str,
+    seconds: float,
+    lexical: bool,
+) -> tuple[bool, str]:
+    """Whether a further backbone is gone on with, and a sentence: why not, or what is ahead, or "".
+
+    known: the samples of the backbones before; further: its own. seconds: what the rest of it would take.
+    """
+    if further is None or not known or len(further[0]) > MOST_OF_THE_ROWS * len(material.splits.train):
+        return True, ""
+    gain = gain_of_further(material, known, further, settings, lexical=lexical)
+    if gain is not None and not gain.shown:
+        why = f"it adds nothing beyond noise ({gain.in_words})"
+        return False, f"{name} is not gone on with, for {why}. --effort best goes on."
+    shown = "" if gain is None else f" ({gain.in_words})"
+    if seconds > (LARGE_BUDGET_SECONDS if gain is not None and gain.large else BUDGET_SECONDS):
+        why = f"it would take about {duration(seconds)} more{shown}"
+        return False, f"{name} is not gone on with, for {why}. --effort best goes on."
+    return True, f"{name}: about {duration(seconds)} more, for it adds something{shown}." if shown else ""
 
 
 def gain_of_further(

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from classtune.bundle import Member
 from classtune.candidates.backbone import Backbone, Learned
 from classtune.candidates.blend import Choice, Option, Weight, blended, choose
+from classtune.candidates.cost import duration
 from classtune.candidates.folds import HeldOut, judged_by_all
-from classtune.candidates.sample import gain_of_further
+from classtune.candidates.sample import BUDGET_SECONDS, weigh_further
 from classtune.config import Progress, Settings, backbone_names
 from classtune.data.dataset import Material
 from classtune.data.splits import Rows
@@ -41,11 +42,6 @@ from classtune.training.extensions import NOTHING, Extensions
 FEW_ERRORS, SMALL_ERROR = 5, 0.003
 # Multiplications a text (about 5 ms of one core) that a member of a blend need not earn in full.
 SMALL_COST = 3e8
-# Seconds that a further backbone may take by estimate, and where its sample shows a large gain; `effort = best` takes
-# any.
-BUDGET_SECONDS, LARGE_BUDGET_SECONDS = 300.0, 1200.0
-# A sample of more than this share of the training rows has cost most of what its trunk costs.
-MOST_OF_THE_ROWS = 0.7
 
 
 @dataclass
@@ -141,7 +137,7 @@ class Contest:
         automatic = self.settings.model == "auto" and self.settings.effort != "best" and not self._is_kept(shown)
         seconds = backbone.estimate()
         if further and automatic and seconds.climb > BUDGET_SECONDS:
-            needed = _minutes(seconds.climb + seconds.rest)
+            needed = duration(seconds.climb + seconds.rest)
             self._note(f"{shown} is not tried: it would take about {needed}. --effort best tries it.")
             return
         started = time.perf_counter()
@@ -171,36 +167,23 @@ class Contest:
         self.notes += network.notes
 
     def _adds(self, backbone: Backbone, name: str, seconds: float, checkpoint: Checkpoint | None) -> bool:
-        """Whether the rows that chose its depth show that a further backbone adds what is worth its seconds; if not, it
-        is said."""
-        line = checkpoint.recall("adds") if checkpoint else None
-        if line is None:
-            line = self._adds_too_little(backbone, name, seconds)
+        """Whether the rows that chose its depth show that a further backbone is worth its seconds; what follows is
+        said."""
+        weighed = checkpoint.recall("adds") if checkpoint else None
+        if weighed is None:
+            known = [entry.backbone.sample for entry in self.entries if entry.kind == "probe" and entry.backbone]
+            samples = [sample for sample in known if sample is not None]
+            lexical = self.entry(LEXICAL).ships is not None
+            options: dict[str, Any] = {"name": name, "seconds": seconds, "lexical": lexical}
+            weighed = weigh_further(self.material, samples, backbone.sample, self.settings, **options)
             if checkpoint:
-                checkpoint.remember("adds", line)
-        if line:
-            self._note(line)
-        return not line
-
-    def _adds_too_little(self, backbone: Backbone, name: str, seconds: float) -> str:
-        """Why it is not gone on with; "" where it is. A sample of most rows has passed the trunk already."""
-        known = [entry.backbone.sample for entry in self.entries if entry.kind == "probe" and entry.backbone]
-        samples = [sample for sample in known if sample is not None]
-        rows = len(self.material.splits.train)
-        if backbone.sample is None or not samples or len(backbone.sample[0]) > MOST_OF_THE_ROWS * rows:
-            return ""
-        lexical = self.entry(LEXICAL).ships is not None
-        gain = gain_of_further(self.material, samples, backbone.sample, self.settings, lexical=lexical)
-        ends = "--effort best goes on."
-        if gain is not None and not gain.shown:
-            return f"{name} is not gone on with, for it adds nothing beyond noise ({gain.in_words}). {ends}"
-        large = gain is not None and gain.large
-        if seconds > (LARGE_BUDGET_SECONDS if large else BUDGET_SECONDS):
-            why = "" if gain is None else f" ({gain.in_words})"
-            return f"{name} is not gone on with, for it would take about {_minutes(seconds)} more{why}. {ends}"
-        if gain is not None:
-            self.notify(f"{name}: about {_minutes(seconds)} more, for it adds something ({gain.in_words}).")
-        return ""
+                checkpoint.remember("adds", weighed)
+        goes_on, sentence = weighed
+        if not goes_on:
+            self._note(sentence)
+        elif sentence:
+            self.notify(sentence)
+        return bool(goes_on)
 
     def _add_learned(
         self,
@@ -316,7 +299,3 @@ class Contest:
         multi = self.material.multi
         held_out = blended([entry.held_out for entry in entries], weights, multi=multi)
         return held_out, blended([entry.test for entry in entries], weights, multi=multi)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
