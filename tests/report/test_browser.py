@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import EVIL, full, multilabel
+from made_up import EVIL, full, multilabel
 
 from classtune.report.page import write_report
 
