@@ -338,11 +338,24 @@ def write_validation(folder: Path, logits: NDArray[np.float64], truth: NDArray[A
 
 def read_validation(folder: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Logits and truth (class numbers [rows], or a bool matrix [rows, labels]) of the validation rows."""
-    if not (folder / VALIDATION).is_file():
-        raise BundleError(f"{folder}: holds no validation rows to decide by. Train it again.")
-    with reading(folder / VALIDATION, "the validation rows"):
-        kept = load_numpy(str(folder / VALIDATION))
+    missing = "holds no validation rows to decide by. Train it again."
+    with read_arrays(folder / VALIDATION, "the validation rows", missing) as kept:
         return kept["logits"], kept["truth"] if kept["truth"].ndim == 1 else kept["truth"].astype(bool)
+
+
+@contextlib.contextmanager
+def read_arrays(
+    path: Path, what: str, missing: str, most_bytes: int | None = None
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """The arrays of a file of the bundle, by name; what is wrong with them, or is raised within, is a BundleError.
+
+    what: the file holds. missing: what a bundle without it is, and what to do. most_bytes: of the file.
+    """
+    if not path.is_file():
+        raise BundleError(f"{path.parent}: {missing}")
+    with reading(path, what):
+        check_regular(path, most_bytes)
+        yield load_numpy(str(path))
 
 
 def write_rows(folder: Path, rows: RowHashes) -> None:
@@ -352,14 +365,11 @@ def write_rows(folder: Path, rows: RowHashes) -> None:
 
 def read_rows(folder: Path) -> RowHashes:
     """Hashes of the texts that the bundle learned from and was tested on. Raises BundleError where it has none."""
-    if not (folder / ROWS).is_file():
-        raise BundleError(
-            f"{folder}: does not know which rows it was trained on: it was pushed, exported, or written by an earlier "
-            "classtune. Take the folder that `classtune train` wrote, or train it again."
-        )
-    with reading(folder / ROWS, "the hashes of its rows"):
-        check_regular(folder / ROWS, _RECORD_BYTES)
-        kept = load_numpy(str(folder / ROWS))
+    missing = (
+        "does not know which rows it was trained on: it was pushed, exported, or written by an earlier classtune. Take "
+        "the folder that `classtune train` wrote, or train it again."
+    )
+    with read_arrays(folder / ROWS, "the hashes of its rows", missing, _RECORD_BYTES) as kept:
         return RowHashes(kept["learned"], kept["test"])
 
 

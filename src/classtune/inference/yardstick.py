@@ -16,9 +16,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from classtune.bundle import read_arrays
 from classtune.decisions.decide import Decisions
-from classtune.errors import BundleError, reading
-from classtune.files import check_regular
 from classtune.inference.vectors import Vectors, unit
 from classtune.judging.drift import MEASURES, Reference, Seen
 from classtune.stats import Floats
@@ -81,16 +80,11 @@ class Yardstick:
     @classmethod
     def load(cls, folder: Path, labels: int) -> Self:
         """Read what `save` wrote. Raises BundleError where it is not there or damaged."""
-        from safetensors.numpy import load_file
-
-        if not (folder / FILE).is_file():
-            raise BundleError(
-                f"{folder}: keeps nothing to compare texts with: it was written by an earlier classtune, or had no "
-                "held-out rows. Train it again."
-            )
-        with reading(folder / FILE, "what texts are compared with"):
-            check_regular(folder / FILE, _LARGEST)
-            arrays = load_file(str(folder / FILE))
+        missing = (
+            "keeps nothing to compare texts with: it was written by an earlier classtune, or had no held-out rows. "
+            "Train it again."
+        )
+        with read_arrays(folder / FILE, "what texts are compared with", missing, _LARGEST) as arrays:
             values = {name: arrays[f"values.{name}"] for name in MEASURES if f"values.{name}" in arrays}
             rows, measured = arrays["rows"].tolist()
             reference = Reference(rows, arrays["counts"], measured, values)
