@@ -57,6 +57,20 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 """
 
 
+# Before it: it is told to stop in the middle of the line of its log that speaks of a request.
+STOPPED_AT_ITS_LOG = """
+import os, signal, sys
+class Log:
+    def write(self, line):
+        if '"/predict"' in line:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return sys.__stderr__.write(line)
+    def flush(self):
+        sys.__stderr__.flush()
+sys.stderr = Log()
+"""
+
+
 class Process:
     """A server on a free port; its log is read as it comes. before: what its program does first."""
 
@@ -158,6 +172,14 @@ def test_it_answers_with_a_key_and_stops_when_what_is_under_way_has_its_answer(
     assert process.lines[-1]["event"] == "stopped"
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((host, int(port)), timeout=1)
+
+
+def test_a_signal_in_the_middle_of_a_line_of_the_log_stops_it(small_bundle: Path, started: list[Process]) -> None:
+    process = Process(small_bundle, before=STOPPED_AT_ITS_LOG)
+    started.append(process)
+    assert process.ask("call now")
+    assert process.ended() == 0
+    assert [line["event"] for line in process.lines[-2:]] == ["stopping", "stopped"]
 
 
 def test_what_is_under_way_when_the_grace_period_ends_is_refused_in_the_dialect(

@@ -60,6 +60,8 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
         class Server(uvicorn.Server):
             """Says when it listens, and when it begins to stop."""
 
+            stopped_by: str | None = None
+
             async def startup(self, sockets: Any = None) -> None:
                 await super().startup(sockets)
                 host, port = listener.getsockname()[:2]
@@ -67,9 +69,14 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
                 log("listening", url=url, models={bundle.name: bundle.version for bundle in registry}, keys=len(keys))
 
             def handle_exit(self, sig: int, frame: Any) -> None:
+                # It may come in the middle of a line of the log: a line written here would wait for that one for ever.
                 app.state.api.stopping = True
-                log("stopping", signal=signal.Signals(sig).name)
+                self.stopped_by = signal.Signals(sig).name
                 super().handle_exit(sig, frame)
+
+            async def shutdown(self, sockets: Any = None) -> None:
+                log("stopping", signal=self.stopped_by)
+                await super().shutdown(sockets)
 
         config = uvicorn.Config(
             app,
