@@ -164,12 +164,12 @@ class ActivationStore:
         done, total = 0, int(self.lengths[~self._there].sum())
         announced = notify is None
         missing = np.flatnonzero(~self._there)
-        for places in evenly(list(length_sorted_batches(self.lengths[missing].tolist()))):
-            rows = missing[places]
-            batch = self.network.encoder.batch([self.distinct.ids[row] for row in rows])
-            states = trunk(batch.to(self.network.device)).cpu().numpy()
-            self.tokens_passed += batch.values.numel()
-            self._put(rows, states)
+        own = [missing[places] for places in evenly(list(length_sorted_batches(self.lengths[missing].tolist())))]
+        batches = (self.network.encoder.batch([self.distinct.ids[row] for row in rows]) for rows in own)
+        for number, states in trunk.over(batches):
+            rows = own[number]
+            self.tokens_passed += states.shape[0] * states.shape[1]
+            self._put(rows, states.cpu().numpy())
             done += int(self.lengths[rows].sum())
             progress("trunk", done, total)
             self.seconds = time.perf_counter() - started

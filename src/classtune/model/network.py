@@ -7,7 +7,7 @@ saves it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from classtune.model import kernels, last_position
 from classtune.model.families import Family
 from classtune.model.head import LinearHead, pool
+from classtune.model.passes import Engine, Span, alone
 from classtune.model.slicing import part, replace, shorten, states
 from classtune.model.tokens import Batch, TextEncoder
 
@@ -23,14 +24,33 @@ from classtune.model.tokens import Batch, TextEncoder
 SPLIT_TOLERANCE = 1e-4
 
 
-class Trunk(nn.Module):
+class Frozen(nn.Module):
+    """Blocks that stay as they are; a batch in, what leaves them out."""
+
+    def __init__(self, network: Network, span: Span) -> None:
+        super().__init__()
+        self.span, self.device, self.engine = span, network.device, network.engine
+
+    def over(self, batches: Iterable[Batch]) -> Iterator[tuple[int, Tensor]]:
+        """The number of each batch and what leaves the blocks of it, in any order, wherever the network's engine runs
+        them. Raises ClasstuneError where the engine fails."""
+        if self.engine is None:
+            return alone(self._run, batches)
+        return self.engine(self.span, self._run, batches)
+
+    def _run(self, batch: Batch) -> Tensor:
+        result: Tensor = self(batch.to(self.device))
+        return result
+
+
+class Trunk(Frozen):
     """Embeddings and frozen blocks below ``stop``: token ids → activations [texts, tokens, width].
 
     start: leave out the embeddings and the blocks below it; the trunk then takes activations.
     """
 
     def __init__(self, network: Network, stop: int, *, start: int | None = None) -> None:
-        super().__init__()
+        super().__init__(network, Span(start, stop))
         assert network.family is not None
         self.base = part(network.base, network.family, start, stop, norm=False)
         kernels.accelerate(self.base, frozen=True)
@@ -39,6 +59,30 @@ class Trunk(nn.Module):
     @torch.inference_mode()
     def forward(self, batch: Batch) -> Tensor:
         return states(self.base, batch.values, batch.mask)
+
+
+class Vectors(Frozen):
+    """A whole network up to its head, as it is now: token ids → pooled states, float32 [texts, width]."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network, Span(None, network.depth, network.pooling, network.one_position))
+        self.tail: Any = network.tail(None, frozen=True).eval()
+        self.tail.head = nn.Identity()  # of this copy alone
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch) -> Tensor:
+        pooled: Tensor = self.tail(batch)
+        return pooled.float()
+
+
+def frozen(network: Network, span: Span) -> Frozen:
+    """A span of another copy of a network; pooled, the network loses the blocks above it."""
+    if span.pooling is None:
+        return Trunk(network, span.stop, start=span.start)
+    network.cut(span.stop)
+    network.pool_by(span.pooling)
+    network.one_position = span.one_position
+    return Vectors(network)
 
 
 class Tail(nn.Module):
@@ -127,6 +171,7 @@ class Network:
         self.source = source
         self.notes: list[str] = []
         self.one_position = True
+        self.engine: Engine | None = None  # what runs its frozen blocks over many batches; None: this process alone
         self.whole = family is None  # whether the network is run as transformers runs it
         if family is None:
             name = classifier.config.model_type

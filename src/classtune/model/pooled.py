@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from classtune.config import Progress
 from classtune.model.activations import LONG_SECONDS, SAMPLE_SECONDS, Distinct, TrunkFacts, evenly
-from classtune.model.network import Network
+from classtune.model.network import Network, Vectors
 from classtune.model.tokens import Pieces, length_sorted_batches
 
 _TOGETHER = 20_000  # texts whose pieces are pooled at once, in float64
@@ -86,21 +84,19 @@ class PooledStates:
         self._states[texts] = states
         self._there[texts] = True
 
-    @torch.inference_mode()
     def _pass(self, texts: NDArray[np.int64], notify: Callable[[str], None] | None) -> None:
         """Run the network over those of some distinct pieces that have not passed, in batches of like length."""
         missing = texts[~self._there[texts]]
         if not len(missing):
             return
-        tail: Any = self.network.tail(None, frozen=True).eval()
-        tail.head = nn.Identity()  # of this copy alone
         started, done, total = time.perf_counter(), 0, int(self.lengths[missing].sum())
         announced = notify is None
-        for places in evenly(list(length_sorted_batches(self.lengths[missing].tolist()))):
-            own = missing[places]
-            batch = self.network.encoder.batch([self.distinct.ids[text] for text in own])
-            self._put(own, tail(batch.to(self.network.device)).float().cpu().numpy())
-            self.tokens_passed += batch.values.numel()
+        texts_of = [missing[places] for places in evenly(list(length_sorted_batches(self.lengths[missing].tolist())))]
+        batches = (self.network.encoder.batch([self.distinct.ids[text] for text in own]) for own in texts_of)
+        for number, states in Vectors(self.network).over(batches):
+            own = texts_of[number]
+            self._put(own, states.cpu().numpy())
+            self.tokens_passed += len(own) * int(self.lengths[own].max())
             done += int(self.lengths[own].sum())
             self.progress("trunk", done, total)
             spent = time.perf_counter() - started

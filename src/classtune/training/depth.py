@@ -19,10 +19,8 @@ from torch import nn
 
 from classtune.config import Progress
 from classtune.data.folds import FOLDS, deal
-from classtune.model import kernels
 from classtune.model.head import pool
-from classtune.model.network import Network
-from classtune.model.slicing import part, states
+from classtune.model.network import Network, Trunk
 from classtune.model.tokens import Batch, TokenIds, length_sorted_batches
 from classtune.stats import Floats
 from classtune.training.probe import spread
@@ -151,13 +149,11 @@ def choose_depth(
     )
 
 
-@torch.inference_mode()
 def _one_block_further(network: Network, batches: list[Batch], depth: int) -> list[Batch]:
-    assert network.family is not None
-    step = part(network.base, network.family, depth - 1 if depth > 1 else None, depth, norm=False).eval()
-    kernels.accelerate(step, frozen=True)
-    moved = [batch.to(network.device) for batch in batches]
-    return [Batch(states(step, b.values, b.mask), b.mask, b.last) for b in moved]
+    step = Trunk(network, depth, start=depth - 1 if depth > 1 else None)
+    batches = [batch.to(network.device) for batch in batches]
+    left = dict(step.over(batches))
+    return [Batch(left[number].to(network.device), b.mask, b.last) for number, b in enumerate(batches)]
 
 
 @torch.inference_mode()
