@@ -104,6 +104,10 @@ class TextSettings(Area):
         "cut",
         description="`windows`: a long text is read in overlapping windows of `max_tokens`, pooled to one answer.",
     )
+    blanks: Literal["fold", "keep"] = Field(
+        "fold",
+        description="`fold`: several blanks count as one, and none at the ends. `keep`: as the tokenizer has it.",
+    )
     window_overlap: Annotated[float, Field(ge=0, le=0.9)] = Field(
         0.25, description="Share of a window that the next one holds too."
     )

@@ -261,8 +261,11 @@ def neutral_token(network: Network) -> int:
     """
     tokenizer = network.encoder.tokenizer
     space: list[int] = tokenizer(" ", add_special_tokens=False)["input_ids"]
+    vocabulary = tokenizer.get_vocab()
+    spelt = [vocabulary.get(sign) for sign in ("\u0120", "\u2581")]  # by its bytes, in SentencePiece
     return next(
-        (int(token) for token in [*space, tokenizer.mask_token_id] if token is not None), network.encoder.pad_id
+        (int(token) for token in [*space, *spelt, tokenizer.mask_token_id] if token is not None),
+        network.encoder.pad_id,
     )
 
 

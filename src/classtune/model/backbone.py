@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from classtune.config.areas import NetworkSettings, TextSettings
 from classtune.errors import BundleError, SettingsError, SourceError, reading
 from classtune.files import check_regular
+from classtune.model.blanks import fold_blanks
 from classtune.model.families import Family, family_of
 from classtune.model.gguf import converted
 from classtune.model.head import LinearHead
@@ -34,6 +35,8 @@ def load_backbone(path: Path, labels: list[str], settings: NetworkSettings, *, m
     """
     torch.manual_seed(settings.seed)
     folder, config, tokenizer = _read_folder(path)
+    if settings.blanks == "fold":
+        tokenizer = fold_blanks(tokenizer)
     of = int(config.num_hidden_layers)
     _set_labels(config, labels, multi=multi)
     _set_dropout(config, settings.dropout)
