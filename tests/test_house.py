@@ -28,6 +28,7 @@ ROOMS = (
     "judging",
     "explain",
     "result",
+    "tracking",
     "report",
     "bundle",
     "inference",

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -333,6 +334,7 @@ class Backbone:
             options = {"rank": self.settings.lora_rank, "alpha": self.settings.lora_alpha}
             lora = add_lora(self.network, **options, dropout=self.settings.dropout, start=self.start or 0)  # type: ignore[arg-type]
         self.tail = self.network.tail(self.start)
+        log = None if self.checkpoint is None else self.checkpoint.log
         history = fit(
             self.tail,
             self.examples,
@@ -340,7 +342,7 @@ class Backbone:
             self.pieces.rows(validation),
             self.settings,
             checkpoint=None if self.checkpoint is None else self.checkpoint.part(name),
-            extensions=self.extensions,
+            extensions=self.extensions.within(f"{Path(self.settings.model).name} {name}", log),
             progress=self.progress,
         )
         if lora is not None:

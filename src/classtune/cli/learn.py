@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from classtune.data.reading.tables import Table
     from classtune.jobs.train import Trained
     from classtune.screen import Screen
+    from classtune.tracking import Tracking
 
 DEMO_TEXTS = [
     "WINNER! You have been chosen for a 900 pound prize. Call 09061701461 from a landline to claim it today.",
@@ -69,6 +71,9 @@ def train(
         int | None,
         typer.Option("--cv", metavar="FOLDS", help="Judge on every row, by so many trainings more; no test rows."),
     ] = None,
+    track: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Tell mlflow, tensorboard, wandb or trackio of the run.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle that stands in DIR.")] = False,
     as_json: AsJson = False,
@@ -81,10 +86,11 @@ def train(
     from classtune import screen
 
     target = output or Path(f"{Path(data).stem if data != '-' else 'stdin'}-classifier")
+    trackers = _trackers(track)
     with screen.Screen(quiet=quiet) as view:
         settings = GivenSettings(settings.recipe, {**settings.values, **wishes})
         rows = _Rows(data, format, settings, view, validation, test, add=add or (), before=before)
-        trained = _train(rows, target, view, force=force, resume=resume, folds=folds)
+        trained = _train(rows, target, view, force=force, resume=resume, folds=folds, trackers=trackers)
     return print_json(trained.result.document()) if as_json else screen.show_training(trained.result)
 
 
@@ -197,17 +203,49 @@ def _is_demo(rows: _Rows, output: Path) -> bool:
     return True
 
 
-def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool, folds: int | None = None) -> Trained:
+def _trackers(told: str | None) -> list[str]:
+    """The trackers that `--track` names, before any work."""
+    if told is None:
+        return []
+    from classtune.tracking import tracker_names
+
+    return tracker_names(told)
+
+
+def _tracking(names: Sequence[str], rows: _Rows, output: Path, view: Screen) -> AbstractContextManager[Tracking | None]:
+    """What tells the trackers of a run; None where there are none."""
+    if not names:
+        return nullcontext()
+    from classtune.tracking import Tracking
+
+    facts = {"data": rows.table.name, "rows": len(rows.table.texts), **rows.settings.model_dump()}
+    return Tracking(names, output.name, facts, view.note)
+
+
+def _train(
+    rows: _Rows,
+    output: Path,
+    view: Screen,
+    *,
+    force: bool,
+    resume: bool,
+    folds: int | None = None,
+    trackers: Sequence[str] = (),
+) -> Trained:
     view.note("loading torch and transformers")
-    from classtune.bundle import check_target
+    from classtune.bundle import REPORT, check_target
     from classtune.files import claimed
     from classtune.jobs import train as job
     from classtune.jobs.next_version import train_next
+    from classtune.training.checkpoint import EPOCHS
+    from classtune.training.extensions import Extensions
 
     check_target(output, force=force)
     run_folder = Path(f"{output}.run")
-    with claimed(output, view.note):
+    with claimed(output, view.note), _tracking(trackers, rows, output, view) as tracking:
         check_target(output, force=force)
+        if resume and tracking:
+            tracking.replay(run_folder / EPOCHS)
         trained = train_next(
             rows.table,
             rows.settings,
@@ -218,6 +256,7 @@ def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool
             test=rows.test,
             run_folder=run_folder,
             resume=resume,
+            extensions=Extensions(on_epoch=tracking.epoch if tracking else None),
             notify=view.note,
             progress=view.progress,
         )
@@ -227,4 +266,6 @@ def _train(rows: _Rows, output: Path, view: Screen, *, force: bool, resume: bool
             kept = f"The training is kept in {run_folder}: mend that and give the same command with --resume."
             raise BundleError([*error.problems, kept]) from error
         job.discard_run(run_folder)
+        if tracking:
+            tracking.finish(trained.result, output / REPORT)
     return trained

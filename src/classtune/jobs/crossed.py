@@ -24,6 +24,7 @@ from classtune.judging.answers import right_rows
 from classtune.judging.metrics import judge
 from classtune.result import CrossValidation
 from classtune.stats import BoolArray, Floats, IntArray
+from classtune.training.extensions import NOTHING
 
 
 def train_crossed(table: Table, settings: Settings, folds: int, *, notify: Notify, **told: Any) -> Trained:
@@ -51,7 +52,7 @@ def train_crossed(table: Table, settings: Settings, folds: int, *, notify: Notif
     accuracies = []
     for number in range(folds):
         rows = fold == number
-        trained = _judged(table, rows, whole, **told)
+        trained = _judged(table, rows, whole, f"fold {number + 1} of {folds}", **told)
         scores[rows] = trained.predictor.probabilities([material.texts[row] for row in np.flatnonzero(rows)])
         decisions = trained.predictor.decisions
         answers[rows] = replace(decisions, abstention=None).answers(scores[rows])
@@ -63,10 +64,11 @@ def train_crossed(table: Table, settings: Settings, folds: int, *, notify: Notif
     return final
 
 
-def _judged(table: Table, rows: BoolArray, settings: Settings, **told: Any) -> Trained:
+def _judged(table: Table, rows: BoolArray, settings: Settings, part: str, **told: Any) -> Trained:
     """A classifier that learned from all rows but these. It says nothing: the last training says it all once more."""
     settings = settings.model_copy(update={"keep_texts": False})
     told |= {"run_folder": None, "resume": False, "test": only(table, rows)}
+    told["extensions"] = told.get("extensions", NOTHING).within(part)
     return train(only(table, ~rows), settings, notify=lambda _: None, **told)
 
 

@@ -22,9 +22,12 @@ from classtune.errors import BundleError, writing
 from classtune.files import check_regular, clear_leftovers, replacing, sha256
 
 MARKER = "classtune-run.json"
+EPOCHS = "epochs.jsonl"  # a line an epoch of every training of the run, for whoever watches it
 _STEP_BYTES = 1 << 28
 # The only files that are ever removed: what stands beside them in the folder is somebody's.
-_OURS = re.compile(r"classtune-run\.json|(checkpoint|activations)[\w.-]*\.(safetensors|npy)|[\w.-]+\.step\.(json|npy)")
+_OURS = re.compile(
+    r"classtune-run\.json|epochs\.jsonl|(checkpoint|activations)[\w.-]*\.(safetensors|npy)|[\w.-]+\.step\.(json|npy)"
+)
 
 
 class Checkpoint:
@@ -155,6 +158,12 @@ class Checkpoint:
                 self.notify(f"{path}: is damaged and is made again.")
                 return None
         return kept.get("value")
+
+    def log(self, point: dict[str, Any]) -> None:
+        """A line of EPOCHS, once the epoch's checkpoint is on the disk: whoever resumes does not write it again."""
+        path = self.folder / EPOCHS
+        with writing(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(point) + "\n")
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,28 @@ class Extensions:
     loss: replaces ``settings.loss``; class weights are then the caller's business.
     optimizer: replaces AdamW. The schedule and the gradient clip of the settings still apply; weight decay does not.
     metrics: figures of validation and test rows by name, of calibrated probabilities; they are kept in the result.
-    on_epoch: called after each epoch with epoch, step, examples, train_loss, validation_loss and the accuracies.
+    on_epoch: called after each epoch with training (which of the run's: ``minilm-l6 tail``), epoch, step, examples,
+        train_loss, validation_loss and the accuracies.
     """
 
     loss: Loss | None = None
     optimizer: MakeOptimizer | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     on_epoch: OnEpoch | None = None
+
+    def within(self, part: str, log: Callable[[dict[str, Any]], None] | None = None) -> Extensions:
+        """The same for a part of a run, which ``training`` names first. log: hears of every epoch too, before."""
+        heard = self.on_epoch
+        if heard is None and log is None:
+            return self
+
+        def on_epoch(point: dict[str, Any]) -> object:
+            point = {**point, "training": f"{part} {point.get('training', '')}".rstrip()}
+            if log is not None:
+                log(point)
+            return None if heard is None else heard(point)
+
+        return replace(self, on_epoch=on_epoch)
 
     def names(self) -> dict[str, str]:
         """What replaces a setting, by name: kept in the result, and compared where a stopped run is resumed."""
