@@ -136,6 +136,18 @@ def test_one_text_that_is_much_of_the_table_and_classes_given_away_by_their_star
     assert "giveaway" not in found(everywhere)
 
 
+def test_blanks_that_nobody_sees_and_that_tell_a_label() -> None:
+    labels = ["irony", "other"] * 40
+    told = [text + "  " * (label == "irony") for text, label in zip(varied(80), labels, strict=True)]
+    finding = found(audit_rows(told, labels))["telling-blanks"]
+    assert finding.count == 40
+    assert "100.0 % of the texts of 'irony' end in two blanks or more, 0.0 % of the others" in finding.effect
+    everywhere = [text + "  " for text in varied(80)]
+    assert "telling-blanks" not in found(audit_rows(everywhere, labels))
+    by_chance = [text + "  " * (row % 3 == 0) for row, text in enumerate(varied(80))]
+    assert "telling-blanks" not in found(audit_rows(by_chance, labels))
+
+
 def test_damage_and_other_scripts() -> None:
     texts = ["CafÃ©", "A &amp; B", "line<br>break", "zero\u200bwidth", "lost \ufffd letter", "Привет мир", *varied(20)]
     findings = found(audit_rows(texts, None))

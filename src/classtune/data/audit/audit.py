@@ -30,11 +30,12 @@ _CHECKS = (
     contents.scripts,
     contents.constants,
     contents.giveaways,
+    contents.telling_blanks,
     contents.long,
 )
 # Worst first: what makes the score wrong, what makes the labels wrong, what wastes rows, what is good to know.
 _TIERS = (
-    {"leak", "near-leak", "constant-text", "giveaway"},
+    {"leak", "near-leak", "constant-text", "giveaway", "telling-blanks"},
     {"conflicting-labels", "near-conflicts", "label-errors", "label-spelling", "empty-label", "empty-text", "too-long"},
     {"exact-duplicates", "near-duplicates", "mojibake", "html-entities", "html-tags", "control-characters"},
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from classtune.data.reading.cells import is_blank
 _CONSTANT_SHARE = 0.05  # of the rows, from which one text is more than a common answer
 _GIVEAWAY_CHARACTERS, _GIVEAWAY_SHARE, _GIVEAWAY_ROWS = 12, 0.9, 20
 _SAMPLE = 200
+_TELLING_SHARE, _TELLING_ROWS = 0.3, 20  # what a class has more often than the others; rows of it
 _BEFORE_DAMAGE = 60  # characters shown
 
 
@@ -131,6 +133,42 @@ def giveaways(rows: Rows) -> Iterator[Finding]:
                     f"Nearly all texts of {name!r} {place} with {end!r}: the model learns that and nothing else.",
                     "Remove it from the texts, unless texts to be classified later have it too.",
                 )
+
+
+def telling_blanks(rows: Rows) -> Iterator[Finding]:
+    """Blanks that nobody sees, and that the texts of one class have far more often than the others."""
+    if len(rows.classes) < 2 or rows.label_sets is not None:
+        return
+    filled = rows.filled[rows.mark_numbers[rows.filled] >= 0]
+    marks, names = rows.mark_numbers[filled], rows.mark_names
+    counts = np.bincount(marks, minlength=len(names))
+    widest: tuple[float, Numbers, str] = (_TELLING_SHARE, filled[:0], "")
+    for what, has in _BLANKS.items():
+        having = np.array([has(rows.texts[row]) is not None for row in filled], dtype=bool)
+        of_class = np.bincount(marks[having], minlength=len(names))
+        own = of_class / np.maximum(counts, 1)
+        others = (having.sum() - of_class) / np.maximum(len(filled) - counts, 1)
+        gap = np.where(counts >= _TELLING_ROWS, own - others, 0)
+        mark = int(gap.argmax())
+        if gap[mark] >= widest[0]:
+            shares = (
+                f"{percent(own[mark])} of the texts of {names[mark]!r} {what}, {percent(others[mark])} of the others"
+            )
+            widest = gap[mark], filled[having & (marks == mark)], shares
+    yield from rows.finding(
+        "telling-blanks",
+        widest[1],
+        f"{widest[2]}: a trace of how the table was made. A score on rows of the same table may be that of the trace.",
+        "classtune folds blanks unless `blanks = keep`. Remove them before another program learns from the table.",
+    )
+
+
+_BLANKS = {
+    "end in two blanks or more": re.compile(r"\s\s\Z").search,
+    "end in a blank": re.compile(r"\S\s\Z").search,
+    "begin with a blank": re.compile(r"\A\s").search,
+    "hold several blanks side by side": re.compile(r"\S[^\S\n]{2,}\S").search,
+}
 
 
 def _sample(rows: Numbers, most: int) -> Numbers:
