@@ -28,6 +28,7 @@ from classtune.inference.yardstick import Yardstick
 from classtune.jobs import results, steps
 from classtune.jobs.contest import Contest
 from classtune.jobs.drift import yardstick_of
+from classtune.jobs.foreign import about_languages
 from classtune.jobs.more_rows import curve_of
 from classtune.jobs.steps import Clock, Notify, Scores
 from classtune.model.network import Network
@@ -124,9 +125,13 @@ def train(
     settings = without_spare_rows(settings, table, validation)
     with clock.time("audit"):
         material = prepare(table, settings, validation=validation, test=test, earlier=earlier, progress=progress)
-    told = len(material.notes)
     for note in material.notes:
         notify(note)
+    with clock.time("languages"):
+        if foreign := about_languages(material.texts, settings, seed=settings.seed):
+            material.notes.append(foreign)
+            notify(foreign)
+    told = len(material.notes)
     held_out = HeldOut.of(material, settings, given=validation is not None)
     wishes: DecisionSettings = settings
     shares = steps.label_shares(material, settings)

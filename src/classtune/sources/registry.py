@@ -69,6 +69,7 @@ class ModelSource:
     licence: str
     parameters: int  # about
     source: Wheel | Hub | Local
+    languages: tuple[str, ...] = ()  # codes of those that it was trained on; empty: not known
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ MODELS: dict[str, ModelSource] = {
                     )
                 },
             ),
+            languages=("en",),
         ),
         ModelSource(
             "minilm-l6",
@@ -147,6 +149,7 @@ MODELS: dict[str, ModelSource] = {
                     }.items()
                 },
             ),
+            languages=("en",),
         ),
         *(
             ModelSource(
@@ -155,6 +158,7 @@ MODELS: dict[str, ModelSource] = {
                 "MIT",
                 size,
                 Hub(f"openai-community/{name}"),
+                languages=("en",),
             )
             for name, blocks, width, size in (
                 ("gpt2", 12, 768, 124_000_000),
