@@ -48,7 +48,9 @@ def test_every_candidate_is_in_the_comparison(blend: tuple[Trained, Path], small
     trained, _ = blend
     names = [one["name"] for one in trained.result.document()["comparison"]["candidates"]]
     wanted = {"majority class", "one-line rule", "tf-idf"}
-    wanted |= {f"{model.name} {kind}" for model in (small_llama, small_bert) for kind in ("probe", "tail")}
+    wanted |= {
+        f"{model.name} {kind}" for model in (small_llama, small_bert) for kind in ("probe", "tail", "tail, last block")
+    }
     assert wanted | {trained.result.document()["chosen"]["name"]} == set(names)
     assert trained.result.document()["comparison"]["recommended"] == trained.result.document()["chosen"]["name"]
     assert trained.result.document()["splits"] == {"train": 64, "validation": 0, "test": 16}
@@ -184,6 +186,25 @@ def test_when_tf_idf_is_enough_it_is_what_was_saved(small_bert: Path) -> None:
         "is enough here, and is what was saved: 0 errors on 16 test texts."
         in trained.result.document()["verdict"]["sentence"]
     )
+
+
+def test_best_trains_the_last_block_alone_too_and_it_can_be_kept(small_bert: Path, tmp_path: Path) -> None:
+    before = {name: weight.clone() for name, weight in _weights_of(run(small_bert, keep="bert probe")).items()}
+    for keep, trained_blocks in (("bert tail", {"1", "2"}), ("bert tail, last block", {"2"})):
+        trained = run(small_bert, keep=keep)
+        assert [member.name for member in trained.members] == [keep]
+        changed = {name for name, weight in _weights_of(trained).items() if not weight.equal(before[name])}
+        assert {part for name in changed if (part := name.partition("layer.")[2][:1])} == trained_blocks
+    trained.save(tmp_path / "bundle")
+    expected = trained.predictor.logits(NEW)
+    np.testing.assert_allclose(load_predictor(tmp_path / "bundle")[0].logits(NEW), expected, atol=1e-4)
+    names = [one["name"] for one in run(small_bert, effort="balanced").result.document()["comparison"]["candidates"]]
+    assert "bert tail, last block" not in names
+
+
+def _weights_of(trained: Trained) -> dict[str, Any]:
+    network: Any = trained.members[0].model
+    return dict(network.base.named_parameters())
 
 
 def test_a_class_that_is_never_answered_is_said(small_bert: Path) -> None:

@@ -102,6 +102,7 @@ class Backbone:
         self._known: tuple[Rows, NDArray[np.float32]] | None = None  # pieces and what leaves the trunk of them
         self.sample: Sample | None = None  # rows, and their pooled states, that chose the depth
         self.tail: nn.Module = nn.Identity()  # of the last training
+        self.tries_last_block = False  # a second tail, of the same states, trains it alone
 
     # --- depth, trunk, store -------------------------------------------------------------------------------------
 
@@ -119,6 +120,12 @@ class Backbone:
         )
         trainable = trained_blocks(network, settings, network.depth)
         self.settings = settings.model_copy(update={"trainable": trainable, **pooled})
+        self.tries_last_block = (
+            settings.candidates == "all"
+            and settings.trainable == "auto"
+            and settings.effort == "best"
+            and trainable == 2
+        )
 
     @property
     def cost(self) -> float:
@@ -306,23 +313,34 @@ class Backbone:
 
     # --- tail ----------------------------------------------------------------------------------------------------
 
-    def learn_tail(self, held_out: HeldOut) -> Learned:
-        """The fine-tuned tail as a candidate: judged on held-out rows, then trained on all where they learned too."""
+    def learn_tail(self, held_out: HeldOut, blocks: int | None = None) -> Learned:
+        """The fine-tuned tail as a candidate: judged on held-out rows, then trained on all where they learned too.
+
+        blocks: so many of its last are trained; None: all of it.
+        """
         splits, labels = self.material.splits, len(self.material.labels)
         numbers, weights = itertools.count(), self._weights
+        suffix = "" if blocks is None else f"-{blocks}"
 
         def judge(learn: Rows, judged: Rows) -> Floats:
             with weights.restored():
-                self.train(learn, judged[:0], f"fold-{next(numbers)}")
+                self._train_last(blocks)
+                self.train(learn, judged[:0], f"fold{suffix}-{next(numbers)}")
                 return self.logits(self.tail, judged)
 
         crossed = held_out.collect(judge, labels, held_out.tails) if held_out.crossed else None
         with weights.restored():
-            history = self.train(splits.train, splits.validation, "tail")
+            self._train_last(blocks)
+            history = self.train(splits.train, splits.validation, f"tail{suffix}")
             logits = crossed
             if logits is None:
                 logits = held_out.collect(lambda _, judged: self.logits(self.tail, judged), labels, held_out.tails)
             return Learned(weights.changed(), logits, self.logits(self.tail, splits.test), history)
+
+    def _train_last(self, blocks: int | None) -> None:
+        """From now on, train the last blocks of the tail alone; None: all of it."""
+        if blocks is not None:
+            self.network.freeze(self.network.depth - blocks)
 
     def train(self, learn: Rows, validation: Rows, name: str) -> History:
         """Train the tail on some rows, from the probe of these rows where the settings say so."""

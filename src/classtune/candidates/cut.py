@@ -17,7 +17,8 @@ from classtune.training.checkpoint import Checkpoint
 from classtune.training.depth import Climbed, DepthChoice, choose_depth
 from classtune.training.loop import Rows
 
-# `trainable = auto`: two blocks of a network of at most so many, one of a deeper one, whose blocks are dear.
+# `trainable = auto`: two blocks of a network of at most so many, one of a deeper one, whose blocks are dear unless
+# `effort = best`.
 SMALL_NETWORK = 12
 _LEAST_PROBED = 50
 _ROWS_A_CLASS = 10  # of the sample, where there are so many
@@ -65,7 +66,7 @@ def cut_network(
 def trained_blocks(network: Network, settings: Settings, depth: int) -> int | str:
     """What is trained of a network that is cut there: so many last blocks, or what `trainable` names."""
     if settings.trainable == "auto":
-        return min(depth, 2 if network.of <= SMALL_NETWORK else 1)
+        return min(depth, 2 if network.of <= SMALL_NETWORK or settings.effort == "best" else 1)
     return settings.trainable
 
 

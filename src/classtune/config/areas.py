@@ -41,7 +41,8 @@ class ChoiceSettings(BackboneSettings):
     )
     effort: Literal["fast", "balanced", "best"] = Field(
         "balanced",
-        description="`fast`: the smallest backbone, no fine-tuning. `best`: every backbone, whatever it takes.",
+        description="`fast`: the smallest backbone, no fine-tuning. `best`: every backbone, whatever it takes, "
+        "with one and with two trained blocks.",
     )
     keep: str | None = Field(None, description="Ship this candidate of the comparison instead of the chosen one.")
     max_ms: Annotated[float, Field(gt=0)] | None = Field(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,9 @@ class Contest:
                     str(backbone.settings.trainable), "tail"
                 )
                 self._add_learned(backbone, f"{shown} {kind}", "tail", backbone.learn_tail, ms, shared)
+                if backbone.tries_last_block:
+                    learn = partial(backbone.learn_tail, blocks=1)
+                    self._add_learned(backbone, f"{shown} tail, last block", "tail", learn, ms, shared)
         self.notes += network.notes
 
     def _adds(self, backbone: Backbone, name: str, seconds: float, checkpoint: Checkpoint | None) -> bool:
