@@ -17,6 +17,8 @@ from classtune.config import resolve
 from classtune.config.areas import OptimizerSettings
 from classtune.errors import ClasstuneError
 from classtune.model.network import Network
+from classtune.stats import best_scale
+from classtune.training.averaging import RunningMean
 from classtune.training.loop import Examples, History, fit, logits_of, shuffled_batches
 from classtune.training.loss import class_weights
 from classtune.training.optimizer import learning_rate
@@ -119,7 +121,7 @@ SPOILT = {"train": ROWS[:10], "validation": ROWS[10:], "spoil": spoil_validation
 
 
 def test_training_stops_early_and_keeps_the_best_weights(run: Callable[..., Run]) -> None:
-    done = run(**SPOILT, patience=2)
+    done = run(**SPOILT, patience=2, average=False)
     losses = done.losses()
     assert len(losses) == done.history.epochs == 3
     assert losses[0] < losses[1] < losses[2]
@@ -137,6 +139,32 @@ def test_the_last_weights_are_kept_on_request_and_patience_still_stops(run: Call
     logits = logits_of(done.tail, done.examples, ROWS[10:])
     truth = torch.from_numpy(done.examples.truth[10:])
     assert float(nn.functional.cross_entropy(logits, truth)) == pytest.approx(done.losses()[2], abs=1e-6)
+
+
+def test_the_mean_of_the_last_steps_weights_is_kept_where_it_is_better(run: Callable[..., Run]) -> None:
+    """A rate at which single steps jump about: their mean is better than any epoch's end."""
+    rough = {"learning_rate": 0.02, "schedule": "constant", "epochs": 8, "batch_size": 2, "clip": 0.0}
+    alone, done = run(**rough, average=False), run(**rough)
+    assert done.losses("calibrated_loss") == alone.losses("calibrated_loss")  # it trains the same
+    averaged = done.losses("averaged_loss")
+    assert done.history.best_loss == min(averaged) < min(done.losses("calibrated_loss"))
+    assert done.history.best_epoch == 1 + int(np.argmin(averaged))
+    assert (alone.history.judged, done.history.judged) == (8, 16)
+    logits, truth = logits_of(done.tail, done.examples, VALIDATION), done.examples.truth[VALIDATION]
+    scaled = best_scale(logits.numpy(), truth) * logits
+    assert float(nn.functional.cross_entropy(scaled, torch.from_numpy(truth))) == pytest.approx(min(averaged), abs=1e-5)
+
+
+def test_the_mean_counts_about_the_last_tenth_of_the_steps() -> None:
+    weight = nn.Parameter(torch.tensor([0.0]))
+    mean = RunningMean({"weight": weight})
+    for step in range(1, 1001):
+        weight.data.fill_(step)
+        mean.add(step)
+    assert 890 < float(mean.values["weight"]) < 920  # the mean age of a tenth with a decaying tail
+    with mean.in_place():
+        assert 890 < float(weight.detach()) < 920
+    assert float(weight.detach()) == 1000
 
 
 def test_without_patience_all_epochs_are_run(run: Callable[..., Run]) -> None:

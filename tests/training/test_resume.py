@@ -75,7 +75,7 @@ def test_a_run_that_was_stopped_before_an_epoch_was_done_starts_anew(train: Call
 
 def test_a_finished_run_is_not_trained_further(train: Callable[..., Any], tmp_path: Path) -> None:
     """Stopped after the training, say while the bundle was written: early stopping or the last epoch stays the end."""
-    for number, special in enumerate(({"patience": 1, "learning_rate": 0.03}, {})):
+    for number, special in enumerate(({"patience": 1, "learning_rate": 0.03, "average": False}, {})):
         folder = tmp_path / str(number)
         history, weights = train(folder, special)
         assert (history.epochs < 5) == bool(special)

@@ -179,6 +179,9 @@ class EvaluationSettings(Area):
         0, description="Stop after this many epochs without a better validation loss (calibrated); 0 never stops."
     )
     keep_best: bool = Field(True, description="Keep the weights of the best validation loss rather than the last.")
+    average: bool = Field(
+        True, description="The mean of the weights over the last steps is judged too, and kept where it is better."
+    )
     evaluate_every: Count = Field(0, description="Steps between evaluations within an epoch; 0: after each epoch only.")
     evaluate_batches: Annotated[int, Field(ge=1)] = Field(
         5, description="Batches of each split in an evaluation within an epoch."

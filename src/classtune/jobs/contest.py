@@ -282,10 +282,8 @@ class Contest:
     def compared(self) -> int:
         """How many classifiers the held-out rows compared: candidates, and epochs where they chose among those."""
         shipping = [entry for entry in self.entries if entry.ships is not None]
-        epochs = [entry.learned.history.epochs for entry in shipping if entry.learned is not None]
-        if not self.settings.keep_best or self.held_out.crossed:
-            return max(1, len(shipping))
-        return max(1, sum(max(1, count) for count in epochs) + len(shipping) - len(epochs))
+        judged = [0 if entry.learned is None else entry.learned.history.judged for entry in shipping]
+        return max(1, len(shipping) if self.held_out.crossed else sum(max(1, count) for count in judged))
 
     def main(self, choice: Choice) -> Backbone | None:
         """The backbone of the main network; None for a classifier without one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from classtune.config.areas import BatchSettings, EvaluationSettings, TrainingSe
 from classtune.errors import ClasstuneError
 from classtune.model.tokens import Batch, length_sorted_batches
 from classtune.stats import best_scale
+from classtune.training.averaging import RunningMean
 from classtune.training.checkpoint import Checkpoint
 from classtune.training.extensions import NOTHING, Extensions
 from classtune.training.loss import accuracy, class_weights, classification_loss
@@ -55,12 +56,14 @@ class History:
         not asked for). With several labels a text, accuracy is the share of texts with every label right at 0.5.
     best_epoch, best_loss: the lowest validation loss once a temperature is fitted to it, for one follows in any case;
         without validation rows the last epoch.
+    judged: how many sets of weights validation rows chose among.
     """
 
     points: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     best_loss: float = math.inf
     epochs: int = 0
+    judged: int = 0
     stopped: str = "all epochs"
 
 
@@ -98,7 +101,9 @@ def fit(
     epochs = epochs_of(settings, steps_per_epoch)
     steps = steps_per_epoch * epochs
     history, best = History(), {name: p.detach().clone() for name, p in trained.items()}
-    if checkpoint and (state := checkpoint.load(trained, best, optimizer)):
+    mean = RunningMean(trained) if settings.average and settings.keep_best and len(validation) else None
+    kept = best if mean is None else best | {f"mean/{name}": value for name, value in mean.values.items()}
+    if checkpoint and (state := checkpoint.load(trained, kept, optimizer)):
         history = History(**state)
     for epoch in range(history.epochs, epochs):
         if settings.patience and epoch - history.best_epoch >= settings.patience:
@@ -129,6 +134,8 @@ def fit(
                 optimizer.step()
                 optimizer.zero_grad()
                 step += 1
+                if mean:
+                    mean.add(step)
                 if settings.evaluate_every and step % settings.evaluate_every == 0:
                     point = _within_epoch(judge, train, validation, settings)
                     done = epoch + (index + 1) / per_epoch
@@ -138,16 +145,23 @@ def fit(
         point = _after_epoch(judge, train, validation, settings, loss_sum / seen)
         history.points.append({"epoch": epoch + 1, "step": step, "examples": before + seen, **point})
         history.epochs = epoch + 1
-        loss_now = point["calibrated_loss"]
+        loss_now, winner = point["calibrated_loss"], _values(trained)
+        if mean and loss_now is not None:
+            with mean.in_place():
+                averaged = history.points[-1]["averaged_loss"] = judge(validation)[1]
+            if averaged is not None and averaged < loss_now:
+                loss_now, winner = averaged, mean.values
+        if loss_now is not None and settings.keep_best:
+            history.judged += 1 if mean is None else 2
         better = loss_now is None or loss_now < history.best_loss
         if better:
             history.best_epoch = epoch + 1
             history.best_loss = math.inf if loss_now is None else loss_now
         if better or not settings.keep_best:
-            for name, parameter in trained.items():
-                best[name].copy_(parameter.detach())
+            for name, value in winner.items():
+                best[name].copy_(value)
         if checkpoint:
-            checkpoint.save(trained, best, optimizer, asdict(history))
+            checkpoint.save(trained, kept, optimizer, asdict(history))
         if extensions.on_epoch and extensions.on_epoch(dict(history.points[-1])) is True:
             history.stopped = "stopped by on_epoch"
             break
@@ -210,6 +224,11 @@ def _lowered(
         return smoothed(logits, truth, rows=torch.from_numpy(examples.weights[rows]).to(logits.device))
 
     return loss
+
+
+def _values(trained: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Weights without what the optimizer needs of them."""
+    return {name: parameter.detach() for name, parameter in trained.items()}
 
 
 def _judge(
