@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from classtune.candidates.blend import Weight
+from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Settings
 from classtune.data.versions import RowHashes
@@ -59,23 +60,27 @@ _PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
 _READ_UNASKED = {".json", ".safetensors", ".jinja", ".model", ".gguf", ".py"}
 # Keys of config.json by which transformers chooses code to run, or fetches it.
 _CHOOSE_CODE = {"attn_implementation", "_attn_implementation", "experts_implementation", "quantization_config"}
+# Members that are no network, by their kind.
+_KINDS: dict[str, type[LexicalModel] | type[ColumnsModel]] = {"lexical": LexicalModel, "columns": ColumnsModel}
+_KIND_OF = {model: kind for kind, model in _KINDS.items()}
 _QUOTING = ("examples", "mistakes")  # keys of a result whose values quote rows
 _RECORD_BYTES, _CONFIG_BYTES = 1 << 28, 1 << 24
 
 
 @dataclass
 class Member:
-    """A part of a classifier, by its name in the comparison: a network with its settings, or TF-IDF (settings None)."""
+    """A part of a classifier, by its name in the comparison: a network with its settings, or TF-IDF or columns (without
+    settings)."""
 
     name: str
-    model: Network | LexicalModel
+    model: Network | LexicalModel | ColumnsModel
     weight: Weight
     settings: Settings | None = None
 
     @property
     def kind(self) -> str:
-        """``network`` or ``lexical``."""
-        return "network" if isinstance(self.model, Network) else "lexical"
+        """``network``, ``lexical`` or ``columns``."""
+        return "network" if isinstance(self.model, Network) else _KIND_OF[type(self.model)]
 
 
 @dataclass
@@ -257,8 +262,8 @@ def _read_member(folder: Path, labels: list[str], record: dict[str, Any], device
     with reading(folder / RECORD, "its members"):
         place = folder / record["folder"]
         weight, name = Weight(float(record["weight"]), float(record["scale"])), str(record["name"])
-        if record["kind"] == "lexical":
-            return Member(name, LexicalModel.load(place, labels), weight)
+        if (kind := _KINDS.get(record["kind"])) is not None:
+            return Member(name, kind.load(place, labels), weight)
         settings, rules, of = Settings(**record["settings"]), TokenRules(**record["tokens"]), int(record["depth"]["of"])
     classifier, tokenizer = _read_network(place, record | {"labels": labels})
     with reading(place, "the model"):
@@ -448,7 +453,7 @@ def _check_members(folder: Path, members: list[dict[str, Any]]) -> None:
     for member in members:
         if member["folder"]:
             inside(folder, f"{member['folder']}/{CONFIG}")
-        if member["kind"] not in ("network", "lexical"):
+        if member["kind"] not in ("network", *_KINDS):
             raise ValueError(f"a member is of an unknown kind, {member['kind']!r}")
         if not all(0 < member[share] < math.inf for share in ("weight", "scale")):
             raise ValueError(f"the share of its member {member['name']!r} is no number above 0")

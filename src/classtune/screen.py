@@ -267,6 +267,7 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
         "labels": ", ".join(record["labels"]),
         "classifier": record.get("classifier", "one network"),
         **backbone,
+        **({"columns beside the text": beside} if (beside := _columns(record).get("with")) else {}),
         "transformers.pipeline": _in_pipeline(record["hugging_face"], calibration),
         "calibration": f"{folded['method']}, in the weights" if folded else calibration.get("method", "none"),
         # Bundles of an earlier classtune say "neighbours".
@@ -278,6 +279,11 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
     show(list(facts.items()), (name, ""))
     for note in decisions.get("notes", []):
         say(note)
+
+
+def _columns(record: dict[str, Any]) -> dict[str, Any]:
+    """Where a bundle's table had its texts, labels, and columns beside them."""
+    return (record.get("data") or {}).get("columns") or {}
 
 
 def show_scores(judged: Mapping[str, Figures]) -> None:

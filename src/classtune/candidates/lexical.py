@@ -60,7 +60,7 @@ class TfidfBaseline:
         return letters + 8 * terms * (1 + (1 if self.classes == 2 else self.classes))
 
 
-class _OneVsRest:
+class OneVsRest:
     """A logistic regression for each label that some rows have and others not; a label that all have is certain.
 
     scikit-learn's OneVsRestClassifier warns of labels without rows, and warnings are errors here.
@@ -199,7 +199,7 @@ def fit_tfidf(
     if centroids:
         regression = _Centroids(balanced=class_weight == "balanced", seed=seed)
     elif several:  # two classes, sparse features: liblinear's dual descent is fastest, and exact where L-BFGS is not
-        regression = _OneVsRest(
+        regression = OneVsRest(
             LogisticRegression(
                 C=INVERSE_REGULARISATION_OF_A_LABEL,
                 solver="liblinear",

@@ -80,7 +80,7 @@ class LexicalModel:
             for name, vectorizer in vectorizers.items()
         }
         idf = {name: np.asarray(vectorizer.idf_, dtype=np.float64) for name, vectorizer in vectorizers.items()}
-        coefficients, intercept = _linear(fitted.regression, fitted.classes, sum(map(len, terms.values())))
+        coefficients, intercept = linear(fitted.regression, fitted.classes, sum(map(len, terms.values())))
         return cls(terms, idf, coefficients, intercept)
 
     def features(self, texts: Sequence[str]) -> Any:
@@ -154,7 +154,7 @@ def _vectorizer(name: str, terms: list[str], idf: NDArray[np.float64]) -> Any:
     return vectorizer
 
 
-def _linear(regression: Any, classes: int, terms: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def linear(regression: Any, classes: int, terms: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Coefficients [classes, terms] and intercepts [classes] of a fitted regression, or of one a label."""
     coefficients = np.zeros((classes, terms), dtype=np.float32)
     intercept = np.full(classes, -_CERTAIN, dtype=np.float32)

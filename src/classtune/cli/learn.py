@@ -13,7 +13,7 @@ import typer
 from classtune.cli import options
 from classtune.cli.inputs import print_json
 from classtune.cli.options import AsJson, Data, GivenSettings, Quiet, takes
-from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.columns import TableFormat, listed_names
 from classtune.errors import BundleError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def train(
     ] = None,
     validation: options.Validation = None,
     test: options.Test = None,
+    beside: options.With = None,
     add: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE", help="More rows, or feedback: its labels hold; may be repeated."),
@@ -89,6 +90,7 @@ def train(
     trackers = _trackers(track)
     with screen.Screen(quiet=quiet) as view:
         settings = GivenSettings(settings.recipe, {**settings.values, **wishes})
+        format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))))
         rows = _Rows(data, format, settings, view, validation, test, add=add or (), before=before)
         trained = _train(rows, target, view, force=force, resume=resume, folds=folds, trackers=trackers)
     return print_json(trained.result.document()) if as_json else screen.show_training(trained.result)
@@ -100,6 +102,7 @@ def compare(
     *,
     validation: options.Validation = None,
     test: options.Test = None,
+    beside: options.With = None,
     full: Annotated[bool, typer.Option("--full", help="Also fine-tune every block; takes minutes to hours.")] = False,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="Where to write the picture of accuracy over cost.")
@@ -122,6 +125,7 @@ def compare(
         if file is not None:
             check_file(file, force=force, others=[*inputs, *([other] if other else [])], flag=flag)
     with screen.Screen(quiet=quiet) as view:
+        format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))))
         rows = _Rows(data, format, settings, view, validation, test)
         view.note("loading torch and transformers")
         from classtune.jobs import compare as job
@@ -184,6 +188,7 @@ def _of_another_file(format: TableFormat, name: str) -> TableFormat:
     return TableFormat(
         label_separator=format.label_separator,
         label_columns=() if name.endswith(".jsonl") else format.label_columns,
+        beside=() if name.endswith(".jsonl") else format.beside,
         drop_unlabelled=format.drop_unlabelled,
         drop_empty=format.drop_empty,
         preferred_text=format.text or format.preferred_text,

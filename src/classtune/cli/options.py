@@ -45,6 +45,9 @@ Seed = Annotated[str | None, typer.Option(help="The one seed of everything rando
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps, or auto.")]
 Runtime = Annotated[str, typer.Option(help="torch, or onnx or openvino where DIR is exported for it.")]
 RunDevice = Annotated[str, typer.Option("--device", help="Where torch runs: cpu, cuda, mps, or auto.")]
+With = Annotated[
+    str | None, typer.Option("--with", metavar="A,B", help="Columns that are features of their own beside the text.")
+]
 SplitBy = Annotated[
     str | None,
     typer.Option(metavar="exact|near|COLUMN", help="What never crosses a split: copies, near copies, a column."),

@@ -43,7 +43,7 @@ def evaluate(
     _check_evaluated(folders, gate=at_least_as_good)
     how: dict[str, Any] = {"runtime": run.runtime, "device": run.device}
     with screen.Screen(quiet=quiet) as view:
-        table = open_data(data, as_trained(format, folders[-1]), notify=view.note)
+        table = open_data(data, as_trained(format, *folders), notify=view.note)
         view.notes(table.notes)
         how |= {"notify": view.note, "progress": view.progress}
         if len(folders) == 2:
@@ -111,8 +111,7 @@ def predict(
 
     kind = what_is_given(texts, output)
     with screen.Screen(quiet=quiet) as view:
-        if kind != "texts":
-            format = as_trained(format, folder)
+        format = as_trained(format, folder)
         if kind == "shards":
             written = predict_bulk(
                 folder,
@@ -136,6 +135,8 @@ def predict(
             view.notes(table.notes)
         else:
             table = table_from_rows(texts, name="the command's texts,")
+            if format.beside:
+                view.note(f"Texts alone are answered as with empty cells in {', '.join(format.beside)}: give a table.")
         target = None if output is None else Path(output)
         predictions = predict_table(
             folder,

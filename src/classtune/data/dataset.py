@@ -80,6 +80,7 @@ class Material:
     splits: Splits
     notes: list[str]
     data: DataFacts
+    beside: tuple[str, ...] = ()  # names of the columns whose cells stand beside the texts
     weights: NDArray[np.float32] | None = None  # how often each row counts in learning [rows], about 1 on average
 
     def weights_of(self, rows: Rows) -> NDArray[np.float32] | None:
@@ -149,9 +150,11 @@ def prepare(
             table.name,
             audit,
             left_out=dict(table.dropped),
-            columns={"text": table.text_column, "label": table.label_column},
+            columns={"text": table.text_column, "label": table.label_column}
+            | ({"with": ",".join(table.beside)} if table.beside else {}),
             label_kind=table.label_kind,
         ),
+        beside=table.beside,
         weights=_weights(tables),
     )
     _check_parts(material, table.name)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from classtune.data.reading.cells import as_beside
 from classtune.errors import DataError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def without(text: str, left_out: Sequence[Piece]) -> str:
     for word in sorted(left_out, key=lambda word: word.start):
         kept.append(text[place : word.start])
         place = word.end
-    return " ".join("".join([*kept, text[place:]]).split())
+    return as_beside(" ".join("".join([*kept, text[place:]]).split()), text)
 
 
 def pooled_states(

@@ -1,4 +1,4 @@
-"""A classifier that is no single network, TF-IDF alone or a blend, behind the methods of a network's predictor."""
+"""A classifier that is no single network (TF-IDF or columns alone, a blend) with the methods of a network's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from classtune.candidates.blend import Weight, blended
+from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.data.reading.cells import is_blank
 from classtune.decisions.decide import Decisions
@@ -40,7 +41,10 @@ class BlendPredictor(Predictor):
     """
 
     def __init__(
-        self, parts: Sequence[tuple[Predictor | LexicalModel, Weight]], labels: list[str], decisions: Decisions
+        self,
+        parts: Sequence[tuple[Predictor | LexicalModel | ColumnsModel, Weight]],
+        labels: list[str],
+        decisions: Decisions,
     ) -> None:
         self.parts = list(parts)
         self.labels = labels
@@ -90,11 +94,11 @@ class BlendPredictor(Predictor):
     def run(self, items: Sequence[Any]) -> Floats:
         logits, number = [], 0
         for member, _ in self.parts:
-            if isinstance(member, LexicalModel):
-                logits.append(member.logits([item.text for item in items]))
-            else:
+            if isinstance(member, Predictor):
                 logits.append(_run_network(member, [item.pieces[number] for item in items]))
                 number += 1
+            else:
+                logits.append(member.logits([item.text for item in items]))
         return blended(logits, [weight for _, weight in self.parts], multi=self.decisions.multi)
 
     def copy_weights(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from classtune.bundle import Bundle, Member, check_golden, load_bundle
+from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.decisions.decide import Decisions
 from classtune.inference.blend import BlendPredictor
@@ -47,7 +48,9 @@ def predictor_of(members: Sequence[Member], labels: list[str], decisions: Decisi
     return BlendPredictor(models, labels, decisions)
 
 
-def _answering(model: Network | LexicalModel, labels: list[str], decisions: Decisions) -> Predictor | LexicalModel:
+def _answering(
+    model: Network | LexicalModel | ColumnsModel, labels: list[str], decisions: Decisions
+) -> Predictor | LexicalModel | ColumnsModel:
     return Predictor(model, labels, decisions) if isinstance(model, Network) else model
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from classtune.config import Progress
+from classtune.data.reading.cells import with_cells
 from classtune.decisions.decide import Decisions
 from classtune.errors import DataError
 from classtune.model.network import Network
@@ -69,15 +70,15 @@ class Predictor:
 
         places: what error messages call each text. Raises DataError for texts that are empty or too long.
         """
-        distinct: dict[str, int] = {}
-        of_row = np.array([distinct.setdefault(text, len(distinct)) for text in texts], dtype=np.int64)
-        first = {text: row for row, text in reversed(list(enumerate(texts)))}
-        unique = list(distinct)
+        first: dict[tuple[str, ...], int] = {}
+        rows = np.array([first.setdefault(with_cells(text), row) for row, text in enumerate(texts)])
+        kept, of_row = np.unique(rows.astype(np.int64), return_inverse=True)
+        unique = kept.tolist()
         result = np.zeros((len(unique), len(self.labels)))
         for start in range(0, len(unique), _CHUNK):
             chunk = unique[start : start + _CHUNK]
-            where = [places[first[text]] if places else f"text {first[text] + 1}" for text in chunk]
-            read = self.read(chunk, where)
+            where = [places[row] if places else f"text {row + 1}" for row in chunk]
+            read = self.read([texts[row] for row in chunk], where)
             logits = np.zeros((len(read.items), len(self.labels)))
             done = 0
             for rows in length_sorted_batches([len(item) for item in read.items]):

@@ -14,7 +14,7 @@ from classtune.bundle import Bundle, read_record, read_validation
 from classtune.config import Progress
 from classtune.config.areas import DecisionSettings
 from classtune.data.reading.cells import LabelSet
-from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.columns import TableFormat, listed_names
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.tables import Table
 from classtune.decisions.decide import Decisions, decide
@@ -32,13 +32,18 @@ Notify = Callable[[str], None]
 _RIVALS = {"cost": ("precision", "recall"), "precision": ("cost",), "recall": ("cost",)}
 
 
-def as_trained(format: TableFormat, folder: Path) -> TableFormat:
-    """The format with the columns that the bundle was trained on, for tables that have them; what is named stays.
+def as_trained(format: TableFormat, *folders: Path) -> TableFormat:
+    """`of_bundles`, with those that lie in these folders. Raises BundleError where there is none."""
+    return of_bundles(format, [read_record(folder) for folder in folders])
 
-    Raises BundleError where there is no bundle.
-    """
-    columns = read_record(folder).get("data", {}).get("columns") or {}
-    return replace(format, preferred_text=columns.get("text"), preferred_label=columns.get("label"))
+
+def of_bundles(format: TableFormat, records: Sequence[Mapping[str, Any]]) -> TableFormat:
+    """The format with the columns that the last bundle was trained on, for tables that have them; what is named stays.
+    Columns beside the text are those of all bundles, and the table must have them."""
+    columns = [record.get("data", {}).get("columns") or {} for record in records]
+    beside = [*format.beside, *(name for one in columns for name in listed_names(one.get("with") or ""))]
+    last, names = columns[-1], tuple(dict.fromkeys(beside))
+    return replace(format, preferred_text=last.get("text"), preferred_label=last.get("label"), beside=names)
 
 
 @dataclass(frozen=True)

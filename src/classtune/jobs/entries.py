@@ -13,6 +13,7 @@ import numpy as np
 from classtune.bundle import Member
 from classtune.candidates.backbone import Backbone, Learned
 from classtune.candidates.blend import Weight
+from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.folds import HeldOut
 from classtune.candidates.lexical import fit_tfidf
 from classtune.candidates.lexical_model import LexicalModel
@@ -22,7 +23,7 @@ from classtune.data.dataset import Material
 from classtune.data.splits import Rows
 from classtune.jobs import steps
 from classtune.jobs.steps import Scores
-from classtune.judging.comparison import LEXICAL
+from classtune.judging.comparison import COLUMNS, LEXICAL
 
 TIMED_TEXTS, TIMED_RUNS = 200, 3
 # From rows to learn from to what makes logits [rows, labels] of others.
@@ -55,7 +56,8 @@ class Entry:
 
 
 def cheap_entries(material: Material, settings: Settings, held_out: HeldOut) -> tuple[list[Entry], str | None]:
-    """Majority class, one-line rule and TF-IDF + logistic regression, cheapest first; and the rule as a sentence."""
+    """Majority class, one-line rule, TF-IDF + logistic regression, and columns where some stand beside the texts; and
+    the rule as a sentence."""
     labels, seed, multi = material.labels, settings.seed, material.multi
 
     def texts(rows: Rows) -> list[str]:
@@ -99,7 +101,34 @@ def cheap_entries(material: Material, settings: Settings, held_out: HeldOut) -> 
     entry.bytes = model.bytes
     if not settings.hugging_face and settings.candidates == "all":
         entry.ships = lambda: Member(LEXICAL, model, Weight(1.0, 1.0))
-    return [*entries, entry], sentence
+    entries.append(entry)
+    if material.beside and settings.candidates == "all":
+        entries.append(_of_columns(material, settings, held_out))
+    return entries, sentence
+
+
+def _of_columns(material: Material, settings: Settings, held_out: HeldOut) -> Entry:
+    """What the columns beside the texts say alone."""
+    models: dict[int, ColumnsModel] = {}
+
+    def learn(rows: Rows) -> Callable[[Rows], Scores]:
+        models[0] = ColumnsModel.fit(
+            material.beside,
+            [material.texts[row] for row in rows],
+            material.truth[rows],
+            classes=len(material.labels),
+            seed=settings.seed,
+            balanced=settings.class_weights == "balanced",
+            weights=material.weights_of(rows),
+        )
+        return lambda wanted: models[0].logits([material.texts[row] for row in wanted])
+
+    entry = _entry(COLUMNS, "columns", learn, material, held_out, size=0)
+    model = models[0]  # the final one, which was fitted last
+    entry.bytes, entry.cost = model.bytes, float(model.coefficients.size)
+    if not settings.hugging_face:
+        entry.ships = lambda: Member(COLUMNS, model, Weight(1.0, 1.0))
+    return entry
 
 
 def _entry(name: str, kind: str, learn: Learn, material: Material, held_out: HeldOut, *, size: int) -> Entry:

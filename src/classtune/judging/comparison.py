@@ -18,6 +18,7 @@ from classtune.stats import BoolArray
 # TF-IDF with logistic regression, the baseline of every result: its name as a candidate, and in sentences.
 LEXICAL, LEXICAL_IN_WORDS = "tf-idf", "TF-IDF + logistic regression"
 MAJORITY = "majority class"
+COLUMNS = "columns"  # those of --with, alone
 
 
 def in_words(name: str) -> str:

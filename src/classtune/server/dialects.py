@@ -32,6 +32,15 @@ _FUNCTIONS: dict[str | None, Callable[[NDArray[np.float64]], NDArray[np.float64]
 _TEXT = {"type": "string", "minLength": 1}
 _Text = Annotated[str, WithJsonSchema(_TEXT)]
 _Texts = Annotated[list[str], WithJsonSchema({"type": "array", "items": _TEXT, "minItems": 1})]
+# Of a table: what a cell of another column holds beside a text.
+Cell = str | int | float | None
+_Columns = Annotated[
+    dict[str, Cell | list[Cell]] | None,
+    Field(
+        description="Cells of the columns that the classifier reads beside its texts, by name, one a text; what is not "
+        "sent is an empty cell."
+    ),
+]
 _ONE = {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}
 _Ones = Annotated[list[list[str]], WithJsonSchema({"type": "array", "items": _ONE, "minItems": 1})]
 
@@ -55,6 +64,7 @@ class PredictRequest(_Question):
     inputs: _Text | _Texts | _Ones = Field(description="One text, or a list of texts.")
     truncate: bool | None = Field(None, description="Cut texts that are too long; unset: as the bundle was trained.")
     raw_scores: bool = Field(False, description="Logits instead of probabilities.")
+    columns: _Columns = None
     model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
 
 
@@ -103,6 +113,7 @@ class TaskRequest(_Question):
 
     inputs: _Text | _Texts = Field(description="One text, or a list of texts.")
     parameters: TaskParameters | None = None
+    columns: _Columns = None
     model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
 
 
@@ -277,6 +288,7 @@ def info_answer(bundles: Sequence[LoadedBundle], queue: int, most_texts: int) ->
                 "max_input_length": bundle.predictor.limit,
                 "auto_truncate": bundle.predictor.cuts,
                 "classifier": bundle.record.get("classifier", "one network"),
+                "columns": bundle.beside,
                 "depth": (bundle.record["depth"] or {}).get("kept"),  # TF-IDF has no blocks
             }
             for bundle in bundles

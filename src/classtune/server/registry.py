@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from classtune.bundle import RECORD, ROWS, Bundle, read_rows
+from classtune.data.reading.columns import listed_names
 from classtune.data.versions import Hashes
 from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean
 from classtune.explain.neighbours import Neighbours
@@ -43,6 +44,11 @@ class LoadedBundle:
     neighbours: Neighbours | None = field(repr=False)
     yardstick: Yardstick | None = field(default=None, repr=False)
     learned: Hashes | None = field(default=None, repr=False)
+
+    @property
+    def beside(self) -> list[str]:
+        """The columns that it reads beside a text."""
+        return listed_names((self.record.get("data", {}).get("columns") or {}).get("with") or "")
 
     @property
     def withholds(self) -> bool:

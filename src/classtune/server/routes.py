@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from classtune.errors import DataError
 from classtune.inference.predictor import Ranked, TooLong, answer_of
 from classtune.server.batching import Batcher, ModelFailed, QueueFull
+from classtune.server.beside import with_columns
 from classtune.server.dialects import (
     ClassifyRequest,
     ClassifyResponse,
@@ -114,7 +115,7 @@ class Api:
         """Labels with their scores, highest first: a list for one text, a list of lists for a list of texts."""
         async with _in_time(self.settings):
             question = await read_question(request, PredictRequest, self.settings)
-            texts = predict_texts(question)
+            texts = with_columns(predict_texts(question), question.columns, self._bundle(question.model).beside)
             scored = await self._score(request, question.model, texts, "inputs", question.truncate)
         ranked = scored.ranked
         if question.raw_scores:
@@ -126,7 +127,8 @@ class Api:
         async with _in_time(self.settings):
             question = await read_question(request, TaskRequest, self.settings)
             truncate = question.parameters.truncation if question.parameters else None
-            scored = await self._score(request, question.model, task_texts(question), "inputs", truncate)
+            texts = with_columns(task_texts(question), question.columns, self._bundle(question.model).beside)
+            scored = await self._score(request, question.model, texts, "inputs", truncate)
         return json_response(task_scores(question, scored.bundle, scored.logits, scored.ranked))
 
     async def root(self, request: Request) -> Response:

@@ -6,7 +6,8 @@ import datetime
 import decimal
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -37,6 +38,46 @@ class Broken(str):
         cell = super().__new__(cls, shown)
         cell.reason = reason
         return cell
+
+
+class RowText(str):
+    """A text with cells of other columns of its row beside it (``--with``); it is equal to the text alone.
+
+    What reads texts need not know of them; what reads columns asks `cells_beside`.
+    """
+
+    cells: dict[str, str]  # by the name of their column
+
+    def __new__(cls, text: str, cells: dict[str, str]) -> RowText:
+        row = super().__new__(cls, text)
+        row.cells = cells
+        return row
+
+    def __getnewargs__(self) -> tuple[str, dict[str, str]]:  # type: ignore[override]
+        return str(self), self.cells  # what copies and pickles are made of
+
+
+@dataclass(frozen=True)
+class RowCells:
+    """The cell of a text, or a tuple of its parts, with cells beside it by column, none of them read yet."""
+
+    text: object
+    beside: Mapping[str, object]
+
+
+def cells_beside(text: str) -> Mapping[str, str]:
+    """The cells beside a text by the name of their column; none for a text alone."""
+    return text.cells if isinstance(text, RowText) else {}
+
+
+def with_cells(text: str) -> tuple[str, ...]:
+    """A text and the cells beside it: rows of which both are equal get one answer."""
+    return (text, *cells_beside(text).values())
+
+
+def as_beside(text: str, other: str) -> str:
+    """A text with what stands beside another one: the same row, put in other words."""
+    return RowText(text, other.cells) if isinstance(other, RowText) else text
 
 
 def is_blank(text: str) -> bool:
@@ -76,8 +117,10 @@ def as_text(cell: object) -> str:
 def as_whole_text(cell: object) -> str:
     """`as_text` for a text to classify; a tuple holds its parts, those that are not blank joined by a blank line.
 
-    Raises ValueError for one that takes gigabytes to cut into tokens, too.
+    `RowCells` are read to a RowText. Raises ValueError for one that takes gigabytes to cut into tokens, too.
     """
+    if isinstance(cell, RowCells):
+        return RowText(as_whole_text(cell.text), {name: as_text(one).strip() for name, one in cell.beside.items()})
     parts = [as_text(part) for part in cell] if isinstance(cell, tuple) else [as_text(cell)]
     text = parts[0] if len(parts) == 1 else PART_END.join(part for part in parts if not is_blank(part))
     if len(text) > MOST_CHARACTERS:

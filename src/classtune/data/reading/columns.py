@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from classtune.data.reading.cells import RowCells
 from classtune.data.reading.guesses import by_cells, by_words
 from classtune.errors import DataError, SettingsError, did_you_mean
 
@@ -43,6 +44,7 @@ class TableFormat:
     drop_empty: bool = False
     label_separator: str | None = None  # between the labels of a cell that holds several
     label_columns: tuple[str, ...] = ()  # names of columns of 1 and 0, one a label
+    beside: tuple[str, ...] = ()  # names of columns that are features beside the text
     group: str | None = None  # name of a column whose equal cells mark rows that belong together
     preferred_text: str | None = None  # taken where the table has it and ``text`` is unset: a bundle's own column
     preferred_label: str | None = None
@@ -64,6 +66,7 @@ class TableFormat:
         """(flag, column) for each column that was asked for by name; those of the text together."""
         one = [("--text", self.text), ("--label", self.label), ("--split-by", self.group)]
         several = [("--label-columns", name) for name in self.label_columns]
+        several += [("--with", name) for name in self.beside]
         return [(flag, name) for flag, name in one if name is not None] + several
 
     @property
@@ -86,6 +89,7 @@ class Columns:
     texts: tuple[int, ...]
     label: int | None = None
     flags: tuple[int, ...] = ()  # one a label, where each has its own
+    beside: tuple[int, ...] = ()  # features beside the text
     group: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -108,16 +112,21 @@ class Grid:
 
     def texts(self, columns: Columns) -> Sequence[Any]:
         """The text cells as `as_whole_text` reads them."""
-        return text_cells([self.column(column) for column in columns.texts])
+        beside = {self.names[column]: self.column(column) for column in columns.beside}
+        return text_cells([self.column(column) for column in columns.texts], beside)
 
     def text_name(self, columns: Columns) -> str:
         """What the text's column is called; of several their names, joined by commas as ``--text`` takes them."""
         return ",".join(self.names[column] for column in columns.texts)
 
 
-def text_cells(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    """The cells of a text column; those of several, a tuple a row."""
-    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+def text_cells(columns: Sequence[Sequence[Any]], beside: Mapping[str, Sequence[Any]] | None = None) -> Sequence[Any]:
+    """The cells of a text column; those of several, a tuple a row. beside: columns whose cells stand beside them."""
+    cells = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+    if not beside:
+        return cells
+    rows = zip(cells, zip(*beside.values(), strict=True), strict=True)
+    return [RowCells(cell, dict(zip(beside, own, strict=True))) for cell, own in rows]
 
 
 def listed_names(names: str) -> list[str]:
@@ -206,12 +215,12 @@ def choose_columns(
     cells: those of a column, to guess by where its name is not known. What was guessed is in ``Columns.notes``.
     Raises DataError for names that do not exist, that leave more or less than one reading, or that are two columns'.
     """
-    asked = [(flag, name) for flag, name in table.named if flag != "--text" and labelled]
+    asked = [(flag, name) for flag, name in table.named if flag == "--with" or (flag != "--text" and labelled)]
     told = _told_texts(where, names, table)
     asked = [("--text", name) for name in told if table.text is not None] + asked
     _check_asked(where, names, asked, table)
     one_label = labelled and not table.label_columns
-    aside = [names.index(name) for flag, name in asked if flag in ("--label-columns", "--split-by")]
+    aside = [names.index(name) for flag, name in asked if flag in ("--label-columns", "--split-by", "--with")]
     columns = [column for column, name in enumerate(names) if name and column not in aside]
     texts, labels = _by_names(names, columns, told, table, one_label=one_label)
     notes: list[str] = []
@@ -232,6 +241,7 @@ def choose_columns(
         texts=tuple(texts),
         label=labels[0] if one_label else None,
         flags=tuple(names.index(name) for name in table.label_columns) if labelled else (),
+        beside=tuple(names.index(name) for name in table.beside),
         group=names.index(table.group) if labelled and table.group is not None else None,
         notes=tuple(notes),
     )
@@ -247,9 +257,12 @@ def _check_asked(where: str, names: Sequence[str], asked: Sequence[tuple[str, st
     if problems:
         raise DataError(problems)
     texts = [name for flag, name in asked if flag == "--text"]
-    clash = [(flag, name) for flag, name in asked if name in texts and flag in ("--label", "--label-columns")]
+    labels = [name for flag, name in asked if flag in ("--label", "--label-columns")]
+    clash = [("--text", flag, name) for flag, name in asked if name in texts and flag in ("--label", "--label-columns")]
+    clash += [("--label", flag, name) for flag, name in asked if name in labels and flag == "--with"]
     if clash:
-        raise DataError(f"{where}: --text and {clash[0][0]} both name {clash[0][1]!r}. Name two columns.")
+        one, other, name = clash[0]
+        raise DataError(f"{where}: {one} and {other} both name {name!r}. Name two columns.")
 
 
 def _told_texts(where: str, names: Sequence[str], table: TableFormat) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from classtune.data.reading.cells import Number, as_text
+from classtune.data.reading.cells import Number, RowText, as_text, cells_beside
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.tables import Table, read_table
 from classtune.errors import DataError, UserError
@@ -43,6 +43,9 @@ def read_upload(path: str | Path, format: TableFormat, *, labelled: bool = False
         raise DataError(answer["problems"])
     table: dict[str, Any] = answer["table"]
     table["columns"] = {name: list(map(_cell, cells)) for name, cells in table["columns"].items()}
+    if beside := table.pop("cells"):
+        table["texts"] = list(map(RowText, table["texts"], beside))
+    table["beside"] = tuple(table["beside"])
     if table["label_sets"] is not None:
         table["label_sets"] = [tuple(labels) for labels in table["label_sets"]]
     return Table(**table)
@@ -55,11 +58,12 @@ def main() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (asked["memory"], asked["memory"]))
-    format = asked["format"] | {"label_columns": tuple(asked["format"]["label_columns"])}
+    format = asked["format"] | {name: tuple(asked["format"][name]) for name in ("label_columns", "beside")}
     try:
         table = read_table(asked["path"], TableFormat(**format), labelled=asked["labelled"])
         document = {field.name: getattr(table, field.name) for field in fields(table)}
         document["columns"] = {name: list(map(_written, cells)) for name, cells in table.columns.items()}
+        document["cells"] = [dict(cells_beside(text)) for text in table.texts] if table.beside else []
         json.dump({"table": document}, sys.stdout)
     except UserError as error:
         json.dump({"problems": error.problems}, sys.stdout)

@@ -72,6 +72,7 @@ class Stream(ABC):
         self.path, self.name, self.size = path, name, size
         self.names: list[str] = []
         self.text_columns = ["text"]
+        self.beside: tuple[str, ...] = ()  # columns whose cells stand beside the texts
         self.sizes: list[int] = []
         self.notes: list[str] = []
         self.suffix = path.suffix
@@ -171,7 +172,9 @@ class _Delimited(Stream):
             raise DataError(f"{self.name}: has fastText's lines, not read in pieces. Name a file: -o OUT.csv.")
         has_columns = named_by_file or format.delimiter or format.text or format.header
         if kind == "text" and not has_columns and (suffix == ".txt" or not clearly_delimited(sample)):
-            self.names, self._texts = ["text"], [0]
+            self.names, self._texts, self._beside = ["text"], [0], list[int]()
+            if format.beside:
+                choose_columns(self.name, self.names, format, labelled=False)  # says that it has no such columns
         else:
             self._delimiter = (
                 given_delimiter(format.delimiter) or named_by_file or sniff(sample, suffix, format.quoting)[0]
@@ -187,7 +190,9 @@ class _Delimited(Stream):
     def pieces(self) -> Iterator[Piece]:
         rows = itertools.islice(self._rows(), self._above + int(self._header), None)
         for lines, cells, broken in _cut(((line, self._checked(row)) for line, row in rows), self.size):
-            yield Piece(cells, text_cells([[row[text] for row in cells] for text in self._texts]), lines, broken)
+            texts = [[row[text] for row in cells] for text in self._texts]
+            beside = {self.names[place]: [row[place] for row in cells] for place in self._beside}
+            yield Piece(cells, text_cells(texts, beside), lines, broken)
 
     def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -226,7 +231,8 @@ class _Delimited(Stream):
         grid = with_names([row for _, row in sample], [line for line, _ in sample], format, labelled=False)
         self._header = len(grid.lines) < len(sample)
         self.names = grid.names
-        self._texts = [*(grid.guessed or choose_columns(self.name, grid.names, format, labelled=False)).texts]
+        columns = grid.guessed or choose_columns(self.name, grid.names, format, labelled=False)
+        self._texts, self._beside = list(columns.texts), list(columns.beside)
         self.text_columns = [self.names[text] for text in self._texts]
         self.notes += grid.notes
 
@@ -253,10 +259,12 @@ class _JsonLines(Stream):
         self.names = list(names)
         columns = choose_columns(self.name, self.names, format, labelled=False)
         self.text_columns = [self.names[text] for text in columns.texts]
+        self.beside = format.beside
 
     def pieces(self) -> Iterator[Piece]:
         for lines, rows, broken in _cut(self._rows(), self.size):
-            cells = text_cells([[row.get(name) for _, row in rows] for name in self.text_columns])
+            texts = [[row.get(name) for _, row in rows] for name in self.text_columns]
+            cells = text_cells(texts, {name: [row.get(name) for _, row in rows] for name in self.beside})
             yield Piece([text for text, _ in rows], cells, lines, broken)
 
     def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
@@ -291,6 +299,7 @@ class _Parquet(Stream):
         self.names = list(file.schema_arrow.names)
         columns = choose_columns(name, self.names, format, labelled=False)
         self.text_columns = [self.names[text] for text in columns.texts]
+        self.beside = format.beside
         rows = file.metadata.num_rows
         self.sizes = [min(size, rows - start) for start in range(0, rows, size)]
         if self.suffix.lower() != ".parquet":
@@ -302,7 +311,8 @@ class _Parquet(Stream):
         first = 1
         try:
             for rows in self._tables():
-                cells = text_cells([rows.column(name).to_pylist() for name in self.text_columns])
+                beside = {name: rows.column(name).to_pylist() for name in self.beside}
+                cells = text_cells([rows.column(name).to_pylist() for name in self.text_columns], beside)
                 yield Piece(rows, cells, range(first, first + len(rows)))
                 first += len(rows)
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:

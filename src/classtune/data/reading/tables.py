@@ -67,6 +67,7 @@ class Table:
     groups: list[str] | None = None  # cells of the column TableFormat.group; "": the row belongs with no other
     columns: dict[str, list[Any]] = field(default_factory=dict)  # read for prediction: all of the file, cells as there
     label_kind: str = "text"  # what the labels' cells were: "int", "float", "bool", "text"
+    beside: tuple[str, ...] = ()  # names of the columns whose cells stand beside the texts (`cells_beside`)
     weights: list[float] | None = None  # how often each row counts in learning; None: all alike
 
     @property
@@ -107,7 +108,8 @@ def read_table(
     except DataError as error:
         raise DataError(grid.problems + error.problems) from None
     grid.notes += columns.notes
-    return _table(name, grid, columns if labelled else Columns(columns.texts), format, keep=not labelled)
+    columns = columns if labelled else Columns(columns.texts, beside=columns.beside)
+    return _table(name, grid, columns, format, keep=not labelled)
 
 
 def table_from_rows(texts: Any, labels: Any = None, *, name: str = "texts", blanks: bool = False) -> Table:
@@ -195,6 +197,7 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
         lines=lines,
         name=name,
         text_column=grid.text_name(columns),
+        beside=tuple(grid.names[column] for column in columns.beside),
         label_column=labels.column,
         encoding=grid.encoding,
         delimiter=grid.delimiter,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from classtune.data.reading.cells import with_cells
 from classtune.errors import DataError
 from classtune.inference.predictor import Predictor
 
@@ -60,17 +61,19 @@ class Scorer:
 
         Raises nothing for a text that the model cannot take: it is among the ``faults``.
         """
-        rows_of: dict[str, list[int]] = {}
+        rows_of: dict[tuple[str, ...], list[int]] = {}
         for row, text in enumerate(texts):
-            rows_of.setdefault(text, []).append(row)
+            rows_of.setdefault(with_cells(text), []).append(row)
         logits = np.zeros((len(texts), len(self.predictor.labels)))
         faults: dict[int, str] = {}
         done = 0
-        work = {self._pool.submit(self._run, part): part for part in _slices(rows_of)}
+        work = {
+            self._pool.submit(self._run, part): part for part in _slices(texts[rows[0]] for rows in rows_of.values())
+        }
         for future in as_completed(work):
             scores, refused = future.result()
             for text, score in zip(work[future], scores, strict=True):
-                rows = rows_of[text]
+                rows = rows_of[with_cells(text)]
                 logits[rows] = score
                 faults.update((row, refused[text]) for row in rows if text in refused)
                 done += len(rows)

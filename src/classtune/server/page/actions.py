@@ -27,6 +27,7 @@ from classtune.explain.neighbours import Neighbours
 from classtune.inference.answer_files import too_much_for_excel, write_predictions
 from classtune.inference.own_thread import on_own_thread
 from classtune.inference.predictor import Predictor, answer_of
+from classtune.inference.tables import of_bundles
 from classtune.server.page import html as wording
 from classtune.server.page.feedback import add_feedback
 
@@ -40,7 +41,7 @@ _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
 # What errors tell people at a command line to do, and what they do here.
 _HERE = (
     (re.compile(r"(Choose|Name it) with --text NAME\b.*"), "Write its name into the box above."),
-    (re.compile(r" \(--text\)"), ""),
+    (re.compile(r" \(--(text|with)\)"), ""),
 )
 
 
@@ -168,8 +169,8 @@ class Page:
         if file is None:
             raise DataError("There is no file yet. Choose one above.")
         try:
-            own = (self.bundle(name).record.get("data", {}).get("columns") or {}).get("text")
-            table = read_upload(file, TableFormat(text=column.strip() or None, preferred_text=own, drop_empty=True))
+            format = TableFormat(text=column.strip() or None, drop_empty=True)
+            table = read_upload(file, of_bundles(format, [self.bundle(name).record]))
         except DataError as error:
             problems = [problem.replace(file, Path(file).name) for problem in error.problems]
             for flag, here in _HERE:
