@@ -14,7 +14,8 @@ from classtune.cli.loop import drift, next_texts, start
 from classtune.cli.tables import audit, datasets, models
 from classtune.cli.tutorial import tutorial
 from classtune.cli.use import evaluate, explain, info, predict
-from classtune.errors import ClasstuneError, printable
+from classtune.errors import ClasstuneError, UserError, printable
+from classtune.jobs.passes.place import Place
 
 app = typer.Typer(
     help="Turn a pretrained language model into a text classifier you can trust.",
@@ -38,6 +39,7 @@ def main() -> None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"sklearn\b")  # whoever trains cannot mend what they say
+            _refuse_ranks()
             app()
     except ClasstuneError as error:
         print(printable(f"classtune: {error}"), file=sys.stderr)
@@ -52,6 +54,15 @@ def main() -> None:
     except Exception as error:
         print(_unexpected(error), file=sys.stderr)
         sys.exit(1)
+
+
+def _refuse_ranks() -> None:
+    """A launcher of several processes would run any command but `train` several times over."""
+    place = Place.found()
+    if place.of > 1 and sys.argv[1:2] != ["train"]:
+        if place.rank:
+            sys.exit(UserError.exit_code)
+        raise UserError(f"{place.of} processes were started: only `classtune train` takes several. Start one.")
 
 
 def _unexpected(error: Exception) -> str:

@@ -85,7 +85,14 @@ def train(
 ) -> None:
     """Train a classifier on a table of labelled texts and write it as a bundle."""
     from classtune import screen
+    from classtune.jobs.passes.place import Place
 
+    place = Place.found()
+    if place.rank:
+        from classtune.jobs.passes.ranks import serve
+
+        return serve()
+    resume = resume or place.restarted
     target = output or Path(f"{Path(data).stem if data != '-' else 'stdin'}-classifier")
     trackers = _trackers(track)
     with screen.Screen(quiet=quiet) as view:
@@ -242,12 +249,13 @@ def _train(
     from classtune.files import claimed
     from classtune.jobs import train as job
     from classtune.jobs.next_version import train_next
+    from classtune.jobs.passes.ranks import joined
     from classtune.training.checkpoint import EPOCHS
     from classtune.training.extensions import Extensions
 
     check_target(output, force=force)
     run_folder = Path(f"{output}.run")
-    with claimed(output, view.note), _tracking(trackers, rows, output, view) as tracking:
+    with claimed(output, view.note), joined() as crew, _tracking(trackers, rows, output, view) as tracking:
         check_target(output, force=force)
         if resume and tracking:
             tracking.replay(run_folder / EPOCHS)
@@ -262,6 +270,7 @@ def _train(
             run_folder=run_folder,
             resume=resume,
             extensions=Extensions(on_epoch=tracking.epoch if tracking else None),
+            crew=crew,
             notify=view.note,
             progress=view.progress,
         )

@@ -31,7 +31,7 @@ from classtune.errors import SettingsError, SourceError, did_you_mean
 from classtune.inference.predictor import Predictor
 from classtune.jobs import steps
 from classtune.jobs.entries import Entry, cheap_entries, median_ms, timed_rows
-from classtune.jobs.steps import Clock, Notify, Scores
+from classtune.jobs.steps import Clock, Crew, Notify, Scores
 from classtune.judging.answers import right_by_logits
 from classtune.judging.comparison import LEXICAL
 from classtune.sources import fetch_model
@@ -55,6 +55,7 @@ class Contest:
     clock: Clock
     notify: Notify
     progress: Progress
+    crew: Crew | None = None
     entries: list[Entry] = field(default_factory=list)
     rule: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -120,7 +121,9 @@ class Contest:
         settings, material, clock = self.settings.model_copy(update={"model": name}), self.material, self.clock
         shown = Path(name).name
         with clock.time("load"):
-            network = steps.load_network(material.labels, settings, multi=material.multi, notify=self.notify)
+            network = steps.load_network(
+                material.labels, settings, multi=material.multi, notify=self.notify, crew=self.crew
+            )
         with clock.time("tokens"):
             pieces, settings = steps.encode(network, material, settings)
         weights = steps.fingerprint(fetch_model(name, notify=self.notify)) if checkpoint else ""

@@ -7,11 +7,11 @@ import hashlib
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from classtune.model.adapters import require_lora
 from classtune.model.backbone import load_backbone
 from classtune.model.device import device_of
 from classtune.model.network import Network
+from classtune.model.passes import Engine
 from classtune.model.tokens import Pieces, TextEncoder
 from classtune.sources import fetch_model
 from classtune.stats import best_scale, row_losses
@@ -104,12 +105,32 @@ def fingerprint(model: Path) -> str:
     return found.hexdigest()
 
 
-def load_network(labels: list[str], settings: Settings, *, multi: bool, notify: Notify) -> Network:
-    """The backbone with a new head, on its device. Raises UserError where LoRA is asked for and not installed."""
+class Crew(Protocol):
+    """Other processes that take a share of the pass; see `classtune.jobs.passes`."""
+
+    def loading(
+        self, labels: list[str], settings: Settings, *, multi: bool, weights: str
+    ) -> AbstractContextManager[Engine]:
+        """While this process loads a backbone, they do. weights: the fingerprint of its files."""
+
+
+def load_network(
+    labels: list[str], settings: Settings, *, multi: bool, notify: Notify, crew: Crew | None = None
+) -> Network:
+    """The backbone with a new head, on its device. crew: who shares its pass; None: nobody.
+
+    Raises UserError where LoRA is asked for and not installed.
+    """
     if settings.trainable == "lora":
         require_lora()
-    network = load_backbone(fetch_model(settings.model, notify=notify), labels, settings, multi=multi)
-    network.to(device_of(settings.device))
+    path = fetch_model(settings.model, notify=notify)
+    others: AbstractContextManager[Engine | None] = contextlib.nullcontext()
+    if crew is not None:
+        others = crew.loading(labels, settings, multi=multi, weights=fingerprint(path))
+    with others as engine:
+        network = load_backbone(path, labels, settings, multi=multi)
+        network.to(device_of(settings.device))
+    network.engine = engine
     return network
 
 

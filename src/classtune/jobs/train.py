@@ -30,7 +30,7 @@ from classtune.jobs.contest import Contest
 from classtune.jobs.drift import yardstick_of
 from classtune.jobs.foreign import about_languages
 from classtune.jobs.more_rows import curve_of
-from classtune.jobs.steps import Clock, Notify, Scores
+from classtune.jobs.steps import Clock, Crew, Notify, Scores
 from classtune.model.network import Network
 from classtune.report.page import model_card, write_report
 from classtune.result import Result
@@ -111,6 +111,7 @@ def train(
     run_folder: Path | None = None,
     resume: bool = False,
     extensions: Extensions = NOTHING,
+    crew: Crew | None = None,
     notify: Notify,
     progress: Progress,
 ) -> Trained:
@@ -118,7 +119,8 @@ def train(
 
     validation, test: given rows in place of a share of the table; they are used as they are, and training rows that
     stand in them are left out. earlier: see `prepare`. run_folder: where checkpoints go; with ``resume`` a run that was
-    stopped there goes on. extensions: the caller's own loss, optimizer, metrics and callback.
+    stopped there goes on. extensions: the caller's own loss, optimizer, metrics and callback. crew: other processes
+    that take a share of the pass.
     Raises DataError, SettingsError, SourceError or Interrupted.
     """
     clock = Clock()
@@ -139,7 +141,7 @@ def train(
     checkpoint = steps.start_checkpoint(run_folder, material, settings, resume, extensions.names(), notify)
     if resume and not (run_folder and run_folder.exists()):
         notify("There is no stopped run to resume: starting anew.")
-    contest = Contest(material, settings, held_out, clock, notify, progress)
+    contest = Contest(material, settings, held_out, clock, notify, progress, crew)
     with clock.time("baseline"):
         contest.add_cheap()
     try:

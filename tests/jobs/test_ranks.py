@@ -1,0 +1,215 @@
+"""Several ranks train what one process trains; what keeps them from it is said once, by rank 0."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ranked import environment, free_port, start_rank
+from small import QUICK, SEVERAL, rows
+
+from classtune.candidates.backbone import Backbone
+from classtune.config import Settings, resolve
+from classtune.data.reading.tables import table_from_rows
+from classtune.errors import ClasstuneError, UserError
+from classtune.jobs import steps
+from classtune.jobs.passes import ranks
+from classtune.jobs.passes.ranks import Ranks, joined
+from classtune.jobs.steps import load_network
+from classtune.jobs.train import Trained, train
+from classtune.model.network import Trunk
+from classtune.model.passes import Run, Span
+
+pytest_plugins = ["bundle_fixtures"]
+pytestmark = pytest.mark.usefixtures("single_thread")
+
+Start = Callable[..., list[Any]]
+
+
+def silent(*_: object) -> None:
+    """Nobody asked."""
+
+
+@pytest.fixture
+def start_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
+    """Starts the ranks beside this process, which is rank 0 of so many. All must have ended when the test has."""
+    started: list[Any] = []
+    monkeypatch.setattr(ranks, "_cores", lambda: 1)  # so that rank 0 has one thread too: see small.one_thread
+
+    def start(of: int, more: Callable[[], None] | None = None) -> list[Any]:
+        port = free_port()
+        for name, value in environment(0, of, port).items():
+            monkeypatch.setenv(name, value)
+        started.extend(
+            start_rank(rank, of, port, tmp_path / f"log-{rank}", ["train", "nothing.csv"], more)
+            for rank in range(1, of)
+        )
+        return started
+
+    yield start
+    for process in started:
+        process.join(60)
+        assert process.exitcode is not None, "a rank stays"
+
+
+def run(settings: Settings, **told: Any) -> Trained:
+    lines = [(text, label if row % 9 else "ham") for row, (text, label) in enumerate(rows(160))]
+    texts, labels = zip(*lines, strict=True)
+    return train(table_from_rows(texts, labels, name="rows"), settings, notify=silent, progress=silent, **told)
+
+
+def figures(trained: Trained) -> list[float]:
+    test = trained.result.document()["test"]
+    return [test["rows"], test["accuracy"], test["log_loss"], test["ece"]]
+
+
+@pytest.mark.parametrize("told", [{"effort": "best"}, {"effort": "fast", "store": "float32"}], ids=["tail", "probe"])
+def test_three_ranks_train_what_one_process_trains(
+    told: dict[str, Any], small_bert: Path, start_others: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = resolve(overrides={**SEVERAL, "model": str(small_bert), "depth": "auto", "probe_tokens": 2000, **told})
+    kept = {"keep": f"{small_bert.name} {'tail' if told['effort'] == 'best' else 'probe'}"}
+    settings = settings.model_copy(update=kept)
+    alone = run(settings)
+    done: Counter[tuple[int, Span]] = Counter()
+    worker = Ranks._worker
+
+    def counted(self: Ranks, rank: int, span: Span) -> Run:
+        work = worker(self, rank, span)
+
+        def passes(batch: Any) -> Any:
+            done[rank, span] += 1
+            return work(batch)
+
+        return passes
+
+    monkeypatch.setattr(Ranks, "_worker", counted)
+    processes = start_others(3)
+    with joined() as crew:
+        together = run(settings, crew=crew)
+    assert {rank for rank, _ in done} == {1, 2}
+    assert len({span for _, span in done}) > 2  # the climb, block by block, and the pass
+    weights = [trained.network.classifier.state_dict() for trained in (alone, together)]
+    assert weights[0].keys() == weights[1].keys()
+    assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 1e-5
+    assert figures(alone) == pytest.approx(figures(together), abs=1e-6)
+    passed = [replace(trained.result.trunk, seconds=0.0) for trained in (alone, together) if trained.result.trunk]
+    assert passed[0] == passed[1]
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+def test_any_number_of_batches_is_shared_and_a_rank_may_have_none(small_llama: Path, start_others: Start) -> None:
+    settings = resolve(overrides={**QUICK, "model": str(small_llama)})
+    start_others(3)
+    with joined() as crew:
+        network = load_network(["ham", "spam"], settings, multi=False, notify=silent, crew=crew)
+        encoder = network.encoder
+        trunk = Trunk(network, 2)
+        for count in (0, 1, 2, 7):  # of one text, of two, …
+            batches = [
+                encoder.batch(encoder.encode(["a b c", "win", "see you"][: number % 3 + 1])) for number in range(count)
+            ]
+            found = dict(trunk.over(batches))
+            assert sorted(found) == list(range(count))
+            for number, states in found.items():
+                assert torch.allclose(states, trunk(batches[number]), atol=1e-6)
+
+
+def other_versions() -> None:
+    versions = steps.versions
+    steps.versions = lambda: {**versions(), "torch": "1.0", "peft": "none"}
+
+
+def test_other_versions_are_refused_before_anything_is_done(start_others: Start) -> None:
+    start_others(3, other_versions)
+    with pytest.raises(UserError) as caught, joined():
+        pytest.fail("it goes on")
+    told = [problem for problem in caught.value.problems if "torch 1.0" in problem]
+    assert [problem.split(" ")[1] for problem in told] == ["1", "2"]
+    assert f"rank 0 has {steps.versions()['torch']}. Install the same versions" in told[0]
+
+
+def other_files() -> None:
+    steps.fingerprint = lambda model: "0123456789abcdef"
+
+
+def without_files() -> None:
+    def missing(*_: Any, **__: Any) -> Path:
+        raise ClasstuneError("there is no such model here.")
+
+    ranks.fetch_model = missing  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (other_files, r"rank 1 \(.*\): the files of .*llama differ from those of rank 0 \(sha256 0123456789ab and "),
+        (without_files, r"rank 1 \(.*\): there is no such model here\."),
+    ],
+)
+def test_other_files_are_refused_before_a_block_is_run(
+    change: Callable[[], None], told: str, small_llama: Path, start_others: Start
+) -> None:
+    start_others(2, change)
+    with joined() as crew, pytest.raises(UserError, match=told):
+        run(resolve(overrides={**QUICK, "model": str(small_llama)}), crew=crew)
+
+
+def test_a_rank_that_dies_ends_the_run_which_goes_on_with_resume(
+    small_bert: Path, start_others: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"model": str(small_bert), "depth": "auto", "probe_tokens": 2000, "effort": "fast"}
+    settings, folder = resolve(overrides={**SEVERAL, **told}), tmp_path / "run"
+    alone = run(settings)
+    processes, passes = start_others(2), Backbone.pass_trunk
+
+    def loses_a_rank(backbone: Backbone) -> None:
+        processes[0].kill()
+        passes(backbone)
+
+    def with_a_loss() -> None:
+        with monkeypatch.context() as patch, joined() as crew:
+            patch.setattr(Backbone, "pass_trunk", loses_a_rank)
+            run(settings, crew=crew, run_folder=folder)
+
+    with pytest.raises(ClasstuneError, match=r"rank 1 is lost \(.*\)\. What was finished is kept.*--resume"):
+        with_a_loss()
+    assert list(folder.glob("depth*.step.json"))
+    start_others(2)
+    with joined() as crew:
+        together = run(settings, crew=crew, run_folder=folder, resume=True)
+    assert figures(alone) == pytest.approx(figures(together), abs=1e-6)
+
+
+def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "classtune"]
+    one_core = partial(os.sched_setaffinity, 0, {0})  # so that rank 0 has one thread: see small.one_thread
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300, preexec_fn=one_core
+    )
+
+
+def test_torchrun_starts_train_which_prints_one_document(small_llama: Path, small_csv: Path, tmp_path: Path) -> None:
+    told = ["train", small_csv, "-o", tmp_path / "bundle", "--model", small_llama, "--depth", "1", "--epochs", "1"]
+    ran = torchrun(*told, "--split-by", "exact", "--json", "-q")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["bundle"] == str(tmp_path / "bundle")
+    assert "Traceback" not in ran.stderr
+
+
+def test_torchrun_starts_nothing_else(tmp_path: Path) -> None:
+    ran = torchrun("info", tmp_path)
+    assert ran.returncode != 0
+    assert ran.stderr.count("classtune: 2 processes were started: only `classtune train` takes several.") == 1
