@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,3 +164,53 @@ def test_rows_that_weigh_more_decide_between_rows_that_contradict_each_other(
         weights[heavy] = 1.8
         fitted = fit_tfidf(texts, truth, classes=2, seed=0, weights=weights)
         assert fitted.probabilities([HAM[0], SPAM[0]]).argmax(1).tolist() == expected
+
+
+def _small_limits(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Make so many rows many."""
+    monkeypatch.setattr(lexical, "MANY_ROWS", rows)
+    monkeypatch.setattr(lexical, "_TOGETHER", 1000)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_many_rows_are_learned_from_in_a_few_passes_and_as_well(
+    several: bool, real: Callable[[str, str], list[list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = real("sms_spam/SMSSpamCollection", "\t")
+    distinct = list({text.casefold(): (label, text) for label, text in rows}.values())
+    texts = [distinct[i][1] for i in np.random.default_rng(0).permutation(len(distinct))]
+    spam = {text: label == "spam" for label, text in distinct}
+    truth = np.array([[spam[text], not spam[text]] for text in texts])
+    truth = truth if several else truth[:, 0].astype(int)
+    told: dict[str, Any] = {"classes": 2, "seed": 123}
+    few = fit_tfidf(texts[1000:], truth[1000:], **told)
+    _small_limits(monkeypatch, 2500)
+    many, again = (fit_tfidf(texts[1000:], truth[1000:], **told).probabilities(texts[:1000]) for _ in range(2))
+    assert many.tobytes() == again.tobytes()
+    right = (few.probabilities(texts[:1000]) > 0.5) == (many > 0.5)
+    assert right.mean() > 0.99
+
+
+def test_terms_of_many_rows_are_those_of_a_part_and_no_row_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the rows have a word of their own: the vocabulary stays small, and each row has its features."""
+    _small_limits(monkeypatch, 100)
+    monkeypatch.setattr(lexical, "_TOGETHER", 7)
+    texts = [f"{HAM[0]} word{row}" if row % 2 else SPAM[0] for row in range(300)]
+    for shared_terms in (False, True):
+        fitted = fit_tfidf(texts, np.arange(300) % 2, classes=2, seed=0, shared_terms=shared_terms)
+        own = [term for term in fitted.features.transformer_list[0][1].vocabulary_ if term.startswith("word")]
+        assert len(own) == (0 if shared_terms else 50)
+        assert fitted.probabilities([SPAM[0], HAM[0]]).argmax(1).tolist() == [0, 1]
+
+
+def test_of_more_text_than_fits_memory_a_part_of_each_class_is_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = np.array([0] * 400 + [1] * 400 + [2] * 30)
+    texts = [(HAM[0], SPAM[0], HAM[1])[label] + f" {row}" for row, label in enumerate(truth)]
+    assert len(lexical.rows_to_learn(texts, truth, seed=0)) == len(texts)
+    monkeypatch.setattr(lexical, "MOST_CHARACTERS", sum(map(len, texts)) // 4)
+    rows = lexical.rows_to_learn(texts, truth, seed=0)
+    assert np.bincount(truth[rows]).tolist() == [100, 100, 30]
+    weights = np.full(len(texts), np.nan, np.float32)
+    weights[rows] = 1.0  # no other row is looked at
+    fitted = fit_tfidf(texts, truth, classes=3, seed=0, weights=weights)
+    assert fitted.probabilities([HAM[0], SPAM[0], HAM[1]]).argmax(1).tolist() == [0, 1, 2]

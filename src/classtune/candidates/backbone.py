@@ -25,7 +25,7 @@ from classtune.candidates.sample import Sample
 from classtune.candidates.weights import Weights
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
-from classtune.data.folds import deal
+from classtune.data.folds import part_of_each
 from classtune.model.activations import ActivationStore, Distinct, StoreTooLarge, TrunkFacts
 from classtune.model.adapters import add_lora
 from classtune.model.head import has_bias, start_head, takes_linear
@@ -267,8 +267,8 @@ class Backbone:
         train = self.material.splits.train
         if len(train) <= MOST_PROBED:
             return train
-        fold = deal(self.material.truth[train], 100, seed=self.settings.seed, groups=self.material.groups[train])
-        return train[fold < max(1, 100 * MOST_PROBED // len(train))]
+        truth, groups = self.material.truth[train], self.material.groups[train]
+        return train[part_of_each(truth, MOST_PROBED / len(train), seed=self.settings.seed, groups=groups)]
 
     def taught_of(self, rows: Rows) -> Rows:
         """Those of some rows that a probe learns from; rows that are no training rows are."""
@@ -302,12 +302,14 @@ class Backbone:
         """The probe as a candidate: judged on held-out rows, and put into the head."""
         weights = self._weights
         with weights.restored():
-            logits = held_out.collect(
-                lambda learn, judge: self.fit_probe(learn).logits(self.features(judge)),
-                len(self.material.labels),
-                held_out.folds,
-            )
-            final = self.fit_probe(held_out.final)
+            probes = []
+
+            def judged(learn: Rows, judge: Rows) -> Floats:
+                probes.append(self.fit_probe(learn))
+                return probes[-1].logits(self.features(judge))
+
+            logits = held_out.collect(judged, len(self.material.labels), held_out.folds)
+            final = probes[-1] if held_out.final_is_judged else self.fit_probe(held_out.final)
             self._start_head(final)
             return Learned(weights.changed(), logits, final.logits(self.features(self.material.splits.test)), History())
 

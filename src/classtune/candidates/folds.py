@@ -21,6 +21,8 @@ ROWS_FOR_FEWER_FOLDS, FEWER_FOLDS = 500, 3
 # Beyond so many validation rows, or so many rows times labels, the validation rows alone tell enough, and trainings of
 # the cheap ones are no longer cheap.
 ENOUGH_ROWS, MOST_SCORES = 2000, 150_000
+# Beyond so many training rows the validation rows would teach nothing more: what they judged is what ships.
+MANY_ROWS = 50_000
 
 Folds = tuple[tuple[Rows, Rows], ...]
 
@@ -58,8 +60,13 @@ class HeldOut:
             return cls(validation, whole, train, whole, crossed=False)
         rows = np.sort(np.concatenate([train, validation]))
         if given or len(validation) >= ENOUGH_ROWS or len(rows) * len(material.labels) > MOST_SCORES:
-            return cls(validation, whole, rows, whole, crossed=False)
+            return cls(validation, whole, train if len(train) > MANY_ROWS else rows, whole, crossed=False)
         return cls(rows, _dealt(rows, FOLDS, material, settings), rows, whole, crossed=False)
+
+    @property
+    def final_is_judged(self) -> bool:
+        """Whether the rows that judge have judged what learns from the final rows."""
+        return len(self.folds) == 1 and self.folds[0][0] is self.final and len(self.rows) > 0
 
     def collect(self, judged: Callable[[Rows, Rows], Floats], labels: int, folds: Folds) -> Floats:
         """Logits [held-out rows, labels], NaN where no fold judges: ``judged`` gives those of rows to judge, learning

@@ -5,18 +5,23 @@ from another), and the regularisation is the weak one that suits TF-IDF's unit r
 
 A regression of thousands of classes takes minutes and gigabytes: there each class is its centroid, which is as good
 where a class has a few rows (banking77 with 3 rows a class: 54.7 % against 54.3 %, with 10: 71.0 against 74.3).
+
+Of many rows time and memory stay in bounds too: they are learned from in a few passes, their terms are those of a part
+of them, and beyond a length of all texts together a part of the rows is all that is learned from.
 """
 
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from classtune.data.splits import fold
+from classtune.data.folds import part_of_each
+from classtune.data.splits import Rows, fold
 from classtune.errors import DataError
 from classtune.stats import BoolArray, FloatArray, IntArray, row_losses
 
@@ -24,6 +29,15 @@ TOKEN = r"(?u)\b\w+\b|[^\w\s]"
 INVERSE_REGULARISATION = 20.0
 # Of a label's own yes or no: better log loss and ranking on GoEmotions than the above, in half the time.
 INVERSE_REGULARISATION_OF_A_LABEL = 5.0
+# Up to so many rows x classes L-BFGS solves the regression to the end. Beyond, SAGA passes over the rows a few times,
+# in float32: a fraction of the seconds, and as good or better (docs/log.md).
+MOST_IN_LBFGS, PASSES = 100_000, 12
+# From so many rows on SAGA takes any regression (a label's own needs fewer passes), and so many give the terms and how
+# rare each is.
+MANY_ROWS, PASSES_OF_A_LABEL = 50_000, 4
+# Characters of all texts that are learned from: short ones have 2.5 features a character, of 8 bytes each, so 0.8 GB.
+MOST_CHARACTERS = 40_000_000
+_TOGETHER = 10_000  # texts
 # L-BFGS keeps about 20 float64 copies of the coefficients: 800 MB at this many.
 MOST_COEFFICIENTS = 5_000_000
 # From this many classes on, a regression over more rows x classes than these is too slow: L-BFGS makes them, in
@@ -143,6 +157,12 @@ class _Centroids:
         return np.asarray(scores)
 
 
+def rows_to_learn(texts: Sequence[str], truth: IntArray | BoolArray, *, seed: int) -> Rows:
+    """Numbers of the texts that `fit_tfidf` learns from: all or, where they have more than MOST_CHARACTERS, a part of
+    each class. Sorted."""
+    return part_of_each(truth, MOST_CHARACTERS / max(1, sum(map(len, texts))), seed=seed)
+
+
 def _fitted_alone(features: Any, texts: Sequence[str]) -> Any:
     """The vectorizers that find terms, fitted to these texts, copies of which do not count."""
     from sklearn.pipeline import FeatureUnion
@@ -154,6 +174,34 @@ def _fitted_alone(features: Any, texts: Sequence[str]) -> Any:
     if not fitted:
         raise DataError("training rows: no two texts share a word or a few letters. Pass --set keep_texts=true.")
     return FeatureUnion(fitted)
+
+
+def _fitted(features: Any, texts: Sequence[str], some: Sequence[str], *, shared_terms: bool) -> tuple[Any, Any]:
+    """The vectorizers that find terms, fitted to some of the texts, and the features [texts, terms] of all, sparse."""
+    if some is texts and not shared_terms:
+        return features, features.fit_transform(texts)
+    if shared_terms:
+        features = _fitted_alone(features, list({fold(text): text for text in some}.values()))
+    else:
+        features.fit(some)
+    return features, _transformed(features, texts)
+
+
+def _transformed(features: Any, texts: Sequence[str]) -> Any:
+    """Features of many texts, sparse [texts, terms]: part by part, since what is made on the way takes far more room
+    than what comes out."""
+    from scipy.sparse import csr_array
+
+    values, columns, lengths = [], [], [np.zeros(1, np.int64)]
+    for start in range(0, len(texts), _TOGETHER):
+        part = features.transform(texts[start : start + _TOGETHER]).tocsr()
+        values.append(part.data)
+        columns.append(part.indices)
+        lengths.append(np.diff(part.indptr))
+    shape, ends = (len(texts), part.shape[1]), np.concatenate(lengths).cumsum().astype(np.int32)
+    data = np.concatenate(values)
+    values.clear()  # before as much again is taken
+    return csr_array((data, np.concatenate(columns), ends), shape=shape)
 
 
 def fit_tfidf(
@@ -172,11 +220,10 @@ def fit_tfidf(
     True and False; each label then has a logistic regression of its own. From MANY_CLASSES on, where rows times classes
     are more than MOST_SCORES, the classifier is one of centroids, and its name says so.
     shared_terms: only terms that two different texts have, so that none quotes one of them.
-    weights: how often each row counts (n,), 1 on average.
+    weights: how often each row counts (n,), 1 on average. Of many rows see `rows_to_learn`.
     Raises DataError where the rows hold fewer than two classes, no label at all, or no term that may be used.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import FeatureUnion
 
     several = truth.ndim == 2
@@ -184,37 +231,50 @@ def fit_tfidf(
         raise DataError(f"training rows: no label among {len(texts):,} rows. Give rows that have labels.")
     if not several and (found := len(np.unique(truth))) < 2:
         raise DataError(f"training rows: {found} class among {len(texts):,} rows. Give rows of at least two classes.")
+    taught = rows_to_learn(texts, truth, seed=seed)
+    if len(taught) < len(texts):
+        texts, truth = [texts[row] for row in taught], truth[taught]
+        weights = None if weights is None else weights[taught]
     centroids = not several and classes >= MANY_CLASSES and len(texts) * classes > MOST_SCORES
+    many = len(texts) > MANY_ROWS
+    passes = many or (not several and not centroids and len(texts) * classes > MOST_IN_LBFGS)
     most = MOST_IN_CENTROIDS if centroids else MOST_COEFFICIENTS
-    shared = {"sublinear_tf": True, "max_features": most // (2 * classes), "min_df": 2 if shared_terms else 1}
+    shared = {
+        "sublinear_tf": True,
+        "max_features": most // (2 * classes),
+        "min_df": 2 if shared_terms else 1,
+        "dtype": np.float32 if passes else np.float64,
+    }
     features = FeatureUnion(
         [
             ("words", TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKEN, **shared)),
             ("characters", TfidfVectorizer(ngram_range=(2, 5), analyzer="char_wb", **shared)),
         ]
     )
-    if shared_terms:
-        features = _fitted_alone(features, list({fold(text): text for text in texts}.values()))
-    regression: Any
+    some = [texts[row] for row in part_of_each(truth, MANY_ROWS / len(texts), seed=seed)] if many else texts
+    features, made = _fitted(features, texts, some, shared_terms=shared_terms)
     if centroids:
-        regression = _Centroids(balanced=class_weight == "balanced", seed=seed)
-    elif several:  # two classes, sparse features: liblinear's dual descent is fastest, and exact where L-BFGS is not
-        regression = OneVsRest(
-            LogisticRegression(
-                C=INVERSE_REGULARISATION_OF_A_LABEL,
-                solver="liblinear",
-                dual=True,
-                tol=0.1,
-                max_iter=1000,
-                class_weight=class_weight,
-                random_state=seed,
-            )
-        )
-    else:  # A looser tolerance than scikit-learn's halves the time and costs no accuracy (on sms-spam, TREC, emotion).
-        regression = LogisticRegression(
-            C=INVERSE_REGULARISATION, tol=1e-3, max_iter=1000, class_weight=class_weight, random_state=seed
-        )
-    regression.fit(features.transform(texts) if shared_terms else features.fit_transform(texts), truth, weights)
+        regression: Any = _Centroids(balanced=class_weight == "balanced", seed=seed)
+    else:
+        regression = _regression(several=several, passes=passes, class_weight=class_weight, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The max_iter was reached")  # the passes are all that is wanted
+        regression.fit(made, truth, weights)
     if centroids:
         return TfidfBaseline(features, regression, classes, name="TF-IDF + nearest centroid")
     return TfidfBaseline(features, regression, classes)
+
+
+def _regression(*, several: bool, passes: bool, **told: Any) -> Any:
+    """Not fitted yet. several: one for each label; passes: in some passes over the rows, of which there are many."""
+    from sklearn.linear_model import LogisticRegression
+
+    if passes:
+        told |= {"solver": "saga", "tol": 1e-9, "max_iter": PASSES_OF_A_LABEL if several else PASSES}
+    elif several:  # two classes, sparse features: liblinear's dual descent is fastest, and exact where L-BFGS is not
+        told |= {"solver": "liblinear", "dual": True, "tol": 0.1, "max_iter": 1000}
+    else:  # A looser tolerance than scikit-learn's halves the time and costs no accuracy (on sms-spam, TREC, emotion).
+        told |= {"tol": 1e-3, "max_iter": 1000}
+    if several:
+        return OneVsRest(LogisticRegression(C=INVERSE_REGULARISATION_OF_A_LABEL, **told))
+    return LogisticRegression(C=INVERSE_REGULARISATION, **told)

@@ -24,6 +24,7 @@ VOCABULARY, WEIGHTS = "vocabulary.json", "weights.safetensors"
 # Log-odds of a label that no training row had, and of one that all had.
 _CERTAIN = 20.0
 _LARGEST = 1 << 30  # bytes of a file
+_TOGETHER = 10_000  # texts whose features are held at once
 
 
 def _words(text: str) -> Iterator[str]:
@@ -95,7 +96,8 @@ class LexicalModel:
         if not len(texts):
             return np.zeros((0, len(self.intercept)))
         weights = self.coefficients.T.astype(np.float64)
-        return np.asarray(self.features(texts) @ weights + self.intercept, dtype=np.float64)
+        parts = (texts[start : start + _TOGETHER] for start in range(0, len(texts), _TOGETHER))
+        return np.concatenate([self.features(part) @ weights + self.intercept for part in parts])
 
     @property
     def bytes(self) -> int:

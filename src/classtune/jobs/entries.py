@@ -133,8 +133,15 @@ def _of_columns(material: Material, settings: Settings, held_out: HeldOut) -> En
 
 def _entry(name: str, kind: str, learn: Learn, material: Material, held_out: HeldOut, *, size: int) -> Entry:
     started = time.perf_counter()
-    logits = held_out.collect(lambda rows, judge: learn(rows)(judge), len(material.labels), held_out.folds)
-    final = learn(held_out.final)
+    models = []
+
+    def judged(rows: Rows, judge: Rows) -> Scores:
+        models.append(learn(rows))
+        return models[-1](judge)
+
+    logits = held_out.collect(judged, len(material.labels), held_out.folds)
+    final = models[-1] if held_out.final_is_judged else learn(held_out.final)
+    models.clear()
     spent = time.perf_counter() - started
     timed = timed_rows(material)
     return Entry(
