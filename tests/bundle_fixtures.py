@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,6 +36,12 @@ def small_bundle(small_llama: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("bundles") / "llama"
     train_small(small_llama, folder)
     return folder
+
+
+@pytest.fixture
+def copy(small_bundle: Path, tmp_path: Path) -> Path:
+    """A bundle to damage."""
+    return Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
 
 
 @pytest.fixture(scope="session")

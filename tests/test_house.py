@@ -51,7 +51,7 @@ LATE = ("torch", "sklearn", "transformers", "matplotlib", "pyarrow", "scipy", "p
 
 
 def room(path: Path) -> str:
-    """``data/tables.py`` is in the room data, ``bundle.py`` is the room bundle."""
+    """``data/tables.py`` is in the room data, ``files.py`` is the room files."""
     return path.relative_to(HOUSE).parts[0].removesuffix(".py")
 
 

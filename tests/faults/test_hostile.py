@@ -34,12 +34,6 @@ def in_time() -> Iterator[None]:
     signal.alarm(0)
 
 
-@pytest.fixture
-def copy(small_bundle: Path, tmp_path: Path) -> Path:
-    """A bundle to tamper with."""
-    return Path(shutil.copytree(small_bundle, tmp_path / "bundle"))
-
-
 def sign(bundle: Path, change: Callable[[dict[str, Any]], Any] = lambda record: None) -> None:
     """Make the hashes fit what lies there, as whoever tampers would, and change the record."""
     path = bundle / "classtune.json"

@@ -1,6 +1,6 @@
 """A backbone with a classification head, and the cut that divides it into a frozen trunk and a trained tail.
 
-Knows nothing of labels' names, tables or training; `backbone.py` makes one, `training` trains its tail, `bundle.py`
+Knows nothing of labels' names, tables or training; `backbone.py` makes one, `training` trains its tail, `bundle`
 saves it.
 """
 
