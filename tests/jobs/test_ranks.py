@@ -138,7 +138,7 @@ def test_other_versions_are_refused_before_anything_is_done(start_others: Start)
         pytest.fail("it goes on")
     told = [problem for problem in caught.value.problems if "torch 1.0" in problem]
     assert [problem.split(" ")[1] for problem in told] == ["1", "2"]
-    assert f"rank 0 has {steps.versions()['torch']}. Install the same versions" in told[0]
+    assert f"has torch 1.0, and this process {steps.versions()['torch']}. Install the same versions" in told[0]
 
 
 def other_files() -> None:

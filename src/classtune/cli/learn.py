@@ -75,6 +75,7 @@ def train(
     track: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Tell mlflow, tensorboard, wandb or trackio of the run.")
     ] = None,
+    engine: Annotated[str, typer.Option(help="What runs the frozen blocks: local, or ray for a cluster.")] = "local",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the bundle that stands in DIR.")] = False,
     as_json: AsJson = False,
@@ -85,6 +86,7 @@ def train(
 ) -> None:
     """Train a classifier on a table of labelled texts and write it as a bundle."""
     from classtune import screen
+    from classtune.jobs.passes import check_engine
     from classtune.jobs.passes.place import Place
 
     place = Place.found()
@@ -92,6 +94,7 @@ def train(
         from classtune.jobs.passes.ranks import serve
 
         return serve()
+    check_engine(engine)
     resume = resume or place.restarted
     target = output or Path(f"{Path(data).stem if data != '-' else 'stdin'}-classifier")
     trackers = _trackers(track)
@@ -99,7 +102,7 @@ def train(
         settings = GivenSettings(settings.recipe, {**settings.values, **wishes})
         format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))))
         rows = _Rows(data, format, settings, view, validation, test, add=add or (), before=before)
-        trained = _train(rows, target, view, force=force, resume=resume, folds=folds, trackers=trackers)
+        trained = _train(rows, target, view, force=force, resume=resume, folds=folds, trackers=trackers, engine=engine)
     return print_json(trained.result.document()) if as_json else screen.show_training(trained.result)
 
 
@@ -243,19 +246,20 @@ def _train(
     resume: bool,
     folds: int | None = None,
     trackers: Sequence[str] = (),
+    engine: str = "local",
 ) -> Trained:
     view.note("loading torch and transformers")
     from classtune.bundle import REPORT, check_target
     from classtune.files import claimed
     from classtune.jobs import train as job
     from classtune.jobs.next_version import train_next
-    from classtune.jobs.passes.ranks import joined
+    from classtune.jobs.passes import crew_of
     from classtune.training.checkpoint import EPOCHS
     from classtune.training.extensions import Extensions
 
     check_target(output, force=force)
     run_folder = Path(f"{output}.run")
-    with claimed(output, view.note), joined() as crew, _tracking(trackers, rows, output, view) as tracking:
+    with claimed(output, view.note), crew_of(engine) as crew, _tracking(trackers, rows, output, view) as tracking:
         check_target(output, force=force)
         if resume and tracking:
             tracking.replay(run_folder / EPOCHS)

@@ -97,21 +97,36 @@ def versions() -> dict[str, str]:
 
 def fingerprint(model: Path) -> str:
     """sha256 over the names and contents of a model's files."""
-    files = [model] if model.is_file() else sorted(path for path in model.iterdir() if path.suffix in _MODEL_FILES)
     found = hashlib.sha256()
-    for path in files:
-        if path.is_file():
-            found.update(f"{path.name} {sha256(path)}\n".encode())
+    for path in model_files(model):
+        found.update(f"{path.name} {sha256(path)}\n".encode())
     return found.hexdigest()
+
+
+def model_files(model: Path) -> list[Path]:
+    """The files that make a model: itself, or those of its folder."""
+    if model.is_file():
+        return [model]
+    return [path for path in sorted(model.iterdir()) if path.suffix in _MODEL_FILES and path.is_file()]
+
+
+def differences(there: Mapping[str, str], here: Mapping[str, str], who: str) -> list[str]:
+    """A line for each of `versions` that somebody else has otherwise."""
+    return [
+        f"{who} has {name} {there.get(name, 'not at all')}, and this process {here.get(name, 'not at all')}. Install "
+        "the same versions everywhere."
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]
 
 
 class Crew(Protocol):
     """Other processes that take a share of the pass; see `classtune.jobs.passes`."""
 
     def loading(
-        self, labels: list[str], settings: Settings, *, multi: bool, weights: str
+        self, path: Path, labels: list[str], settings: Settings, *, multi: bool
     ) -> AbstractContextManager[Engine]:
-        """While this process loads a backbone, they do. weights: the fingerprint of its files."""
+        """While this process loads the backbone of ``path``, they do. Raises UserError where theirs is not the same."""
 
 
 def load_network(
@@ -126,7 +141,7 @@ def load_network(
     path = fetch_model(settings.model, notify=notify)
     others: AbstractContextManager[Engine | None] = contextlib.nullcontext()
     if crew is not None:
-        others = crew.loading(labels, settings, multi=multi, weights=fingerprint(path))
+        others = crew.loading(path, labels, settings, multi=multi)
     with others as engine:
         network = load_backbone(path, labels, settings, multi=multi)
         network.to(device_of(settings.device))

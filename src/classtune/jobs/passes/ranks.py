@@ -17,6 +17,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -50,26 +51,20 @@ class Ranks:
 
     def check_versions(self) -> None:
         """Raises UserError with every rank whose versions differ from those here."""
-        own, problems = steps.versions(), []
+        here, problems = steps.versions(), list[str]()
         for rank in self.others:
             told, _ = self._answer(rank)
-            theirs = told["versions"]
-            for name in sorted(own.keys() | theirs.keys()):
-                here, there = own.get(name, "none"), theirs.get(name, "none")
-                if here != there:
-                    problems.append(
-                        f"rank {rank} ({told['host']}): has {name} {there}, and rank 0 has {here}. "
-                        "Install the same versions on every machine."
-                    )
+            problems += steps.differences(told["versions"], here, f"rank {rank} ({told['host']})")
         if problems:
             raise UserError(problems)
 
     @contextlib.contextmanager
-    def loading(self, labels: list[str], settings: Settings, *, multi: bool, weights: str) -> Iterator[Engine]:
+    def loading(self, path: Path, labels: list[str], settings: Settings, *, multi: bool) -> Iterator[Engine]:
         """While this process loads a backbone, the others load theirs; the engine then passes blocks of it.
 
-        weights: the fingerprint of its files. Raises UserError with every rank that has other files, or has none.
+        Raises UserError with every rank that has other files, or has none.
         """
+        weights = steps.fingerprint(path)
         told = {"labels": labels, "settings": settings.model_dump(mode="json"), "multi": multi}
         for rank in self.others:
             self._tell(rank, {"do": "load", **told})
