@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sets
@@ -51,39 +51,54 @@ def ours(
     return train(table, settings, validation=validation, test=test, notify=silent, progress=silent).result.document()
 
 
-def by_hand(
+class Rows(NamedTuple):
+    """The rows of a run as others learn from them. truth: a class number a row, or an indicator of each label."""
+
+    texts: NDArray[np.object_]
+    truth: NDArray[Any]
+    learn: NDArray[np.int64]  # training and validation rows: by hand, both are learned from
+    test: NDArray[np.int64]
+    multi: bool  # several labels a text
+
+
+def rows_of(
     table: Table, seed: int, told: dict[str, Any], validation: Table | None = None, test: Table | None = None
-) -> dict[str, dict[str, float]]:
-    """Figures of the three ten-line classifiers on the rows that `train` has: validation rows are learned from too."""
+) -> Rows:
+    """The rows that `train` has: its splits, without the training rows that stand in the test."""
+    material = prepare(table, resolve(None, {"seed": seed, **told}), validation=validation, test=test)
+    splits = material.splits
+    learn = np.concatenate([splits.train, splits.validation])
+    return Rows(np.array(material.texts, dtype=object), material.truth, learn, splits.test, material.multi)
+
+
+def scores(truth: NDArray[Any], answers: NDArray[Any]) -> dict[str, float]:
+    """Accuracy and macro F1 of answers, as shares."""
+    from sklearn.metrics import accuracy_score, f1_score
+
+    f1 = f1_score(truth, answers, average="macro", zero_division=0)
+    return {"accuracy": float(accuracy_score(truth, answers)), "macro_f1": float(f1)}
+
+
+def by_hand(rows: Rows) -> dict[str, dict[str, float]]:
+    """Figures of the three ten-line classifiers."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import accuracy_score, f1_score
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
 
-    material = prepare(table, resolve(None, {"seed": seed, **told}), validation=validation, test=test)
-    splits = material.splits
-    learn = np.concatenate([splits.train, splits.validation])
-    texts = np.array(material.texts, dtype=object)
-    truth = material.truth
-    many: Callable[[Any], Any] = OneVsRestClassifier if material.multi else lambda model: model
-
-    def figures(answers: NDArray[Any]) -> dict[str, float]:
-        right = truth[splits.test]
-        score = f1_score(right, answers, average="macro", zero_division=0)
-        return {"accuracy": float(accuracy_score(right, answers)), "macro_f1": float(score)}
-
+    texts, truth, learn, test = rows.texts, rows.truth, rows.learn, rows.test
+    many: Callable[[Any], Any] = OneVsRestClassifier if rows.multi else lambda model: model
     found, started = {}, time.perf_counter()
-    states = embeddings([texts[row] for row in np.concatenate([learn, splits.test])])
+    states = embeddings([texts[row] for row in np.concatenate([learn, test])])
     model = many(LogisticRegression(max_iter=1000)).fit(states[: len(learn)], truth[learn])
-    found["embedding + LR"] = figures(model.predict(states[len(learn) :]))
+    found["embedding + LR"] = scores(truth[test], model.predict(states[len(learn) :]))
     found["embedding + LR"]["seconds"] = time.perf_counter() - started
     for name, last in (("TF-IDF + LR", LogisticRegression(max_iter=1000)), ("TF-IDF + LinearSVC", LinearSVC())):
         started = time.perf_counter()
         fitted = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), many(last))
         fitted.fit(texts[learn], truth[learn])
-        found[name] = {**figures(fitted.predict(texts[splits.test])), "seconds": time.perf_counter() - started}
+        found[name] = {**scores(truth[test], fitted.predict(texts[test])), "seconds": time.perf_counter() - started}
     return found
 
 
@@ -114,6 +129,24 @@ def few_rows(table: Table, count: int, seed: int) -> tuple[Table, Table]:
     return part(chosen, f"{table.name}, {count} a class"), part(rest, f"{table.name} rest")
 
 
+def draws(name: str, number: int) -> list[Run]:
+    """So many draws of NAME-8, which is 8 rows of each class of the set NAME, and others to test."""
+    source, count = name.rsplit("-", 1)
+    table = FEW[source]()
+    runs: list[Run] = []
+    for seed in range(FIRST_SEED, FIRST_SEED + number):
+        few, rest = few_rows(table, int(count), seed)
+        runs.append((few, None, rest, seed))
+    return runs
+
+
+def official_runs(name: str, seeds: int) -> list[Run]:
+    """A set with its official test rows, once; sms-spam, which has none, with so many seeds."""
+    if name == "sms":
+        return [(sms_spam(), None, None, FIRST_SEED + number) for number in range(seeds)]
+    return [(*OFFICIAL[name][0](), FIRST_SEED)]
+
+
 def ece_by_chance(bins: Sequence[dict[str, Any]]) -> float:
     """The calibration error in percent that a perfectly calibrated classifier shows in the mean on so few rows."""
     rng = np.random.default_rng(FIRST_SEED)
@@ -133,7 +166,7 @@ def compared(
     detail: dict[str, Any] = {"runs": [], "key": key}
     for table, validation, test, seed in runs:
         result = ours(table, seed, told, validation, test)
-        hand = by_hand(table, seed, told, validation, test)
+        hand = by_hand(rows_of(table, seed, told, validation, test))
         others = {one["name"]: 100 * one[key] for one in result["comparison"]["candidates"]}
         run = {
             "seed": seed,
@@ -162,20 +195,12 @@ def measure(args: argparse.Namespace) -> list[Figure]:
     told = parse_assignments(args.set)
     figures: list[Figure] = []
     for name in args.only:
-        if name == "sms":
-            spam: list[Run] = [(sms_spam(), None, None, FIRST_SEED + number) for number in range(args.seeds)]
-            figures += compared("sms-spam", "accuracy", spam, told)
-        elif name in OFFICIAL:
-            read, key = OFFICIAL[name]
-            figures += compared(name, key, [(*read(), FIRST_SEED)], told)
+        if name == "sms" or name in OFFICIAL:
+            shown, key = ("sms-spam", "accuracy") if name == "sms" else (name, OFFICIAL[name][1])
+            figures += compared(shown, key, official_runs(name, args.seeds), told)
         else:
             source, count = name.rsplit("-", 1)
-            table = FEW[source]()
-            runs: list[Run] = []
-            for number in range(args.draws):
-                few, rest = few_rows(table, int(count), FIRST_SEED + number)
-                runs.append((few, None, rest, FIRST_SEED + number))
-            figures += compared(f"{source}, {count} rows a class", "accuracy", runs, told)
+            figures += compared(f"{source}, {count} rows a class", "accuracy", draws(name, args.draws), told)
     return figures
 
 
