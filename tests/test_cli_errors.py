@@ -101,7 +101,10 @@ TABLES: dict[str, tuple[bytes, str]] = {
         "labels.csv lines 2, 4: the label is empty. Fill it in, or pass --drop-u",
     ),
     "texts.csv": (b"text,label\n,x\nb,y\n", "texts.csv line 2: the text is empty. Fill it in, or pass --drop-empty."),
-    "alike.csv": (b"text,label\na,Spam\nb,spam\nc,ham\n", "labels that differ only by case or spaces: 'Spam' (1: 2)"),
+    "alike.csv": (
+        b"text,label\na,Spam\nb,spam\nc,ham\n",
+        "labels that differ only by case, blanks or what is not seen: 'Spam' (1: 2)",
+    ),
     "one.csv": (b"text,label\na,x\nb,x\nc,x\nd,x\n", "all 4 rows have the label 'x': a classifier needs two classes"),
     "small.csv": (
         b"text,label\na,x\nb,x\nc,x\nd,y\ne,z\n",

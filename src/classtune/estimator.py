@@ -90,7 +90,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         if y is None:
             raise DataError("y: there are no labels. Give one a text.")
         y = _column(y)
-        table = table_from_rows(_column(X), y, name="training rows")
+        table = table_from_rows(_column(X), y, name="training data")
         if sample_weight is not None:
             table = replace(table, weights=_weights(sample_weight, len(table.texts), own_loss=callable(self.loss)))
         extra = None if validation is None else table_from_rows(*map(_column, validation), name="validation")
@@ -133,7 +133,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         return self._probabilities(X)[:, self._columns]
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Natural logarithms of `predict_proba` [texts, classes], all finite."""
+        """Natural logarithms of `predict_proba` [texts, classes], all finite; NaN for a blank text."""
         logarithms: NDArray[np.float64] = np.log(self.predict_proba(X).clip(min=_SMALLEST))
         return logarithms
 

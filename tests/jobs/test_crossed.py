@@ -103,3 +103,12 @@ def test_a_label_that_a_fold_would_lose_is_named(small_llama: Path) -> None:
     settings = resolve(overrides={**QUICK, "model": str(small_llama)})
     with pytest.raises((DataError, SettingsError), match="all rows of the label 'rare' are in one of the folds"):
         train_crossed(table_from_rows(texts, labels, name="t"), settings, 2, notify=quiet, progress=quiet)
+
+
+def test_more_folds_than_texts_are_refused(small_llama: Path) -> None:
+    texts, labels = zip(*rows(6), rows(6)[0], strict=True)
+    settings = resolve(overrides={**QUICK, "model": str(small_llama)})
+    with pytest.raises(
+        DataError, match=r"^t: 6 texts that are no copies of each other do not fill --cv 7\. Give fewer"
+    ):
+        train_crossed(table_from_rows(texts, labels, name="t"), settings, 7, notify=quiet, progress=quiet)

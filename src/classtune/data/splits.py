@@ -224,7 +224,7 @@ def _check_classes(
         if distinct < needed:
             problems.append(
                 f"label {label!r}: {distinct} {kind[distinct != 1]} in {rows:,} rows, and the split needs {needed}. "
-                f"Add texts, merge it with another label, or leave it out.{way_out}"
+                f"Add texts, merge it with another label, or leave it out.{way_out if distinct < rows else ''}"
             )
     if problems:
         raise DataError(problems)

@@ -46,7 +46,7 @@ def train_crossed(table: Table, settings: Settings, folds: int, *, notify: Notif
     whole = settings.model_copy(update={"test": 0.0})
     material = prepare(table, whole.model_copy(update={"validation": 0.0}))
     fold = deal(material.truth, folds, seed=settings.seed, groups=material.groups)
-    _check(material, fold, table.name)
+    _check(material, fold, folds, table.name)
     scores = np.zeros((len(fold), len(material.labels)))
     answers = np.zeros(scores.shape, dtype=np.bool_)
     accuracies = []
@@ -72,8 +72,13 @@ def _judged(table: Table, rows: BoolArray, settings: Settings, part: str, **told
     return train(only(table, ~rows), settings, notify=lambda _: None, **told)
 
 
-def _check(material: Material, fold: IntArray, name: str) -> None:
-    """Raise DataError for labels that are in one fold alone: without it nothing of them would be learned."""
+def _check(material: Material, fold: IntArray, wished: int, name: str) -> None:
+    """Raise DataError for more folds than there is to deal, and for labels that are in one fold alone: without it
+    nothing of them would be learned."""
+    if (most := len(np.unique(fold))) < wished:
+        raise DataError(
+            f"{name}: {most:,} texts that are no copies of each other do not fill --cv {wished}. Give fewer."
+        )
     flags = material.truth if material.multi else material.truth[:, None] == np.arange(len(material.labels))
     folds = [len(np.unique(fold[flags[:, label]])) for label in range(len(material.labels))]
     if problems := [

@@ -60,7 +60,8 @@ def test_labels_within_cells_are_checked_too(write: Write) -> None:
     path = write("t.csv", "text,label\na,Joy|anger\n,joy\nc,joy|anger\n")
     assert problems(path, TableFormat(label_separator="|")) == [
         "t.csv line 3: the text is empty. Fill it in, or pass --drop-empty.",
-        "t.csv lines: labels that differ only by case or spaces: 'Joy' (1: 2), 'joy' (2: 3, 4). Write them alike.",
+        "t.csv lines: labels that differ only by case, blanks or what is not seen: "
+        "'Joy' (1: 2), 'joy' (2: 3, 4). Write them alike.",
     ]
     path = write("t.jsonl", '{"text": "a", "label": ["x", {}]}\n{"text": "b", "label": ["y"]}\n')
     assert problems(path, TableFormat()) == ["t.jsonl line 1: the label is of type dict. Give text."]

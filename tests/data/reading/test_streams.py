@@ -46,6 +46,8 @@ def test_tables_are_read_as_they_are_when_read_at_once(
         ("a.csv", b"text\nsee\ncaf\x81\n", TableFormat(), r"byte 0x81 is not UTF-8\. Pass --encoding cp1252"),
         ("a.csv", b"text\nsee\nb\0d\n", TableFormat(), "line 3: a NUL byte"),
         ("a.csv", b"text\nsee\n", TableFormat(encoding="latn"), "--encoding 'latn' is unknown"),
+        ("a.jsonl", b"\xef\xbb\xbf\n", TableFormat(), "the file is empty"),
+        ("a.txt", b"\xff\xfe", TableFormat(), "the file is empty"),
         ("a.csv", b"PAR1", TableFormat(), "is a Parquet file, not a text table"),
         ("a.parquet", b"PAR1", TableFormat(), "cannot be read as Parquet"),
         ("a.jsonl", b'[{"text": "a"}]\n', TableFormat(), "is one JSON list"),

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classtune.data.reading.cells import is_blank
@@ -108,6 +108,7 @@ def test_typed_cells_become_the_text_that_shows_them(write: Write) -> None:
     assert pairs(read_table("d.parquet")) == [("a", "1"), ("b", "2")]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # of a busy machine, not of the rows
 @given(
     st.lists(
         st.tuples(
@@ -315,9 +316,17 @@ def test_labels_that_are_nearly_the_same(write: Write) -> None:
     rows = ["Spam"] + ["spam"] * 6 + ["ham", "spam "]
     path = write("t.csv", "text,label\n" + "".join(f"t{n},{label}\n" for n, label in enumerate(rows)))
     assert problems(path) == [
-        "t.csv lines: labels that differ only by case or spaces: 'Spam' (1: 2), 'spam' (6: 3, 4, 5, 6, 7, …), "
+        "t.csv lines: labels that differ only by case, blanks or what is not seen: "
+        "'Spam' (1: 2), 'spam' (6: 3, 4, 5, 6, 7, …), "
         "'spam ' (1: 10). Write them alike."
     ]
+    for one, other in [("a b", "a\u00a0 b"), ("spam", "sp\u200bam"), ("👍", "👍\ufe0f")]:
+        (problem,) = problems(write("t.csv", f"text,label\na,{one}\nb,{other}\n"))
+        assert problem.startswith(
+            f"t.csv lines: labels that differ only by case, blanks or what is not seen: {one!r} ("
+        )
+    (problem,) = problems(write("t.csv", "text,label\na,caf\u00e9\nb,cafe\u0301\n"))
+    assert r"'caf\xe9' (1: 2), 'cafe\u0301' (1: 3)" in problem  # what looks alike is shown by its codes
     table = read_table(write("t.csv", "text, label\na, x\nb, y\n"))
     assert table.labels == [" x", " y"]
     assert table.notes == ["labels with spaces around them are kept so: ' x', ' y'."]
@@ -370,11 +379,15 @@ def test_columns_that_cannot_be_told(write: Write, header: str, options: dict[st
         ("t.csv", b"", "t.csv: the file is empty."),
         ("t.jsonl", b"\x1c\r", "t.jsonl: the file is empty."),
         ("t.csv", b" \n\n", "t.csv: the file is empty."),
+        ("t.csv", b"\xef\xbb\xbf", "t.csv: the file is empty."),
+        ("t.txt", b"\xff\xfe\n\0", "t.txt: the file is empty."),
+        ("t.csv.gz", gzip.compress(b"", mtime=0), "t.csv.gz: the file is empty."),
         ("t.csv", b"text,label\n", "t.csv: there is a header and no rows."),
         ("t.csv", b"text label\na b\n", "t.csv line 1: no comma, tab, semicolon or bar makes columns of 'text label'."),
         ("t.csv", b"text,label\na\x00b,x\n", "t.csv line 2: a NUL byte, so this is binary, not text."),
         ("t.csv", b"text,label\n\xff\x00,x\n", "t.csv line 2: a NUL byte, so this is binary, not text."),
         ("t.csv", "text,label\na,x\n".encode("utf-16-le"), "needs --encoding utf-16-le."),
+        ("t.csv", "text,label\na,x\n".encode("utf-16-be"), "needs --encoding utf-16-be."),
         ("t.csv", b"text,label\nx\ry\n\x81,z", "t.csv line 3: byte 0x81 is not UTF-8."),
         ("t.csv", b"text,label\na\rb,x\n", "t.csv line 2: a carriage return in a cell without quotes."),
         ("t.csv", xlsx(S={}), "t.csv: is a zip or Excel file, not a text table."),
@@ -392,6 +405,12 @@ def test_columns_that_cannot_be_told(write: Write, header: str, options: dict[st
 def test_files_that_are_no_tables(write: Write, name: str, content: bytes, message: str) -> None:
     (problem,) = problems(write(name, content))
     assert message in problem
+
+
+def test_columns_without_a_name_are_called_so(write: Write) -> None:
+    assert problems(write("t.csv", ",,\n1,2,3\n"))[0].startswith(
+        "t.csv: no column looks like the text among columns without a name. Name it with --text NAME or"
+    )
 
 
 def test_every_bad_json_line_is_listed(write: Write) -> None:

@@ -18,10 +18,11 @@ MOST_CHARACTERS = 10_000_000  # of a text
 PART_END = "\n\n"  # between the parts of a text, which every tokenizer and every person reads as a new paragraph
 # Spaces of every kind, control characters, and what is written and not seen: zero-width spaces, soft hyphens, marks of
 # direction and byte order.
-_BLANK = re.compile(
-    r"[\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]*"
+_UNSEEN = (
+    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
 )
+_BLANK = re.compile(rf"[\s{_UNSEEN}]*")
 LabelSet = tuple[str, ...]  # sorted, each label once; () for none
 
 
@@ -83,6 +84,11 @@ def as_beside(text: str, other: str) -> str:
 def is_blank(text: str) -> bool:
     """Whether there is nothing in a text to read: no classifier is asked about it, of whatever kind it is."""
     return _BLANK.fullmatch(text) is not None
+
+
+def without_unseen(text: str) -> str:
+    """The text without what is written and not seen; its spaces stay."""
+    return re.sub(rf"[{_UNSEEN}]", "", text)
 
 
 def as_text(cell: object) -> str:

@@ -329,6 +329,8 @@ def _guess(
 
 def _listed(names: Sequence[str]) -> str:
     named = [name for name in names if name]
+    if not named:
+        return "columns without a name"
     shown = ", ".join(
         repr(name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…") for name in named[:SHOWN_NAMES]
     )

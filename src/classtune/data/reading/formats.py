@@ -81,9 +81,14 @@ def read_bytes(path: str | Path, stdin: BinaryIO | None) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{name}: cannot be read ({reason}).") from None
-    if not data or data.isspace():
-        raise DataError(f"{name}: the file is empty.")
+    check_filled(name, data)
     return data
+
+
+def check_filled(name: str, content: str | bytes) -> None:
+    """Raise DataError where a file holds nothing, or blanks alone; as text, also nothing but a byte order mark."""
+    if not (content.removeprefix("\ufeff") if isinstance(content, str) else content).strip():
+        raise DataError(f"{name}: the file is empty.")
 
 
 def is_table_name(name: str) -> bool:
@@ -112,6 +117,7 @@ def read_grid(path: str | Path, data: bytes, table: TableFormat, *, labelled: bo
     if kind == "excel":
         return read_excel(name, data, table, labelled=labelled)
     text, encoding = decode(name, data, table.encoding)
+    check_filled(name, text)  # it may have been nothing but a mark, or blanks that were packed
     lines = split_lines(text)
     grid = _of_lines(name, suffix, kind, lines, encoding, table, labelled=labelled)
     if table.encoding is None and not encoding.startswith("utf"):
@@ -202,9 +208,11 @@ def _without_controls(data: bytes, encoding: str) -> str | None:
 
 def _binary(name: str, position: int, data: bytes) -> DataError:
     line = data.count(b"\n", 0, position) + 1
+    start = data[:_GUESSED_BYTES]
+    order = "be" if start[::2].count(0) > start[1::2].count(0) else "le"  # the first byte of most letters is 0
     return DataError(
         f"{name} line {line}: a NUL byte, so this is binary, not text. Read are: {READABLE}. "
-        "Text saved as UTF-16 without a byte order mark needs --encoding utf-16-le."
+        f"Text saved as UTF-16 without a byte order mark needs --encoding utf-16-{order}."
     )
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from classtune.data.reading.cells import LabelSet, Number, as_text
+from classtune.data.reading.cells import LabelSet, Number, as_text, without_unseen
 from classtune.data.reading.faults import listed
 
 MOST_CHARACTERS = 1000  # of a label
@@ -105,23 +106,36 @@ def joined_by(labels: Iterable[str]) -> str | None:
 
 
 def label_names(where: str, rows: Iterable[LabelSet], lines: Sequence[int]) -> tuple[list[str], list[str]]:
-    """(problems, notes): labels that differ only by case or spaces around them, and labels with such spaces."""
+    """(problems, notes): labels that differ only by case, blanks or what is not seen; labels with blanks around them.
+
+    What is not seen: characters without a width, and the two ways to store an accented letter.
+    """
     lines_of: dict[str, list[int]] = defaultdict(list)
     for labels, line in zip(rows, lines, strict=True):
         for label in labels:
             lines_of[label].append(line)
     alike: dict[str, list[str]] = defaultdict(list)
     for label in lines_of:
-        alike[label.strip().casefold()].append(label)
+        alike[_seen(label)].append(label)
 
-    def described(label: str) -> str:
-        return f"{label!r} ({len(lines_of[label]):,}: {listed(lines_of[label]).partition(' (')[0]})"
+    def described(label: str, others: list[str]) -> str:
+        same = sum(
+            unicodedata.normalize("NFC", repr(other)) == unicodedata.normalize("NFC", repr(label)) for other in others
+        )
+        shown = ascii(label) if same > 1 else repr(label)
+        return f"{shown} ({len(lines_of[label]):,}: {listed(lines_of[label]).partition(' (')[0]})"
 
     problems = [
-        f"{where}s: labels that differ only by case or spaces: {', '.join(map(described, labels))}. Write them alike."
+        f"{where}s: labels that differ only by case, blanks or what is not seen: "
+        f"{', '.join(described(label, labels) for label in labels)}. Write them alike."
         for key, labels in alike.items()
         if key and len(labels) > 1
     ]
     spaced = [label for label in lines_of if label.strip() and label != label.strip()]
     notes = [f"labels with spaces around them are kept so: {', '.join(map(repr, spaced))}."] if spaced else []
     return problems, notes
+
+
+def _seen(label: str) -> str:
+    """What the eye tells of a label, but for its case."""
+    return " ".join(without_unseen(unicodedata.normalize("NFC", label)).split()).casefold()

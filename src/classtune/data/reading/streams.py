@@ -8,6 +8,7 @@ is walked through once before anything is made of it, so that a quote left open 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import itertools
 import json
@@ -31,7 +32,16 @@ from classtune.data.reading.delimited import (
     sniff,
     without_end,
 )
-from classtune.data.reading.formats import GUESSED, KINDS, READABLE, UNREADABLE, encoding_of, guess_encoding, kind_of
+from classtune.data.reading.formats import (
+    GUESSED,
+    KINDS,
+    READABLE,
+    UNREADABLE,
+    check_filled,
+    encoding_of,
+    guess_encoding,
+    kind_of,
+)
 from classtune.data.reading.json_tables import json_object
 from classtune.data.reading.labelling import fast_text
 from classtune.errors import DataError, SettingsError
@@ -109,8 +119,7 @@ def open_stream(path: Path, format: TableFormat, *, size: int, name: str | None 
         raise DataError(f"{name}: no such file.") from None
     except OSError as error:
         raise _unreadable(name, error) from None
-    if not head or head.isspace():
-        raise DataError(f"{name}: the file is empty.")
+    check_filled(name, head)
     kind = KINDS.get(suffix) or ("text" if suffix == ".txt" else kind_of(head))
     if kind == "excel":
         raise DataError(f"{name}: Excel files are not read in pieces. Save it as .csv or .parquet.")
@@ -119,6 +128,8 @@ def open_stream(path: Path, format: TableFormat, *, size: int, name: str | None 
     encoding = encoding_of(name, head, format.encoding)
     if format.encoding is None and encoding == "utf-8":
         encoding = guess_encoding(head) or encoding
+    with contextlib.suppress(LookupError):  # an unknown encoding is said below
+        check_filled(name, head.decode(encoding, "ignore"))
     lines = _Lines(path, name, encoding, "\r" if b"\r" in head and b"\n" not in head else "\n")
     return (_JsonLines if kind == "jsonl" else _Delimited)(lines, size, format, kind)
 
