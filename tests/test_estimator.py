@@ -247,6 +247,39 @@ def test_joblib_and_unfitted_and_loaded_classifiers(fitted: TextClassifier, smal
     assert np.abs(loaded.predict_proba(NEW) - fitted.predict_proba(NEW)).max() < 1e-6
 
 
+def test_a_pickle_never_holds_what_stands_in_the_folder_by_now(fitted: TextClassifier, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "bundle")
+    loaded = load(tmp_path / "bundle")
+    record = tmp_path / "bundle" / "classtune.json"
+    record.write_text(record.read_text(encoding="utf-8").replace('"seed": ', '"seed": 1'), encoding="utf-8")
+    with pytest.raises(BundleError, match="was replaced since it was loaded"):
+        pickle.dumps(loaded)
+
+
+def test_labels_that_are_one_to_python_stay_two(small_llama: Path) -> None:
+    classifier = small(small_llama, epochs=6).fit(TEXTS, [1 if label == "spam" else True for label in LABELS])
+    assert classifier.classes_.tolist() == ["1", "true"]
+    assert classifier.predict(NEW[:1]).tolist() == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([0, 0], "give each row a number of 0 or more, and one row more than 0"),
+        ([-1, 2], "give each row a number of 0 or more"),
+        ([1], r"its shape is \(1,\), and there are 2 rows"),
+    ],
+)
+def test_weights_of_a_score_that_are_none_are_told(weights: Any, message: str, fitted: TextClassifier) -> None:
+    with pytest.raises(DataError, match=message):
+        fitted.score(NEW[:2], ["spam", "ham"], sample_weight=weights)
+
+
+def test_validation_is_a_pair(small_llama: Path) -> None:
+    with pytest.raises(DataError, match="validation: give a pair"):
+        small(small_llama).fit(TEXTS, LABELS, validation=TEXTS)  # type: ignore[arg-type]
+
+
 def test_a_grid_searches_any_setting(small_llama: Path) -> None:
     values = {"learning_rate": [1e-9, 3e-3], "epochs": [3]}
     grid = GridSearchCV(small(small_llama), values, cv=2, scoring="neg_log_loss", error_score="raise")

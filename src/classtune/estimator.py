@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from classtune.bundle import check_target, new_bundle
+from classtune.bundle import check_target, new_bundle, read_record
 from classtune.config import Settings, resolve
 from classtune.data.reading.cells import is_blank
 from classtune.data.reading.labels import typed_labels
 from classtune.data.reading.tables import table_from_rows
-from classtune.errors import DataError, SettingsError, UserError, did_you_mean
+from classtune.errors import BundleError, DataError, SettingsError, UserError, did_you_mean
 from classtune.inference.predictor import Predictor, Ranked, load_predictor
 from classtune.jobs.train import train
 from classtune.model.network import Network
@@ -93,6 +93,8 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         table = table_from_rows(_column(X), y, name="training data")
         if sample_weight is not None:
             table = replace(table, weights=_weights(sample_weight, len(table.texts), own_loss=callable(self.loss)))
+        if validation is not None and not (isinstance(validation, tuple | list) and len(validation) == 2):
+            raise DataError("validation: give a pair, its texts and its labels.")
         extra = None if validation is None else table_from_rows(*map(_column, validation), name="validation")
         with _callers_random_state():
             self._trained: Any = train(
@@ -106,6 +108,8 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         if table.label_sets is None:
             original = dict(zip(table.labels or [], np.asarray(y), strict=True))  # text → label as the caller has it
             classes = [original[label] for label in self._trained.labels]
+            if len(set(classes)) < len(classes):  # 1 and True are one to Python, and two labels
+                classes = self._trained.labels
         else:
             classes = self._trained.labels
         # scikit-learn sorts classes as they are (2 before 10), the bundle by their text.
@@ -166,9 +170,11 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of texts whose answer is right, 0 … 1: every label of it, where texts have several.
 
-        An answer that is withheld counts as not right. sample_weight [texts]: how much each counts.
+        An answer that is withheld counts as not right. sample_weight [texts]: how much each counts, 0 or more.
         """
         table = table_from_rows(_column(X), _column(y))
+        if sample_weight is not None:
+            sample_weight = _counted(sample_weight, len(table.texts))
         names = np.array(self._fitted().labels, dtype=object)[self._columns]
         truth = [set(labels) for labels in table.label_sets or [(label,) for label in table.labels or []]]
         answers = self._answers(table.texts)
@@ -325,6 +331,14 @@ class LoadedClassifier(TextClassifier):
         self.classes_, self._columns = np.unique(typed_labels(bundle.labels, kind), return_index=True)
         self.result_ = bundle.record
 
+    @contextlib.contextmanager
+    def _bundle(self) -> Iterator[Path]:
+        if read_record(self._kept) != self.result_:
+            raise BundleError(
+                f"{self._kept}: was replaced since it was loaded: what answers here is not there any more."
+            )
+        yield self._kept
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation: tuple[Any, Any] | None = None) -> Self:
         raise UserError("A loaded bundle is not trained any further: fit a new TextClassifier.")
 
@@ -359,16 +373,30 @@ def _texts(X: Any, *, blanks: bool = False) -> list[str]:
     return table_from_rows(X, blanks=blanks).texts if not isinstance(X, Sized) or len(X) else []
 
 
-def _weights(values: Any, rows: int, *, own_loss: bool) -> list[float]:
-    """One number above 0 a row. Raises DataError, and SettingsError where nothing would weigh by them."""
-    if own_loss:
-        raise SettingsError("sample_weight: a loss of your own takes none. Give one of the two.")
+def _numbers(values: Any, rows: int) -> NDArray[np.float64]:
+    """sample_weight as one number a row. Raises DataError."""
     try:
         weights = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError("sample_weight: holds what is no number. Give a number above 0 for each row.") from None
     if weights.shape != (rows,):
         raise DataError(f"sample_weight: its shape is {weights.shape}, and there are {rows:,} rows. Give one a row.")
+    return weights
+
+
+def _counted(values: Any, rows: int) -> NDArray[np.float64]:
+    """Weights of an average, one a row. Raises DataError."""
+    weights = _numbers(values, rows)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        raise DataError("sample_weight: give each row a number of 0 or more, and one row more than 0.")
+    return weights
+
+
+def _weights(values: Any, rows: int, *, own_loss: bool) -> list[float]:
+    """One number above 0 a row. Raises DataError, and SettingsError where nothing would weigh by them."""
+    if own_loss:
+        raise SettingsError("sample_weight: a loss of your own takes none. Give one of the two.")
+    weights = _numbers(values, rows)
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
     if len(wrong):
         raise DataError(

@@ -145,6 +145,8 @@ def test_near_copies_of_given_rows_are_not_trained_on() -> None:
     assert exact.notes == ["1 rows of rows stand in given too; they are left out of training."]
     kinds = {finding.kind for finding in exact.data.audit.findings}
     assert {"leak", "near-leak"} <= kinds
+    with pytest.raises(DataError, match=r"^rows: all of its rows stand in rows too.*: nothing is left to train on"):
+        prepare(rows, told(), validation=rows)
 
 
 def test_a_column_never_crosses_a_split() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from small import rows
 
+from classtune.bundle import learned_rows, read_rows
 from classtune.data.reading.tables import table_from_rows
 from classtune.inference.tables import evaluate_bundle, predict_table
 
@@ -23,3 +25,26 @@ def test_evaluation_and_prediction_agree(small_bundle: Path) -> None:
     predicted = [ranked[0]["label"] for ranked in predict_table(small_bundle, table, {}, notify=quiet, progress=quiet)]
     right = sum(label == truth for label, truth in zip(predicted, labels, strict=True))
     assert judged["accuracy"] == right / 20
+
+
+def test_rows_that_the_bundle_learned_from_are_told_apart(small_bundle: Path) -> None:
+    """Figures of rows that it has seen are no test: they are said to be such, and those of the others stand beside."""
+    new = [(f"see you at {number} then, mate, or later", "spam") for number in range(100, 104)]  # all of them wrong
+    texts, labels = zip(*rows(60), *new, strict=True)
+    said: list[str] = []
+    table = table_from_rows(texts, labels, name="rows")
+    judged = evaluate_bundle(small_bundle, table, {}, notify=said.append, progress=quiet)
+    learned = len(read_rows(small_bundle).learned)
+    assert 0 < learned < 60
+    assert said == [
+        f"{small_bundle} learned from {learned} of the 64 rows: how it answers those says nothing of new texts."
+    ]
+    assert judged.unseen is not None
+    assert (judged.learned, judged.test.rows, judged.unseen.rows) == (learned, 64, 64 - learned)
+    answers = predict_table(small_bundle, table, {}, notify=quiet, progress=quiet)
+    right = np.array([one[0]["label"] == label for one, label in zip(answers, labels, strict=True)])
+    fresh = ~learned_rows(small_bundle, texts)
+    assert judged.unseen.accuracy == right[fresh].mean() < right.mean()
+    alone = table_from_rows([new[0][0]], ["spam"], name="new")
+    assert evaluate_bundle(small_bundle, alone, {}, notify=said.append, progress=quiet).unseen is None
+    assert len(said) == 1

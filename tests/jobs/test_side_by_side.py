@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small import QUICK, Run, rows, train_small, write_csv
 
+from classtune.bundle import learned_rows
 from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
 from classtune.errors import DataError, SettingsError
@@ -29,6 +30,10 @@ def poor(small_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# Rows that no bundle here learned from.
+NEW = [(f"{text}.", label) for text, label in rows(60)]
+
+
 def quiet(*_: object) -> None:
     """Nobody asked."""
 
@@ -36,7 +41,7 @@ def quiet(*_: object) -> None:
 def compared(old: Path, new: Path, lines: list[tuple[str, str]], **told: Any) -> dict[str, Any]:
     texts, labels = zip(*lines, strict=True)
     table = table_from_rows(texts, labels, name="later")
-    return evaluate_two(old, new, table, {}, notify=quiet, progress=quiet, **told).document()
+    return evaluate_two(old, new, table, {}, **{"notify": quiet, "progress": quiet, **told}).document()
 
 
 def test_changes_and_counts_are_those_of_the_answers(small_bundle: Path, poor: Path) -> None:
@@ -60,19 +65,37 @@ def test_changes_and_counts_are_those_of_the_answers(small_bundle: Path, poor: P
 
 
 def test_the_gate_is_shut_for_what_is_worse_and_open_the_other_way(small_bundle: Path, poor: Path) -> None:
-    assert compared(poor, small_bundle, rows(60))["gate"]["passed"]
-    shut = compared(small_bundle, poor, rows(60))["gate"]
+    assert compared(poor, small_bundle, NEW)["gate"]["passed"]
+    shut = compared(small_bundle, poor, NEW)["gate"]
     assert not shut["passed"]
     assert "worse than the old one, beyond noise" in shut["sentence"]
+
+
+def test_rows_that_one_learned_from_open_no_gate(small_bundle: Path, poor: Path) -> None:
+    """They show how well it remembers. The gate looks at the others, and is shut where there are none."""
+    learned = [
+        row for row, known in zip(rows(60), learned_rows(small_bundle, [t for t, _ in rows(60)]), strict=True) if known
+    ]
+    said: list[str] = []
+    seen = compared(poor, small_bundle, learned, notify=said.append)
+    assert seen["gate"]["sentence"] == "failed: one of the two learned from each of these rows: give rows new to both."
+    assert f"{small_bundle} learned from each of the {len(learned)} rows" in said[-1]
+    assert seen["paired_new"] is None
+    wrong = [(text, {"spam": "ham", "ham": "spam"}[label]) for text, label in NEW]
+    mixed = compared(poor, small_bundle, [*learned, *wrong])
+    assert not mixed["gate"]["passed"]
+    assert mixed["paired"]["rows"] == len(learned) + len(NEW)
+    assert mixed["paired_new"]["rows"] == len(NEW)
+    assert mixed["learned"][str(small_bundle)] == len(learned)
 
 
 def test_few_rows_open_no_gate(small_bundle: Path, tmp_path: Path) -> None:
     """Equal answers on 4 texts prove nothing."""
     copy = shutil.copytree(small_bundle, tmp_path / "copy")
-    gate = compared(small_bundle, copy, rows(4))["gate"]
+    gate = compared(small_bundle, copy, NEW[:4])["gate"]
     assert not gate["passed"]
     assert "do not exclude" in gate["sentence"]
-    assert compared(small_bundle, copy, rows(4), margin=60)["gate"]["passed"]
+    assert compared(small_bundle, copy, NEW[:4], margin=60)["gate"]["passed"]
 
 
 def test_a_label_of_one_only_counts_as_wrong_for_the_other(
@@ -102,7 +125,7 @@ def test_labels_of_neither_and_a_bundle_twice_are_refused(small_bundle: Path, po
 def test_the_command_prints_both_and_its_code_is_the_gate(
     small_bundle: Path, poor: Path, tmp_path: Path, command: Run
 ) -> None:
-    later = write_csv(tmp_path / "later.csv", rows(60))
+    later = write_csv(tmp_path / "later.csv", NEW)
     ran = command("evaluate", small_bundle, poor, later, "--at-least-as-good")
     assert ran.code == 1
     assert "failed: the new bundle is worse" in ran.out

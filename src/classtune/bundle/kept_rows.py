@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from classtune.bundle.record import RECORD_BYTES, TEXTS
-from classtune.data.versions import RowHashes
+from classtune.data.versions import RowHashes, hashes
 from classtune.errors import BundleError, reading
 from classtune.files import check_regular
+from classtune.stats import BoolArray
 
 VALIDATION = "validation.safetensors"
 ROWS = "rows.safetensors"
@@ -62,6 +63,13 @@ def read_rows(folder: Path) -> RowHashes:
     )
     with read_arrays(folder / ROWS, "the hashes of its rows", missing, RECORD_BYTES) as kept:
         return RowHashes(kept["learned"], kept["test"])
+
+
+def learned_rows(folder: Path, texts: Sequence[str]) -> BoolArray:
+    """Which texts are copies of those that the bundle learned from [texts]; none where it does not know its rows."""
+    if not (folder / ROWS).is_file():
+        return np.zeros(len(texts), dtype=np.bool_)
+    return np.isin(hashes(texts), read_rows(folder).learned)
 
 
 def write_held_out(folder: Path, texts: Sequence[str]) -> None:

@@ -27,6 +27,8 @@ def show_two(two: TwoBundles, *, gate: bool) -> None:
     screen.say(two.paired.sentence)
     if two.shared_rows < two.rows:
         screen.say(f"Of all {two.rows:,} rows, new labels too: {two.paired_all.sentence}")
+    if two.paired_new is not None:
+        screen.say(f"On the {two.paired_new.rows:,} rows that neither learned from: {two.paired_new.sentence}")
     if two.changed:
         kinds = Counter(change.kind for change in two.changed)
         screen.say()

@@ -55,7 +55,10 @@ def evaluate(
     elif len(folders) == 2:
         show_two(two, gate=at_least_as_good)
     else:
-        screen.show_scores({f"{folders[0]} on {table.name}, {one.test.rows:,} rows": one.test})
+        judged = {f"{folders[0]} on {table.name}, {one.test.rows:,} rows": one.test}
+        if one.unseen is not None:
+            judged[f"without those that it learned from, {one.unseen.rows:,} rows"] = one.unseen
+        screen.show_scores(judged)
     if at_least_as_good and not two.gate.passed:
         raise typer.Exit(1)
 
@@ -111,7 +114,8 @@ def predict(
 
     kind = what_is_given(texts, output)
     with screen.Screen(quiet=quiet) as view:
-        format = as_trained(format, folder)
+        if kind != "texts":
+            format = as_trained(format, folder)
         if kind == "shards":
             written = predict_bulk(
                 folder,
@@ -135,8 +139,6 @@ def predict(
             view.notes(table.notes)
         else:
             table = table_from_rows(texts, name="the command's texts,")
-            if format.beside:
-                view.note(f"Texts alone are answered as with empty cells in {', '.join(format.beside)}: give a table.")
         target = None if output is None else Path(output)
         predictions = predict_table(
             folder,
@@ -150,6 +152,8 @@ def predict(
             notify=view.note,
             progress=view.progress,
         )
+        if kind == "texts" and (beside := as_trained(format, folder).beside):
+            view.note(f"Texts alone are answered as with empty cells in {', '.join(beside)}: give a table.")
         if output is not None:
             view.note(f"{len(predictions):,} predictions written to {output}")
     if as_json:

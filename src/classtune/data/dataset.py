@@ -221,7 +221,7 @@ def _groups(tables: Sequence[Table], near: Rows, settings: RowSettings, notes: l
 
 
 def _free_rows(tables: Sequence[Table], groups: Rows | None, settings: RowSettings, notes: list[str]) -> Rows:
-    """Rows of the first table that may train: their like is in no other table."""
+    """Rows of the first table that may train: their like is in no other table. Raises DataError where none is left."""
     table, given = tables[0], tables[1:]
     if not given:
         return np.arange(len(table.texts))
@@ -233,6 +233,10 @@ def _free_rows(tables: Sequence[Table], groups: Rows | None, settings: RowSettin
         names = " and ".join(part.name for part in given)
         column = f" or share their {settings.split_by!r} with rows there"
         like = {"exact": "", "near": " or are near copies of rows there"}.get(settings.split_by, column)
+        if not len(rows):
+            raise DataError(
+                f"{table.name}: all of its rows stand in {names} too{like}: nothing is left to train on. Give others."
+            )
         notes.append(f"{left_out:,} rows of {table.name} stand in {names} too{like}; they are left out of training.")
     return rows
 

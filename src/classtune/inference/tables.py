@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.bundle import Bundle, read_record, read_validation
+from classtune.bundle import Bundle, learned_rows, read_record, read_validation
 from classtune.config import Progress
 from classtune.config.areas import DecisionSettings
 from classtune.data.reading.cells import LabelSet
@@ -25,6 +25,7 @@ from classtune.inference.predictor import Ranked
 from classtune.inference.runtimes import load_exported
 from classtune.judging.answers import judge_answers
 from classtune.judging.figures import Figures
+from classtune.stats import BoolArray
 
 Notify = Callable[[str], None]
 
@@ -48,12 +49,17 @@ def of_bundles(format: TableFormat, records: Sequence[Mapping[str, Any]]) -> Tab
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A bundle on the labelled rows of a table, by its name."""
+    """A bundle on the labelled rows of a table, by its name.
+
+    learned: how many of the rows it learned from. unseen: figures of the others; None where there are none, or no such.
+    """
 
     bundle: str
     name: str
     test: Figures
     decisions: Decisions
+    learned: int = 0
+    unseen: Figures | None = None
 
     def document(self) -> dict[str, Any]:
         """What ``evaluate --json`` prints."""
@@ -61,6 +67,8 @@ class Evaluation:
             "bundle": self.bundle,
             "data": {"name": self.name, "rows": self.test.rows},
             "test": self.test.document(),
+            "learned": self.learned,
+            "unseen": None if self.unseen is None else self.unseen.document(),
             "decisions": self.decisions.record(),
         }
 
@@ -77,14 +85,26 @@ def evaluate_bundle(
 ) -> Evaluation:
     """Judge a bundle on a labelled table. wishes: see `adjusted`; runtime, device: see `load_exported`.
 
-    Raises DataError for labels that it does not have.
+    Rows that the bundle learned from are noted. Raises DataError for labels that it does not have.
     """
     predictor, bundle = load_exported(folder, runtime, device)
     truth = truth_of(table, bundle.labels, multi=bundle.decisions.multi)
     logits = predictor.logits(table.texts, places=table.places, progress=progress)
     decisions = adjusted(bundle, wishes, logits, notify)
     scores = decisions.probabilities(logits)
-    return Evaluation(str(folder), table.name, judge_answers(decisions, scores, truth), decisions)
+    figures = judge_answers(decisions, scores, truth)
+    learned = learned_rows(folder, table.texts)
+    unseen = None
+    if learned.any():
+        notify(learned_in_words(str(folder), learned))
+        unseen = None if learned.all() else judge_answers(decisions, scores[~learned], truth[~learned])
+    return Evaluation(str(folder), table.name, figures, decisions, int(learned.sum()), unseen)
+
+
+def learned_in_words(bundle: str, learned: BoolArray) -> str:
+    """learned [rows]: those that it learned from, one or more."""
+    many = "each of the" if learned.all() else f"{int(learned.sum()):,} of the"
+    return f"{bundle} learned from {many} {len(learned):,} rows: how it answers those says nothing of new texts."
 
 
 def predict_table(

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from classtune.bundle import read_record
+from classtune.bundle import learned_rows, read_record
 from classtune.config import Progress
 from classtune.data.reading.tables import Table
 from classtune.decisions.decide import Decisions
 from classtune.errors import DataError, SettingsError, did_you_mean
 from classtune.inference.runtimes import load_exported
-from classtune.inference.tables import adjusted, truth_of
+from classtune.inference.tables import adjusted, learned_in_words, truth_of
 from classtune.jobs.steps import Notify
 from classtune.judging.answers import judge_answers
 from classtune.judging.figures import Figures
@@ -84,6 +84,8 @@ class TwoBundles:
     """An old and a new bundle on the ``rows`` of a table, by its name.
 
     shared_rows: those whose labels both have; ``test`` (by bundle) and ``paired`` are of these, paired_all of all.
+    learned: how many rows each learned from, by bundle, where it is known. paired_new: of all rows that neither learned
+    from; None where those are all rows, or none.
     """
 
     bundles: list[str]
@@ -96,6 +98,8 @@ class TwoBundles:
     paired_all: PairedAnswers
     changed: list[Change]
     gate: Gate
+    learned: dict[str, int]
+    paired_new: PairedAnswers | None
 
     def document(self) -> dict[str, Any]:
         """What ``evaluate --json`` prints of two bundles."""
@@ -109,6 +113,8 @@ class TwoBundles:
             "paired_all": self.paired_all.document(),
             "changed": [asdict(change) for change in self.changed],
             "gate": asdict(self.gate),
+            "learned": self.learned,
+            "paired_new": None if self.paired_new is None else self.paired_new.document(),
         }
 
 
@@ -131,12 +137,16 @@ def evaluate_two(
     if old.resolve() == new.resolve():
         raise SettingsError(f"{old}: is given twice. Name two bundles, the old one first.")
     table = table.with_known(sorted({label for folder in (old, new) for label in read_record(folder)["labels"]}))
-    sides = []
+    sides, learned = [], {}
     for folder in (old, new):
+        learned[str(folder)] = learned_rows(folder, table.texts)
         predictor, bundle = load_exported(folder, runtime, device)
         logits = predictor.logits(table.texts, places=table.places, progress=progress)
         sides.append(answered(str(folder), adjusted(bundle, wishes, logits, notify), logits))
-    return compared(sides[0], sides[1], table, margin=margin)
+    for name, rows in learned.items():
+        if rows.any():
+            notify(learned_in_words(name, rows))
+    return compared(sides[0], sides[1], table, margin=margin, learned=learned)
 
 
 def answered(name: str, decisions: Decisions, logits: Floats) -> Answered:
@@ -147,11 +157,19 @@ def answered(name: str, decisions: Decisions, logits: Floats) -> Answered:
     return Answered(name, list(decisions.labels), decisions, scores, [frozenset(names[row]) for row in answers])
 
 
-def compared(old: Answered, new: Answered, table: Table, *, margin: float = OPEN_QUESTION) -> TwoBundles:
+def compared(
+    old: Answered,
+    new: Answered,
+    table: Table,
+    *,
+    margin: float = OPEN_QUESTION,
+    learned: Mapping[str, BoolArray] | None = None,
+) -> TwoBundles:
     """Two bundles' answers to a labelled table, side by side.
 
     margin: points of accuracy that the new one may at most have lost, for ``gate`` to be passed: it is where the new
-    one is not worse beyond noise, and the 95 % interval of the difference excludes a larger loss.
+    one is not worse beyond noise, and the 95 % interval of the difference excludes a larger loss. learned [rows] of
+    each: those that it learned from, by which no gate is passed.
     Raises DataError for labels that neither has and where no row has a label of both.
     """
     sides = (old, new)
@@ -165,6 +183,9 @@ def compared(old: Answered, new: Answered, table: Table, *, margin: float = OPEN
     before, after = (side.right(truth) for side in sides)
     paired = _paired(after[shared], before[shared], names)
     of_all = paired if shared.all() else _paired(after, before, names)
+    learned = learned or {}
+    fresh = ~np.any(list(learned.values()), axis=0) if learned else np.ones(len(truth), dtype=np.bool_)
+    judging = [_paired(after[rows], before[rows], names) for rows in (shared & fresh, fresh) if rows.any()]
     return TwoBundles(
         bundles=names,
         name=table.name,
@@ -177,7 +198,9 @@ def compared(old: Answered, new: Answered, table: Table, *, margin: float = OPEN
         paired=paired,
         paired_all=of_all,
         changed=_changed(table, truth, sides),
-        gate=_gate([paired.test, of_all.test], margin),
+        gate=_gate([one.test for one in judging], margin),
+        learned={name: int(rows.sum()) for name, rows in learned.items()},
+        paired_new=None if fresh.all() or not judging else judging[-1],
     )
 
 
@@ -241,7 +264,9 @@ def _changed(table: Table, truth: Sequence[frozenset[str]], sides: Sequence[Answ
 
 
 def _gate(tests: Sequence[PairedTest], margin: float) -> Gate:
-    """Whether the new bundle is at least as good as the old one, by each of the tests."""
+    """Whether the new bundle is at least as good as the old one, by each of the tests; without any it is not shown."""
+    if not tests:
+        return Gate(False, margin, "failed: one of the two learned from each of these rows: give rows new to both.")
     worse = any(test.p_value < SIGNIFICANT and test.lost > test.gained for test in tests)
     least = min(test.difference_ci95[0] for test in tests)
     if worse:
