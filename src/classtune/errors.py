@@ -83,6 +83,8 @@ def missing_extra(what: str, extra: str, *modules: str) -> str:
 # Each control character as its picture; line ends and tabs stay. Those above ASCII have none.
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)}
 _PICTURES |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), 0xFFFD)}
+# Those that `json` leaves as they are, for text within JSON.
+C1_ESCAPES = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 def printable(text: str) -> str:

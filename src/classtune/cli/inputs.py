@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from classtune.errors import SettingsError
+from classtune.errors import C1_ESCAPES, SettingsError
 
 LARGE_BYTES = 1 << 28  # a Parquet file beyond this is not read at once
 _ANSWER_FILES = (".csv", ".xlsx", ".jsonl")
@@ -74,4 +74,4 @@ def _is_bulky(table: str) -> bool:
 def print_json(document: Any) -> None:
     """The result, as one JSON document. Control characters are written as escapes: a terminal would run them."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False)
-    print(text.translate({code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}))
+    print(text.translate(C1_ESCAPES))

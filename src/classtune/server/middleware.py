@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import sys
@@ -15,18 +16,23 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from classtune.errors import C1_ESCAPES
 from classtune.server.access import Access
 from classtune.server.dialects import Refusal, refused
 from classtune.server.metrics import Metrics
 
 _WRITING = threading.Lock()
 _GOOD_ID = re.compile(rb"[!-~]{1,128}")
+# What is read on of a request that was refused before its end, and for how long: a connection that is closed with bytes
+# under way is reset, and the client never sees why.
+_UNREAD_BYTES, _UNREAD_SECONDS = 1 << 26, 5
 
 
 def log(event: str, *, level: str = "info", **particulars: Any) -> None:
     """One line of JSON on standard error."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = json.dumps({"time": now, "level": level, "event": event, **particulars}, ensure_ascii=False, default=str)
+    line = line.translate(C1_ESCAPES)  # a path may hold them, and a terminal would run them
     with _WRITING:  # `print` writes the end of a line by itself, and another thread's line may come before it
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
@@ -52,18 +58,21 @@ class RequestMiddleware:
         state = scope.setdefault("state", {})
         state["request_id"] = identity
         status = 0
+        body = _Body(receive, headers)
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status >= 400:
+                    await body.drain()
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", identity.encode())]
             await send(message)
 
         try:
             refusal = self._access.refusal(headers, scope["method"], path)
             if refusal is None:
-                await self.app(scope, receive, sending)
+                await self.app(scope, body.receive, sending)
             else:
                 await _refuse(refusal[0], path, sending, asks=refusal[1])
         except ClientDisconnect:
@@ -89,6 +98,28 @@ class RequestMiddleware:
                 ms=round(1000 * seconds, 2),
                 **state.get("noted", {}),
             )
+
+
+class _Body:
+    """A request's body on its way in. A client that waits for "100 Continue" has sent none of it."""
+
+    def __init__(self, receive: Receive, headers: dict[bytes, bytes]) -> None:
+        self._receive = receive
+        announced = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+        self._more = announced and b"expect" not in headers
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._more = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Read the rest, within limits, and forget it."""
+        left = _UNREAD_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_UNREAD_SECONDS):
+                while self._more and left > 0:
+                    left -= len((await self.receive()).get("body", b""))
 
 
 async def _refuse(refusal: Refusal, path: str, send: Send, *, asks: bytes | None = None) -> None:
