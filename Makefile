@@ -35,13 +35,15 @@ test-core:              ## import everything, train and predict, in an environme
 	.venv-core/bin/python tests/core_alone.py
 
 # pip takes the build of torch that needs no CUDA, which uv would not; uv keeps it and resolves the rest.
+# What old releases warn of, because the packages below them are new ones, is no fault of theirs or ours.
 test-lowest:            ## all tests with the oldest versions that pyproject.toml allows
 	$(call NEW_VENV,.venv-lowest)
 	.venv-lowest/bin/python $(PIP) uv
 	.venv-lowest/bin/python $(PIP) --no-deps torch
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --constraint constraints.txt \
 		--resolution lowest-direct --editable '.[test]'
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q --numprocesses auto --dist loadscope $(TESTS)
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q --numprocesses auto --dist loadscope \
+		-W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning $(TESTS)
 
 test-package:           ## build wheel and sdist, check them, try each in an environment of its own
 	$(call NEW_VENV,.venv-package)
