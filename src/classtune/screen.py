@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STAGES = {
     "depth": ("choosing the depth", "blocks"),
+    "words": ("learning words", "texts"),
     "trunk": ("trunk", "tokens"),
     "epochs": ("training", "texts"),
     "test": ("testing", "texts"),
@@ -32,6 +33,10 @@ STAGES = {
     "near copies": ("finding near copies", "texts"),
     "states": ("reading", "texts"),
 }
+
+
+# Where there is no terminal, a line of how far a stage is comes as often as this.
+SECONDS_BETWEEN_LINES = 30.0
 
 
 class _Rate(ProgressColumn):
@@ -63,8 +68,10 @@ class Screen:
             TimeRemainingColumn(),
             console=self.console,
             disable=quiet or not self.console.is_terminal,
+            speed_estimate_period=120,  # seconds; some stages tell rarely
         )
         self._tasks: dict[str, TaskID] = {}
+        self._lines: dict[str, float] = {}  # when the last line of a stage was written, in seconds
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -85,13 +92,18 @@ class Screen:
             self.note(line)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """How far a stage is; where there is no terminal, a line when it starts."""
+        """How far a stage is; where there is no terminal, a line when it starts and every half minute."""
         name, unit = STAGES[stage]
+        now = self._progress.get_time()
         if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(name, total=total, unit=unit)
+            self._tasks[stage], self._lines[stage] = self._progress.add_task(name, total=total, unit=unit), now
             if not self.console.is_terminal:
                 self.note(f"{name}: {total:,} {unit}")
         self._progress.update(self._tasks[stage], completed=done)
+        if not self.console.is_terminal and done < total and now - self._lines[stage] >= SECONDS_BETWEEN_LINES:
+            self._lines[stage] = now
+            left = self._progress.tasks[self._tasks[stage]].time_remaining
+            self.note(f"{name}: {100 * done / total:.0f} %" + ("" if left is None else f", about {left:.0f} s left"))
 
 
 def show(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:

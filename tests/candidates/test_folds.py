@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from classtune.candidates import folds
+from classtune.candidates import folds, lexical
 from classtune.candidates.folds import HeldOut
 from classtune.config import resolve
 from classtune.data.dataset import Material, prepare
 from classtune.data.reading.tables import table_from_rows
 from classtune.data.splits import Rows
+from classtune.jobs import entries
 from classtune.jobs.entries import cheap_entries
 from classtune.stats import Floats
 
@@ -47,7 +48,35 @@ def test_of_many_rows_what_was_judged_ships_and_is_trained_once(
     cheap_entries(material, settings, few)
     assert learned == [210, 240]
     learned.clear()
-    entries, _ = cheap_entries(material, settings, many)
+    found, _ = cheap_entries(material, settings, many)
     assert learned == [210]
-    held_out: Floats = entries[-1].held_out
+    held_out: Floats = found[-1].held_out
     assert not np.isnan(held_out).any()
+
+
+def test_what_takes_long_is_announced_and_what_is_left_out_is_noted(
+    material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = resolve(overrides={"split_by": "exact"})
+    monkeypatch.setattr(lexical, "MANY_ROWS", 100)
+    monkeypatch.setattr(lexical, "MOST_CHARACTERS", 2200)
+    monkeypatch.setattr(entries, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(folds, "MANY_ROWS", 200)
+    monkeypatch.setattr(folds, "ENOUGH_ROWS", 10)
+    notes: list[str] = []
+    ahead: list[str] = []
+    shown: list[tuple[str, int, int]] = []
+    cheap_entries(
+        material,
+        settings,
+        HeldOut.of(material, settings),
+        note=notes.append,
+        notify=ahead.append,
+        progress=lambda *told: shown.append(told),
+    )
+    (note,) = notes
+    assert note.startswith("TF-IDF learns from 1")
+    assert " of 210 training rows" in note
+    assert ahead == ["TF-IDF: about 1 min for 210 texts."]
+    assert shown[0][0] == "words"
+    assert shown[-1] == ("words", 210, 210)

@@ -197,7 +197,10 @@ def test_terms_of_many_rows_are_those_of_a_part_and_no_row_is_lost(monkeypatch: 
     monkeypatch.setattr(lexical, "_TOGETHER", 7)
     texts = [f"{HAM[0]} word{row}" if row % 2 else SPAM[0] for row in range(300)]
     for shared_terms in (False, True):
-        fitted = fit_tfidf(texts, np.arange(300) % 2, classes=2, seed=0, shared_terms=shared_terms)
+        shares: list[float] = []
+        told: dict[str, Any] = {"shared_terms": shared_terms, "progress": shares.append}
+        fitted = fit_tfidf(texts, np.arange(300) % 2, classes=2, seed=0, **told)
+        assert 0 < shares[0] < shares[-2] < shares[-1] == 1
         own = [term for term in fitted.features.transformer_list[0][1].vocabulary_ if term.startswith("word")]
         assert len(own) == (0 if shared_terms else 50)
         assert fitted.probabilities([SPAM[0], HAM[0]]).argmax(1).tolist() == [0, 1]

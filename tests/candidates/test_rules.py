@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from classtune.candidates import rules
 from classtune.candidates.rules import fit_majority, fit_rule
 from classtune.errors import DataError
 from classtune.judging.metrics import judge
@@ -78,3 +79,13 @@ def test_too_little_to_learn_from_is_refused() -> None:
         fit_rule(["a", "b"], np.array([1, 1]), classes=["a", "b"], seed=0)
     with pytest.raises(DataError, match="there are none"):
         fit_majority(np.array([], dtype=int), ["a", "b"])
+
+
+def test_of_many_rows_a_part_makes_the_same_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"who is {row:04}" if row % 3 else f"call {row:04} 0906 123456 now" for row in range(900)]
+    truth = np.array([int(row % 3 == 0) for row in range(900)])
+    every = fit_rule(texts, truth, classes=["question", "advert"], seed=0, groups=np.arange(900))
+    monkeypatch.setattr(rules, "MOST_ROWS", 150)
+    some = fit_rule(texts, truth, classes=["question", "advert"], seed=0, groups=np.arange(900))
+    assert some.tree.tree_.n_node_samples[0] == 150
+    assert some.sentence == every.sentence

@@ -118,3 +118,20 @@ def test_a_bundle_remembers_its_columns(small_llama: Path, tmp_path: Path, comma
     assert command("train", table, *told).code == 0
     assert len(command("predict", tmp_path / "out", table, "--json").document) == 60
     assert command("evaluate", tmp_path / "out", table, "--json").document["data"]["rows"] == 60
+
+
+def test_without_a_terminal_a_long_stage_tells_how_far_it_is_and_what_is_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    view = screen.Screen()
+    monkeypatch.setattr(view._progress, "get_time", lambda: now[0])
+    for done in (0, 25, 50, 75, 100):  # every 20 seconds
+        view.progress("trunk", done, 100)
+        now[0] += 20
+    view.progress("epochs", 1, 2)
+    assert capsys.readouterr().err.splitlines() == [
+        "trunk: 100 tokens",
+        "trunk: 50 %, about 40 s left",
+        "training: 2 texts",
+    ]

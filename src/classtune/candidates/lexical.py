@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,6 +38,8 @@ MANY_ROWS, PASSES_OF_A_LABEL = 50_000, 4
 # Characters of all texts that are learned from: short ones have 2.5 features a character, of 8 bytes each, so 0.8 GB.
 MOST_CHARACTERS = 40_000_000
 _TOGETHER = 10_000  # texts
+# What the passes over a row take for each label, against making its features.
+_PASSES_A_LABEL = 0.07
 # L-BFGS keeps about 20 float64 copies of the coefficients: 800 MB at this many.
 MOST_COEFFICIENTS = 5_000_000
 # From this many classes on, a regression over more rows x classes than these is too slow: L-BFGS makes them, in
@@ -176,18 +178,29 @@ def _fitted_alone(features: Any, texts: Sequence[str]) -> Any:
     return FeatureUnion(fitted)
 
 
-def _fitted(features: Any, texts: Sequence[str], some: Sequence[str], *, shared_terms: bool) -> tuple[Any, Any]:
-    """The vectorizers that find terms, fitted to some of the texts, and the features [texts, terms] of all, sparse."""
+def _fitted(
+    features: Any,
+    texts: Sequence[str],
+    some: Sequence[str],
+    *,
+    shared_terms: bool,
+    made: Callable[[int], None],
+) -> tuple[Any, Any]:
+    """The vectorizers that find terms, fitted to some of the texts, and the features [texts, terms] of all, sparse.
+
+    made: is told how many texts have been turned into terms so far, those of ``some`` first.
+    """
     if some is texts and not shared_terms:
         return features, features.fit_transform(texts)
     if shared_terms:
         features = _fitted_alone(features, list({fold(text): text for text in some}.values()))
     else:
         features.fit(some)
-    return features, _transformed(features, texts)
+    made(len(some))
+    return features, _transformed(features, texts, lambda count: made(len(some) + count))
 
 
-def _transformed(features: Any, texts: Sequence[str]) -> Any:
+def _transformed(features: Any, texts: Sequence[str], made: Callable[[int], None]) -> Any:
     """Features of many texts, sparse [texts, terms]: part by part, since what is made on the way takes far more room
     than what comes out."""
     from scipy.sparse import csr_array
@@ -198,6 +211,7 @@ def _transformed(features: Any, texts: Sequence[str]) -> Any:
         values.append(part.data)
         columns.append(part.indices)
         lengths.append(np.diff(part.indptr))
+        made(start + part.shape[0])
     shape, ends = (len(texts), part.shape[1]), np.concatenate(lengths).cumsum().astype(np.int32)
     data = np.concatenate(values)
     values.clear()  # before as much again is taken
@@ -213,6 +227,7 @@ def fit_tfidf(
     class_weight: Literal["balanced"] | None = None,
     shared_terms: bool = False,
     weights: FloatArray | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> TfidfBaseline:
     """Fit the baseline on n texts and their truth. Same input, same probabilities.
 
@@ -221,6 +236,7 @@ def fit_tfidf(
     are more than MOST_SCORES, the classifier is one of centroids, and its name says so.
     shared_terms: only terms that two different texts have, so that none quotes one of them.
     weights: how often each row counts (n,), 1 on average. Of many rows see `rows_to_learn`.
+    progress: of many rows, is told what share of the work is done, above 0 … 1.
     Raises DataError where the rows hold fewer than two classes, no label at all, or no term that may be used.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -252,7 +268,10 @@ def fit_tfidf(
         ]
     )
     some = [texts[row] for row in part_of_each(truth, MANY_ROWS / len(texts), seed=seed)] if many else texts
-    features, made = _fitted(features, texts, some, shared_terms=shared_terms)
+    work = len(some) + len(texts) * (1 + _PASSES_A_LABEL * classes)
+    features, made = _fitted(
+        features, texts, some, shared_terms=shared_terms, made=lambda count: progress(count / work)
+    )
     if centroids:
         regression: Any = _Centroids(balanced=class_weight == "balanced", seed=seed)
     else:
@@ -260,6 +279,7 @@ def fit_tfidf(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The max_iter was reached")  # the passes are all that is wanted
         regression.fit(made, truth, weights)
+    progress(1.0)
     if centroids:
         return TfidfBaseline(features, regression, classes, name="TF-IDF + nearest centroid")
     return TfidfBaseline(features, regression, classes)

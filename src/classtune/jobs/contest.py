@@ -62,7 +62,8 @@ class Contest:
 
     def add_cheap(self) -> None:
         """Majority class, one-line rule, TF-IDF + logistic regression."""
-        entries, self.rule = cheap_entries(self.material, self.settings, self.held_out)
+        told: dict[str, Any] = {"note": self._note, "notify": self.notify, "progress": self.progress}
+        entries, self.rule = cheap_entries(self.material, self.settings, self.held_out, **told)
         self.entries += entries
 
     @property

@@ -15,15 +15,16 @@ from classtune.candidates.backbone import Backbone, Learned
 from classtune.candidates.blend import Weight
 from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.folds import HeldOut
-from classtune.candidates.lexical import fit_tfidf
+from classtune.candidates.lexical import fit_tfidf, rows_to_learn
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.candidates.rules import RuleBaseline, fit_majority, fit_rule
-from classtune.config import Settings
+from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
 from classtune.data.splits import Rows
 from classtune.jobs import steps
 from classtune.jobs.steps import Scores
 from classtune.judging.comparison import COLUMNS, LEXICAL
+from classtune.model.activations import LONG_SECONDS
 
 TIMED_TEXTS, TIMED_RUNS = 200, 3
 # From rows to learn from to what makes logits [rows, labels] of others.
@@ -55,9 +56,20 @@ class Entry:
     learn: Learn | None = None
 
 
-def cheap_entries(material: Material, settings: Settings, held_out: HeldOut) -> tuple[list[Entry], str | None]:
+def cheap_entries(
+    material: Material,
+    settings: Settings,
+    held_out: HeldOut,
+    *,
+    note: Callable[[str], None] = lambda line: None,
+    notify: Callable[[str], None] = lambda line: None,
+    progress: Progress = lambda stage, done, total: None,
+) -> tuple[list[Entry], str | None]:
     """Majority class, one-line rule, TF-IDF + logistic regression, and columns where some stand beside the texts; and
-    the rule as a sentence."""
+    the rule as a sentence.
+
+    note: is told what the result should say too; notify: what is ahead, where it takes over a minute.
+    """
     labels, seed, multi = material.labels, settings.seed, material.multi
 
     def texts(rows: Rows) -> list[str]:
@@ -74,13 +86,15 @@ def cheap_entries(material: Material, settings: Settings, held_out: HeldOut) -> 
     entries = [_entry("majority class", "majority", majority, material, held_out, size=8 * len(labels))]
     sentence = None
     if not multi:
+        rules: dict[int, RuleBaseline] = {}
 
         def rule(rows: Rows) -> RuleBaseline:
             groups = material.groups[rows]
-            return fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed, groups=groups)
+            rules[0] = fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed, groups=groups)
+            return rules[0]
 
         entries.append(_entry("one-line rule", "rule", by_probabilities(rule), material, held_out, size=100))
-        sentence = rule(held_out.final).sentence
+        sentence = rules[0].sentence  # of the final one, which was fitted last
     models: dict[int, LexicalModel] = {}
 
     def lexical(rows: Rows) -> Callable[[Rows], Scores]:
@@ -92,10 +106,14 @@ def cheap_entries(material: Material, settings: Settings, held_out: HeldOut) -> 
             class_weight="balanced" if settings.class_weights == "balanced" else None,
             shared_terms=not settings.keep_texts,
             weights=material.weights_of(rows),
+            progress=_shown(len(rows), notify, progress),
         )
         models[0] = LexicalModel.of(fitted)
         return lambda wanted: models[0].logits(texts(wanted))
 
+    final = held_out.final
+    if (taught := len(rows_to_learn(texts(final), material.truth[final], seed=seed))) < len(final):
+        note(f"TF-IDF learns from {taught:,} of {len(final):,} training rows: more would take too much memory.")
     entry = _entry(LEXICAL, "lexical", lexical, material, held_out, size=0)
     model = models[0]  # the final one, which was fitted last
     entry.bytes = model.bytes
@@ -105,6 +123,21 @@ def cheap_entries(material: Material, settings: Settings, held_out: HeldOut) -> 
     if material.beside and settings.candidates == "all":
         entries.append(_of_columns(material, settings, held_out))
     return entries, sentence
+
+
+def _shown(texts: int, notify: Callable[[str], None], progress: Progress) -> Callable[[float], None]:
+    """Shows the share of TF-IDF's work that is done, and announces what takes over a minute."""
+    started, announced = time.perf_counter(), False
+
+    def shown(share: float) -> None:
+        nonlocal announced
+        progress("words", round(share * texts), texts)
+        seconds = (time.perf_counter() - started) / share
+        if not announced and seconds > LONG_SECONDS:
+            announced = True
+            notify(f"TF-IDF: about {max(1, round(seconds / 60)):,} min for {texts:,} texts.")
+
+    return shown
 
 
 def _of_columns(material: Material, settings: Settings, held_out: HeldOut) -> Entry:
