@@ -39,6 +39,26 @@ def test_a_cut_text_keeps_the_special_tokens_that_close_it(make_network: MakeNet
     assert whole.texts_cut == whole.tokens_cut == 0
 
 
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_many_texts_are_tokenised_in_parts_and_alike(
+    name: str, make_network: MakeNetwork, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, other = make_network(name).encoder, make_network(name).encoder
+    at_once: list[int] = []
+
+    def tokenizer(part: list[str], **told: Any) -> Any:
+        at_once.append(len(part))
+        return other.tokenizer(part, **told)
+
+    whole = encoder.encode(texts)
+    monkeypatch.setattr("classtune.model.tokens._TOGETHER", 3)
+    monkeypatch.setattr(encoder, "tokenizer", tokenizer)
+    assert [ids.tolist() for ids in encoder.encode(texts)] == [ids.tolist() for ids in whole]
+    assert max(at_once) == 3
+    with pytest.raises(DataError, match=f"text {len(texts) + 1}: the text is empty"):
+        encoder.encode([*texts, ""])
+
+
 def test_a_cut_text_of_a_decoder_is_its_beginning(make_network: MakeNetwork, texts: list[str]) -> None:
     full = make_network("gpt2").encoder.encode(texts)
     cut = make_network("gpt2", max_tokens=5).encoder.encode(texts)
