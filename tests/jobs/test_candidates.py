@@ -202,6 +202,44 @@ def test_best_trains_the_last_block_alone_too_and_it_can_be_kept(small_bert: Pat
     assert "bert tail, last block" not in names
 
 
+def test_few_rows_have_a_network_trained_on_pairs_which_can_be_kept(
+    small_bert: Path, small_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("classtune.training.contrastive.STEPS", 3)
+    few: dict[str, Any] = {"depth": "auto", "keep": "bert contrastive"}
+    trained = run(small_bert, **few)
+    assert trained.result.document()["chosen"]["losses"]["bert contrastive"] > 0  # judged by cross-validation
+    start = {name: weight.clone() for name, weight in _weights_of(run(small_bert, keep="bert probe")).items()}
+    changed = {name for name, weight in _weights_of(trained).items() if not weight.equal(start[name])}
+    assert {part for name in changed if (part := name.partition("layer.")[2][:1])} == {"0", "1", "2"}
+    assert not any("embeddings" in name for name in changed)
+    trained.save(tmp_path / "bundle")
+    expected = trained.predictor.logits(NEW)
+    np.testing.assert_allclose(load_predictor(tmp_path / "bundle")[0].logits(NEW), expected, atol=1e-4)
+    folder = tmp_path / "run"
+    again = run(small_bert, folder=folder, **few)
+    np.testing.assert_array_equal(again.predictor.logits(NEW), expected)
+    for told in ({"effort": "fast"}, {"hugging_face": True}, {"pooling": "mean"}, {"trainable": 1}):
+        with pytest.raises(SettingsError, match="no such candidate ships"):
+            run(small_bert, **(few | told))
+    with pytest.raises(SettingsError, match="no such candidate ships"):
+        run(small_llama, depth="auto", keep="llama contrastive")
+
+
+def test_training_on_pairs_that_takes_long_is_not_begun_unless_asked_for(
+    small_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("classtune.candidates.contrastive.MOST_SECONDS", 0.0)
+    monkeypatch.setattr("classtune.jobs.contest.FEW_ERRORS", -1)
+    monkeypatch.setattr("classtune.jobs.contest.SMALL_ERROR", -1.0)
+    monkeypatch.setattr("classtune.training.contrastive.STEPS", 3)
+    notes: list[str] = []
+    run(small_bert, depth="auto", effort="balanced", notes=notes)
+    assert any(note.startswith("bert contrastive is not tried: it would take about") for note in notes)
+    asked = run(small_bert, depth="auto", effort="balanced", keep="bert contrastive")
+    assert [member.name for member in asked.members] == ["bert contrastive"]
+
+
 def _weights_of(trained: Trained) -> dict[str, Any]:
     network: Any = trained.members[0].model
     return dict(network.base.named_parameters())

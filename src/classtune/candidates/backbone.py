@@ -300,7 +300,7 @@ class Backbone:
 
     def learn_probe(self, held_out: HeldOut) -> Learned:
         """The probe as a candidate: judged on held-out rows, and put into the head."""
-        weights = self._weights
+        weights = self.weights
         with weights.restored():
             probes = []
 
@@ -321,7 +321,7 @@ class Backbone:
         blocks: so many of its last are trained; None: all of it.
         """
         splits, labels = self.material.splits, len(self.material.labels)
-        numbers, weights = itertools.count(), self._weights
+        numbers, weights = itertools.count(), self.weights
         suffix = "" if blocks is None else f"-{blocks}"
 
         def judge(learn: Rows, judged: Rows) -> Floats:
@@ -372,10 +372,10 @@ class Backbone:
 
     def become(self, learned: Learned) -> Network:
         """The network as the candidate left it, for good."""
-        self._weights.take(learned.state)
+        self.weights.take(learned.state)
         self.network.classifier.requires_grad_(False).eval()
         return self.network
 
     @property
-    def _weights(self) -> Weights:
+    def weights(self) -> Weights:
         return Weights(self.network, everything=self.settings.trainable in ("lora", "all"))

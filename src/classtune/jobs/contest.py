@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.bundle import Member
+from classtune.candidates import contrastive
 from classtune.candidates.backbone import Backbone, Learned
 from classtune.candidates.blend import Choice, Option, Weight, blended, choose
 from classtune.candidates.cost import duration
@@ -34,6 +35,8 @@ from classtune.jobs.entries import Entry, cheap_entries, median_ms, timed_rows
 from classtune.jobs.steps import Clock, Crew, Notify, Scores
 from classtune.judging.answers import right_by_logits
 from classtune.judging.comparison import LEXICAL
+from classtune.model.network import Network
+from classtune.model.tokens import Pieces
 from classtune.sources import fetch_model
 from classtune.training.checkpoint import Checkpoint
 from classtune.training.extensions import NOTHING, Extensions
@@ -119,26 +122,13 @@ class Contest:
         return self.material.truth[self.held_out.rows]
 
     def _add_backbone(self, name: str, checkpoint: Checkpoint | None, extensions: Extensions, *, further: bool) -> None:
-        settings, material, clock = self.settings.model_copy(update={"model": name}), self.material, self.clock
-        shown = Path(name).name
-        with clock.time("load"):
-            network = steps.load_network(
-                material.labels, settings, multi=material.multi, notify=self.notify, crew=self.crew
-            )
+        material, clock, shown = self.material, self.clock, Path(name).name
+        settings = self.settings.model_copy(update={"model": name})
+        network = self._load(settings)
         with clock.time("tokens"):
             pieces, settings = steps.encode(network, material, settings)
-        weights = steps.fingerprint(fetch_model(name, notify=self.notify)) if checkpoint else ""
-        part = None if checkpoint is None else checkpoint.part(shown, weights=weights)
-        backbone = Backbone(
-            network,
-            pieces,
-            material,
-            settings,
-            checkpoint=part,
-            extensions=extensions,
-            notify=self.notify,
-            progress=self.progress,
-        )
+        backbone = self._backbone(network, pieces, settings, shown, checkpoint, extensions)
+        part = backbone.checkpoint
         automatic = self.settings.model == "auto" and self.settings.effort != "best" and not self._is_kept(shown)
         seconds = backbone.estimate()
         if further and automatic and seconds.climb > BUDGET_SECONDS:
@@ -172,7 +162,59 @@ class Contest:
                 if backbone.tries_last_block:
                     learn = partial(backbone.learn_tail, blocks=1)
                     self._add_learned(backbone, f"{shown} tail, last block", "tail", learn, ms, shared)
+            if probed and contrastive.suits(network, material, self.held_out, self.settings):
+                self._add_contrastive(backbone, checkpoint)
         self.notes += network.notes
+
+    def _load(self, settings: Settings) -> Network:
+        labels, multi = self.material.labels, self.material.multi
+        with self.clock.time("load"):
+            return steps.load_network(labels, settings, multi=multi, notify=self.notify, crew=self.crew)
+
+    def _backbone(
+        self,
+        network: Network,
+        pieces: Pieces,
+        settings: Settings,
+        shown: str,
+        checkpoint: Checkpoint | None,
+        extensions: Extensions = NOTHING,
+    ) -> Backbone:
+        """shown: whose files in the run folder are its own."""
+        weights = steps.fingerprint(fetch_model(settings.model, notify=self.notify)) if checkpoint else ""
+        return Backbone(
+            network,
+            pieces,
+            self.material,
+            settings,
+            checkpoint=None if checkpoint is None else checkpoint.part(shown, weights=weights),
+            extensions=extensions,
+            notify=self.notify,
+            progress=self.progress,
+        )
+
+    def _add_contrastive(self, first: Backbone, checkpoint: Checkpoint | None) -> None:
+        """All blocks of a backbone, trained on pairs of texts, where that takes no longer than it may."""
+        shown = f"{Path(first.settings.model).name} contrastive"
+        needed = contrastive.seconds(first.network, first.pieces, self.held_out)
+        if not self._can_gain(shown, self._tail_rows):
+            return
+        if needed > contrastive.MOST_SECONDS and self.settings.effort != "best" and not self._is_kept(shown):
+            self._note(f"{shown} is not tried: it would take about {duration(needed)}. --effort best tries it.")
+            return
+        settings = contrastive.settings_of(first.settings, first.network.of)
+        started = time.perf_counter()
+        network = self._load(settings)
+        network.encoder.rules = first.network.encoder.rules
+        backbone = self._backbone(network, first.pieces, settings, shown.replace(" ", "-"), checkpoint)
+        with self.clock.time("trunk"):
+            backbone.climb()
+            backbone.prepare()
+            backbone.pass_trunk()
+        shared, ms = time.perf_counter() - started, self._network_ms(backbone)
+        with self.clock.time("epochs"):
+            learn = partial(contrastive.learn_contrastive, backbone)
+            self._add_learned(backbone, shown, "tail", learn, ms, shared)
 
     def _adds(self, backbone: Backbone, name: str, seconds: float, checkpoint: Checkpoint | None) -> bool:
         """Whether the rows that chose its depth show that a further backbone is worth its seconds; what follows is
