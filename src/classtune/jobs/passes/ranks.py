@@ -101,9 +101,9 @@ class Ranks:
 
     def _worker(self, rank: int, span: Span) -> Run:
         def run(batch: Batch) -> Tensor:
-            tensors = {"values": batch.values, "last": batch.last} | (
-                {} if batch.mask is None else {"mask": batch.mask}
-            )
+            tensors = {"values": batch.values, "last": batch.last}
+            if batch.mask is not None:
+                tensors["mask"] = batch.mask
             self._tell(rank, {"do": "pass", "span": asdict(span)}, tensors)
             told, answer = self._answer(rank)
             if "error" in told:
