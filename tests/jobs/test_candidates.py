@@ -224,6 +224,9 @@ def test_few_rows_have_a_network_trained_on_pairs_which_can_be_kept(
             run(small_bert, **(few | told))
     with pytest.raises(SettingsError, match="no such candidate ships"):
         run(small_llama, depth="auto", keep="llama contrastive")
+    monkeypatch.setattr("classtune.candidates.contrastive.TEXTS", 3)  # less than two rows of each class
+    with pytest.raises(SettingsError, match="no such candidate ships"):
+        run(small_bert, **few)
 
 
 def test_training_on_pairs_that_takes_long_is_not_begun_unless_asked_for(

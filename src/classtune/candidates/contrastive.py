@@ -35,8 +35,15 @@ def settings_of(settings: Settings, blocks: int) -> Settings:
 
 
 def suits(network: Network, material: Material, held_out: HeldOut, settings: Settings) -> bool:
-    """Whether it is worth a try: a small encoder, one label a text, so few rows that cross-validation judges tails."""
-    if material.multi or not held_out.crossed or network.family is None or network.family.causal:
+    """Whether it is worth a try: a small encoder, one label a text, so few rows that cross-validation judges tails, and
+    two rows of every class in a batch (77 classes with 10 rows each: nothing gained, 83.6 against 83.9 % right)."""
+    if (
+        material.multi
+        or 2 * len(material.labels) > TEXTS
+        or not held_out.crossed
+        or network.family is None
+        or network.family.causal
+    ):
         return False
     automatic = {settings.depth, settings.trainable, settings.pooling} == {"auto"} and not settings.hugging_face
     return automatic and network.of <= SMALL_NETWORK
