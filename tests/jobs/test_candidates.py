@@ -233,8 +233,8 @@ def test_training_on_pairs_that_takes_long_is_not_begun_unless_asked_for(
     small_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("classtune.candidates.contrastive.MOST_SECONDS", 0.0)
-    monkeypatch.setattr("classtune.jobs.contest.FEW_ERRORS", -1)
-    monkeypatch.setattr("classtune.jobs.contest.SMALL_ERROR", -1.0)
+    monkeypatch.setattr("classtune.jobs.backbones.FEW_ERRORS", -1)
+    monkeypatch.setattr("classtune.jobs.backbones.SMALL_ERROR", -1.0)
     monkeypatch.setattr("classtune.training.contrastive.STEPS", 3)
     notes: list[str] = []
     run(small_bert, depth="auto", effort="balanced", notes=notes)
@@ -260,11 +260,11 @@ def test_a_class_that_is_never_answered_is_said(small_bert: Path) -> None:
 
 def test_what_cannot_ship_makes_no_tail_needless(small_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TF-IDF has every row right and cannot ship in Hugging Face's form: the network is trained all the same."""
-    from classtune.jobs.contest import Contest
+    from classtune.jobs.backbones import Backbones
 
-    errors = Contest._errors
+    errors = Backbones._errors
     monkeypatch.setattr(
-        Contest, "_errors", lambda self, entry, rows: 0 if entry.ships is None else 9 + errors(self, entry, rows)
+        Backbones, "_errors", lambda self, entry, rows: 0 if entry.ships is None else 9 + errors(self, entry, rows)
     )
     names = [
         one["name"]
@@ -276,10 +276,10 @@ def test_what_cannot_ship_makes_no_tail_needless(small_bert: Path, monkeypatch: 
 def test_a_further_backbone_is_tried_where_it_can_gain_or_is_asked_for(
     small_bert: Path, small_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from classtune.jobs.contest import Contest
+    from classtune.jobs.backbones import Backbones
 
-    monkeypatch.setattr("classtune.jobs.contest.backbone_names", lambda settings: [str(small_bert), str(small_llama)])
-    monkeypatch.setattr(Contest, "_errors", lambda self, entry, rows: 0)
+    monkeypatch.setattr("classtune.jobs.backbones.backbone_names", lambda settings: [str(small_bert), str(small_llama)])
+    monkeypatch.setattr(Backbones, "_errors", lambda self, entry, rows: 0)
     told = {key: value for key, value in SEVERAL.items() if key not in ("model", "effort")}
     table = table_from_rows(TEXTS, LABELS, name="rows")
 

@@ -26,6 +26,7 @@ from classtune.export.folding import fold_calibration, folded_logits
 from classtune.inference.predictor import Predictor, predictor_of
 from classtune.inference.yardstick import Yardstick
 from classtune.jobs import results, steps
+from classtune.jobs.backbones import Backbones
 from classtune.jobs.contest import Contest
 from classtune.jobs.drift import yardstick_of
 from classtune.jobs.foreign import about_languages
@@ -145,7 +146,7 @@ def train(
     with clock.time("baseline"):
         contest.add_cheap()
     try:
-        contest.add_backbones(checkpoint, extensions)
+        Backbones(contest, checkpoint, extensions).add()
     except KeyboardInterrupt:
         kept = checkpoint.folder if checkpoint and checkpoint.folder.exists() else None
         raise Interrupted(

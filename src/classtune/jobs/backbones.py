@@ -1,0 +1,249 @@
+"""The backbones of a run, the smallest first: probe, tail and what else each gives are added to the contest.
+
+A larger one is tried only where the rows could show that it is better, and where this machine can do it in a few
+minutes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classtune.bundle import Member
+from classtune.candidates import contrastive
+from classtune.candidates.backbone import Backbone, Learned
+from classtune.candidates.blend import Weight
+from classtune.candidates.cost import duration
+from classtune.candidates.folds import HeldOut
+from classtune.candidates.sample import BUDGET_SECONDS, weigh_further
+from classtune.config import Settings, backbone_names
+from classtune.data.splits import Rows
+from classtune.decisions.decide import Decisions
+from classtune.errors import SourceError
+from classtune.inference.predictor import Predictor
+from classtune.jobs import steps
+from classtune.jobs.contest import Contest
+from classtune.jobs.entries import Entry, median_ms, timed_rows
+from classtune.judging.answers import right_by_logits
+from classtune.judging.comparison import LEXICAL
+from classtune.model.network import Network
+from classtune.model.tokens import Pieces
+from classtune.sources import fetch_model
+from classtune.training.checkpoint import Checkpoint
+from classtune.training.extensions import NOTHING, Extensions
+
+# A larger backbone is not tried where the best one so far makes at most so few held-out errors, or so small a share of
+# them: no gain could be told from noise (McNemar's exact test needs 6 rows).
+FEW_ERRORS, SMALL_ERROR = 5, 0.003
+
+
+@dataclass
+class Backbones:
+    """What adds them. checkpoint: where a run that is stopped keeps what it has; None: nowhere."""
+
+    contest: Contest
+    checkpoint: Checkpoint | None
+    extensions: Extensions = NOTHING
+
+    def add(self) -> None:
+        """Every backbone that the settings name, or that can gain: its probe and its tail."""
+        problems: list[str] = []
+        names = backbone_names(self.contest.settings)
+        for number, name in enumerate(names):
+            if number and self.contest.settings.model == "auto" and not self._can_gain(Path(name).name):
+                continue
+            try:
+                self._add_backbone(name, further=number > 0)
+            except SourceError as error:  # the others may be had
+                problems += error.problems
+                self.contest.note(f"{name} cannot be had, and the run goes on without it: {error.problems[0]}")
+        if problems and not any(entry.backbone for entry in self.contest.entries):
+            raise SourceError(problems)
+
+    def _can_gain(self, name: str, judges: Rows | None = None) -> bool:
+        """Whether the rows that judge a further candidate (None: every held-out row) could show that it is better."""
+        settings = self.contest.settings
+        judges = self.contest.held_out.rows if judges is None else judges
+        if settings.effort == "best" or self._is_kept(name) or not len(judges):
+            return True
+        asked = np.isin(self.contest.held_out.rows, judges)
+        rivals = [self._errors(entry, asked) for entry in self.contest.entries if entry.ships is not None]
+        if not rivals:  # what cannot be shipped makes nothing else needless
+            return True
+        errors = min(rivals)
+        if errors <= max(FEW_ERRORS, SMALL_ERROR * len(judges)):
+            self.contest.note(
+                f"{name} is not tried: {errors} of {len(judges):,} held-out rows are wrong without it, too few to show "
+                "a gain."
+            )
+            return False
+        return True
+
+    def _is_kept(self, name: str) -> bool:
+        """Whether the user asked for a candidate, or for one of a backbone, of this name."""
+        return self.contest.settings.keep is not None and f"{self.contest.settings.keep} ".startswith(f"{name} ")
+
+    def _errors(self, entry: Entry, rows: NDArray[np.bool_]) -> int:
+        return int((~right_by_logits(entry.held_out[rows], self.contest.truth[rows])).sum())
+
+    def _add_backbone(self, name: str, *, further: bool) -> None:
+        material, clock, shown = self.contest.material, self.contest.clock, Path(name).name
+        settings = self.contest.settings.model_copy(update={"model": name})
+        network = self._load(settings)
+        with clock.time("tokens"):
+            pieces, settings = steps.encode(network, material, settings)
+        backbone = self._backbone(network, pieces, settings, shown, self.extensions)
+        part = backbone.checkpoint
+        automatic = (
+            self.contest.settings.model == "auto"
+            and self.contest.settings.effort != "best"
+            and not self._is_kept(shown)
+        )
+        seconds = backbone.estimate()
+        if further and automatic and seconds.climb > BUDGET_SECONDS:
+            needed = duration(seconds.climb + seconds.rest)
+            self.contest.note(f"{shown} is not tried: it would take about {needed}. --effort best tries it.")
+            return
+        started = time.perf_counter()
+        with clock.time("depth"):
+            backbone.climb()
+            if further and automatic and not self._adds(backbone, shown, seconds.rest, part):
+                return
+        with clock.time("trunk"):
+            backbone.prepare()
+            backbone.pass_trunk()
+        shared = time.perf_counter() - started
+        ms = self._network_ms(backbone)
+        probed = self.contest.settings.candidates == "all" and backbone.has_probe
+        if probed:
+            if (taught := len(backbone.taught)) < (train := len(material.splits.train)):
+                self.contest.note(f"The probe of {shown} learns from {taught:,} of {train:,} training rows.")
+            with clock.time("probe"):
+                self._add_learned(backbone, f"{shown} probe", "probe", backbone.learn_probe, ms, shared)
+        if not (probed and self.contest.settings.effort == "fast") and (
+            not probed or self._can_gain(f"{shown} tail", self._tail_rows)
+        ):
+            with clock.time("epochs"):
+                kind = {"head": "head", "all": "all blocks", "lora": "LoRA"}.get(
+                    str(backbone.settings.trainable), "tail"
+                )
+                self._add_learned(backbone, f"{shown} {kind}", "tail", backbone.learn_tail, ms, shared)
+                if backbone.tries_last_block:
+                    learn = partial(backbone.learn_tail, blocks=1)
+                    self._add_learned(backbone, f"{shown} tail, last block", "tail", learn, ms, shared)
+            if probed and contrastive.suits(network, material, self.contest.held_out, self.contest.settings):
+                self._add_contrastive(backbone)
+        self.contest.notes += network.notes
+
+    def _load(self, settings: Settings) -> Network:
+        labels, multi = self.contest.material.labels, self.contest.material.multi
+        with self.contest.clock.time("load"):
+            return steps.load_network(labels, settings, multi=multi, notify=self.contest.notify, crew=self.contest.crew)
+
+    def _backbone(
+        self,
+        network: Network,
+        pieces: Pieces,
+        settings: Settings,
+        shown: str,
+        extensions: Extensions = NOTHING,
+    ) -> Backbone:
+        """shown: whose files in the run folder are its own."""
+        weights = steps.fingerprint(fetch_model(settings.model, notify=self.contest.notify)) if self.checkpoint else ""
+        return Backbone(
+            network,
+            pieces,
+            self.contest.material,
+            settings,
+            checkpoint=None if self.checkpoint is None else self.checkpoint.part(shown, weights=weights),
+            extensions=extensions,
+            notify=self.contest.notify,
+            progress=self.contest.progress,
+        )
+
+    def _add_contrastive(self, first: Backbone) -> None:
+        """All blocks of a backbone, trained on pairs of texts, where that takes no longer than it may."""
+        shown = f"{Path(first.settings.model).name} contrastive"
+        needed = contrastive.seconds(first.network, first.pieces, self.contest.held_out)
+        if not self._can_gain(shown, self._tail_rows):
+            return
+        if needed > contrastive.MOST_SECONDS and self.contest.settings.effort != "best" and not self._is_kept(shown):
+            self.contest.note(f"{shown} is not tried: it would take about {duration(needed)}. --effort best tries it.")
+            return
+        settings = contrastive.settings_of(first.settings, first.network.of)
+        started = time.perf_counter()
+        network = self._load(settings)
+        network.encoder.rules = first.network.encoder.rules
+        backbone = self._backbone(network, first.pieces, settings, shown.replace(" ", "-"))
+        with self.contest.clock.time("trunk"):
+            backbone.climb()
+            backbone.prepare()
+            backbone.pass_trunk()
+        shared, ms = time.perf_counter() - started, self._network_ms(backbone)
+        with self.contest.clock.time("epochs"):
+            learn = partial(contrastive.learn_contrastive, backbone)
+            self._add_learned(backbone, shown, "tail", learn, ms, shared)
+
+    def _adds(self, backbone: Backbone, name: str, seconds: float, checkpoint: Checkpoint | None) -> bool:
+        """Whether the rows that chose its depth show that a further backbone is worth its seconds; what follows is
+        said."""
+        weighed = checkpoint.recall("adds") if checkpoint else None
+        if weighed is None:
+            known = [
+                entry.backbone.sample for entry in self.contest.entries if entry.kind == "probe" and entry.backbone
+            ]
+            samples = [sample for sample in known if sample is not None]
+            lexical = self.contest.entry(LEXICAL).ships is not None
+            options: dict[str, Any] = {"name": name, "seconds": seconds, "lexical": lexical}
+            weighed = weigh_further(self.contest.material, samples, backbone.sample, self.contest.settings, **options)
+            if checkpoint:
+                checkpoint.remember("adds", weighed)
+        goes_on, sentence = weighed
+        if not goes_on:
+            self.contest.note(sentence)
+        elif sentence:
+            self.contest.notify(sentence)
+        return bool(goes_on)
+
+    def _add_learned(
+        self,
+        backbone: Backbone,
+        name: str,
+        kind: str,
+        learn: Callable[[HeldOut], Learned],
+        ms: float,
+        shared: float,
+    ) -> None:
+        started = time.perf_counter()
+        learned = learn(self.contest.held_out)
+        spent = shared + time.perf_counter() - started
+        network = backbone.network
+        size = 4 * sum(parameter.numel() for parameter in network.classifier.parameters())
+
+        def ships() -> Member:
+            return Member(name, backbone.become(learned), Weight(1.0, 1.0), backbone.settings)
+
+        self.contest.entries.append(
+            Entry(name, kind, learned.held_out, learned.test, ms, backbone.cost, spent, size, backbone, learned, ships)
+        )
+
+    def _network_ms(self, backbone: Backbone) -> float:
+        """What a text costs with this network, on the fast layers that answer later."""
+        predictor = Predictor(
+            backbone.network,
+            self.contest.material.labels,
+            Decisions.plain(self.contest.material.labels, self.contest.material.multi),
+        )
+        texts = [self.contest.material.texts[row] for row in timed_rows(self.contest.material)]
+        return median_ms(lambda: predictor.logits(texts), len(texts))
+
+    @property
+    def _tail_rows(self) -> Rows:
+        return np.concatenate([judge for _, judge in self.contest.held_out.tails])
