@@ -13,7 +13,7 @@ from common import HERE, Figure, machine, note, show
 BENCHMARKS = (
     *("cli_help", "train_sms", "predict", "trunk", "trainer", "tutorial", "accuracy"),
     *("compare", "copies", "audit", "label_errors", "abstention", "explain", "next", "drift"),
-    *("serve", "bulk", "runtimes", "store", "ranks", "peers"),
+    *("candidates", "serve", "bulk", "runtimes", "store", "ranks", "peers"),
 )
 TAKE_FULL = ("trainer", "tutorial")
 RESULTS = HERE / "results.json"
