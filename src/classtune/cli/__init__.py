@@ -11,6 +11,7 @@ import typer
 from classtune.cli.deliver import export, push, serve
 from classtune.cli.learn import compare, demo, train
 from classtune.cli.loop import drift, next_texts, start
+from classtune.cli.streams import standard_streams
 from classtune.cli.tables import audit, datasets, models
 from classtune.cli.tutorial import tutorial
 from classtune.cli.use import evaluate, explain, info, predict
@@ -36,24 +37,36 @@ app.command()(drift)
 def main() -> None:
     """The `classtune` command."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"sklearn\b")  # whoever trains cannot mend what they say
-            _refuse_ranks()
+    with standard_streams() as output_is_lost:
+        try:
+            _run()
+        except ClasstuneError as error:
+            print(printable(f"classtune: {error}"), file=sys.stderr)
+            sys.exit(error.exit_code)
+        except SystemExit as end:
+            if end.code == 130:  # typer's code for Ctrl-C
+                sys.exit("classtune: stopped.")
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and output_is_lost():
+                if not isinstance(error, BrokenPipeError):  # else its reader has gone, and wants no word
+                    print(f"classtune: standard output: cannot be written ({error.strerror}).", file=sys.stderr)
+            else:
+                print(_unexpected(error), file=sys.stderr)
+            sys.exit(1)
+
+
+def _run() -> None:
+    """The command, to the last byte that it prints. Raises what it raises, and SystemExit in the end."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"sklearn\b")  # whoever trains cannot mend what they say
+        _refuse_ranks()
+        try:
             app()
-    except ClasstuneError as error:
-        print(printable(f"classtune: {error}"), file=sys.stderr)
-        sys.exit(error.exit_code)
-    except SystemExit as end:
-        if end.code == 130:  # typer's code for Ctrl-C
-            sys.exit("classtune: stopped.")
-        raise
-    except BrokenPipeError:  # the reader of our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except Exception as error:
-        print(_unexpected(error), file=sys.stderr)
-        sys.exit(1)
+        except SystemExit as end:
+            if not end.code:
+                sys.stdout.flush()
+            raise
 
 
 def _refuse_ranks() -> None:

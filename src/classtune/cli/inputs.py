@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -72,6 +73,8 @@ def _is_bulky(table: str) -> bool:
 
 
 def print_json(document: Any) -> None:
-    """The result, as one JSON document. Control characters are written as escapes: a terminal would run them."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    """The result, as one JSON document. Control characters are written as escapes: a terminal would run them. So are
+    characters that standard output may lack."""
+    unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(document, ensure_ascii=not unicode, allow_nan=False)
     print(text.translate(C1_ESCAPES))
