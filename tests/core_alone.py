@@ -21,7 +21,18 @@ import small
 
 # Modules that only `serve` reaches, which needs its extra, with a module of that extra.
 NEEDS_SERVE = ("classtune.server", "fastapi")
-EXTRAS = ("fastapi", "gradio", "xlsxwriter", "python_calamine", "peft", "onnxruntime", "openvino", "ray", "cleanlab")
+EXTRAS = (
+    "fastapi",
+    "gradio",
+    "xlsxwriter",
+    "python_calamine",
+    "peft",
+    "optuna",
+    "onnxruntime",
+    "openvino",
+    "ray",
+    "cleanlab",
+)
 
 
 def main() -> None:
@@ -96,6 +107,7 @@ def doors_name_their_extra(model: Path, bundle: Path, table: Path, absent: set[s
     doors: dict[str, tuple[str, tuple[Any, ...]]] = {
         "fastapi": ("serve", ("serve", bundle)),
         "peft": ("lora", ("train", table, "-o", bundle.with_name("b2"), "--model", model, "--trainable", "lora")),
+        "optuna": ("tune", ("train", table, "-o", bundle.with_name("b3"), "--model", model, "--tune", "1s")),
         "xlsxwriter": ("excel", ("predict", bundle, table, "-o", bundle.with_suffix(".xlsx"))),
         "onnxruntime": ("onnx", ("export", bundle, "--to", "onnx", "-o", bundle.with_name("onnx"))),
         "openvino": ("openvino", ("export", bundle, "--to", "openvino", "-o", bundle.with_name("ov"))),

@@ -83,6 +83,11 @@ def _lora(model: Path, folder: Path) -> None:
     TextClassifier(str(model), depth="all", trainable="lora").fit(texts, labels)
 
 
+def _tune(model: Path, folder: Path) -> None:
+    texts, labels = zip(*rows(), strict=True)
+    TextClassifier(str(model), tune="1s").fit(texts, labels)
+
+
 def _read_excel(model: Path, folder: Path) -> None:
     (folder / "t.xlsx").write_bytes(b"PK\x03\x04" + bytes(100))
     read_table(folder / "t.xlsx", TableFormat())
@@ -103,6 +108,7 @@ def _serve(model: Path, folder: Path) -> None:
     ("module", "extra", "door"),
     [
         ("peft", "lora", _lora),
+        ("optuna", "tune", _tune),
         ("python_calamine", "excel", _read_excel),
         ("xlsxwriter", "excel", _write_excel),
         ("uvicorn", "serve", _serve),

@@ -7,8 +7,8 @@ The trunk runs once for all of them. A **probe** is the network with the solutio
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -338,6 +338,18 @@ class Backbone:
             if logits is None:
                 logits = held_out.collect(lambda _, judged: self.logits(self.tail, judged), labels, held_out.tails)
             return Learned(weights.changed(), logits, self.logits(self.tail, splits.test), history)
+
+    def tried(self, learn: Rows, judged: Rows, values: Mapping[str, Any]) -> Floats:
+        """Logits of some rows by a tail that learned from others under other settings; nothing of it stays."""
+        kept = self.settings, self.checkpoint, self.extensions
+        self.settings, self.checkpoint = self.settings.model_copy(update=values), None
+        self.extensions = replace(self.extensions, on_epoch=None)
+        try:
+            with self.weights.restored():
+                self.train(learn, judged[:0], "trial")
+                return self.logits(self.tail, judged)
+        finally:
+            self.settings, self.checkpoint, self.extensions = kept
 
     def _train_last(self, blocks: int | None) -> None:
         """From now on, train the last blocks of the tail alone; None: all of it."""

@@ -34,6 +34,9 @@ Assignments = Annotated[
 Effort = Annotated[str | None, typer.Option(help="fast (no fine-tuning), balanced, or best (every backbone).")]
 Keep = Annotated[str | None, typer.Option(metavar="NAME", help="Ship this candidate of the comparison.")]
 MaxMs = Annotated[str | None, typer.Option("--max-ms", help="Most milliseconds that a text may take here.")]
+Tune = Annotated[
+    str | None, typer.Option(metavar="10m", help="Search fine-tuning's settings for so long (extra: tune).")
+]
 HuggingFace = Annotated[
     bool, typer.Option("--hugging-face", help="One network in Hugging Face's own form and nothing else.")
 ]
@@ -165,7 +168,7 @@ def _format(
 def _settings(*, recipe: str | None, assignments: list[str] | None, **flags: str | bool | None) -> GivenSettings:
     from classtune.config import parse_assignments, parse_value
 
-    verbatim = ("model", "split_by", "device", "keep", "effort")
+    verbatim = ("model", "split_by", "device", "keep", "effort", "tune")
     values = {
         name: parse_value(value) if isinstance(value, str) and name not in verbatim else value
         for name, value in flags.items()
@@ -244,6 +247,7 @@ SETTINGS = Flags(
         "effort": (Effort, None),
         "keep": (Keep, None),
         "max_ms": (MaxMs, None),
+        "tune": (Tune, None),
         "hugging_face": (HuggingFace, False),
         "depth": (Depth, None),
         "trainable": (Trainable, None),

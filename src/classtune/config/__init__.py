@@ -7,6 +7,7 @@ Knows nothing of models or data.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -35,6 +36,10 @@ from classtune.errors import SettingsError, did_you_mean
 
 # Told of long work: what is being done, how much of it is done, how much there is.
 Progress = Callable[[str, int, int], None]
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"\d+(\.\d+)?[smh]")
 
 
 # Fields are listed from the last base to the first: the order of docs/settings.md and of every written record.
@@ -71,6 +76,10 @@ class Settings(
             problems.append('keep chooses among candidates, and candidates = "one" trains one: leave keep out.')
         if self.weights == "random" and self.depth == "auto":
             problems.append('weights = "random" has no best depth to find: set depth to "all" or a number.')
+        if self.tune is not None and _DURATION.fullmatch(self.tune) is None:
+            problems.append(f"tune = {self.tune!r} is no time. Write it as 90s, 10m or 1h.")
+        if self.tune is not None and self.effort == "fast":
+            problems.append('tune searches settings of fine-tuning, and effort = "fast" has none: leave one out.')
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -81,6 +90,12 @@ def backbone_names(settings: ChoiceSettings) -> list[str]:
     if settings.model == "auto":
         return ["minilm-l6"] if settings.effort == "fast" else ["minilm-l6", "smollm2-135m"]
     return [name.strip() for name in settings.model.split(",") if name.strip()]
+
+
+def seconds_of(duration: str) -> float:
+    """``"10m"`` → 600."""
+    number, unit = duration[:-1], duration[-1]
+    return float(number) * _SECONDS[unit]
 
 
 def recipes() -> dict[str, dict[str, Any]]:

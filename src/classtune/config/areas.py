@@ -48,6 +48,10 @@ class ChoiceSettings(BackboneSettings):
     max_ms: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Choose among what answers a text within so many milliseconds on this machine."
     )
+    tune: str | None = Field(
+        None,
+        description="Search the settings of fine-tuning for so long, such as `90s`, `10m` or `1h`, on training rows.",
+    )
     hugging_face: bool = Field(
         False,
         description="Stay within one network in Hugging Face's own form, so that `pipeline` gives the same scores.",

@@ -23,7 +23,8 @@ from classtune.candidates.blend import Weight
 from classtune.candidates.cost import duration
 from classtune.candidates.folds import HeldOut
 from classtune.candidates.sample import BUDGET_SECONDS, weigh_further
-from classtune.config import Settings, backbone_names
+from classtune.candidates.tuning import tune
+from classtune.config import Settings, backbone_names, seconds_of
 from classtune.data.splits import Rows
 from classtune.decisions.decide import Decisions
 from classtune.errors import SourceError
@@ -130,6 +131,10 @@ class Backbones:
         if not (probed and self.contest.settings.effort == "fast") and (
             not probed or self._can_gain(f"{shown} tail", self._tail_rows)
         ):
+            if self.contest.settings.tune is not None:
+                with clock.time("tuning"):
+                    share = seconds_of(self.contest.settings.tune) / len(backbone_names(self.contest.settings))
+                    self.contest.note(tune(backbone, shown, share, self.contest.settings.model_fields_set).sentence)
             with clock.time("epochs"):
                 kind = {"head": "head", "all": "all blocks", "lora": "LoRA"}.get(
                     str(backbone.settings.trainable), "tail"

@@ -20,7 +20,7 @@ from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows
 from classtune.data.versions import Earlier, RowHashes
 from classtune.decisions.decide import Decisions, decide, read_wishes
-from classtune.errors import BundleError, Interrupted
+from classtune.errors import BundleError, Interrupted, require
 from classtune.explain.neighbours import MOST_TEXTS, Neighbours
 from classtune.export.folding import fold_calibration, folded_logits
 from classtune.inference.predictor import Predictor, predictor_of
@@ -124,6 +124,8 @@ def train(
     that take a share of the pass.
     Raises DataError, SettingsError, SourceError or Interrupted.
     """
+    if settings.tune is not None:
+        require("tune", "tune", "optuna")
     clock = Clock()
     settings = without_spare_rows(settings, table, validation)
     with clock.time("audit"):
