@@ -23,7 +23,12 @@ def serve(
     from classtune.server.server import serve as run
     from classtune.server.settings import serve_settings
 
-    run(folders, serve_settings(settings))
+    told = serve_settings(settings)
+    if told.at_least_as_good is None:
+        return run(folders, told)
+    from classtune.jobs.gate import gate_of
+
+    return run(folders, told, gate_of(told.at_least_as_good, folders))
 
 
 @takes(format=options.TEXTS)

@@ -15,6 +15,7 @@ DECLARED: dict[str, tuple[Any, str]] = {
     "allow_host": (None, "Further names by which it may be asked (Host), with commas between."),
     "cors": (None, "Web pages that may ask it, such as https://example.com, with commas between; *: all."),
     "watch": (None, "Look every so many seconds for a new version of a bundle, and serve it."),
+    "at_least_as_good": (None, "With --watch: a new version that is worse on this table is not served."),
     "page": (False, "Also a page in the browser; needs the extra `ui`. With keys, one is its password."),
     "feedback": (None, "File of JSON lines for what people say was right on the page; `train` reads it."),
     "runtime": ("torch", "What runs the model: torch, or for an exported bundle onnx or openvino."),

@@ -24,6 +24,8 @@ from classtune.inference.yardstick import FILE, Yardstick
 Look = tuple[tuple[str, int, int], ...]
 # From a folder to what answers; raises BundleError.
 Load = Callable[[Path], tuple[Predictor, Bundle]]
+# From the version that answers and a new one to a sentence on both; raises ClasstuneError for one not to be served.
+Gate = Callable[["LoadedBundle", "LoadedBundle"], str]
 # Called with what happened to a bundle: the event's name and its particulars.
 Notify = Callable[..., None]
 
@@ -60,9 +62,13 @@ class LoadedBundle:
 class ModelRegistry:
     """The bundles that are served, by name. The first one answers who names none."""
 
-    def __init__(self, folders: Sequence[Path], *, load: Load = load_predictor) -> None:
-        """Load every bundle. Raises SettingsError for two of one name, BundleError with all that is wrong."""
+    def __init__(self, folders: Sequence[Path], *, load: Load = load_predictor, gate: Gate | None = None) -> None:
+        """Load every bundle. Raises SettingsError for two of one name, BundleError with all that is wrong.
+
+        gate: what a new version must pass in `refresh`.
+        """
         self._read = load
+        self._gate = gate
         folders = list(dict.fromkeys(folder.absolute() for folder in folders))
         twins = [folder for folder in folders if sum(folder.name == other.name for other in folders) > 1]
         if twins:
@@ -106,14 +112,17 @@ class ModelRegistry:
             if look == self._looks[old.name] or not settled:
                 continue
             self._looks[old.name] = look
+            told: dict[str, str] = {}
             try:
                 new = self._load(old.folder)
+                if new.version != old.version and self._gate is not None:
+                    told = {"gate": self._gate(old, new)}
             except ClasstuneError as error:
                 notify("bundle_refused", model=old.name, keeps=old.version, error=str(error))
                 continue
             if new.version != old.version:
                 self._bundles[old.name] = new
-                notify("bundle_swapped", model=old.name, version=new.version, replaced=old.version)
+                notify("bundle_swapped", model=old.name, version=new.version, replaced=old.version, **told)
 
     def _load(self, folder: Path) -> LoadedBundle:
         return on_own_thread(lambda: self._load_here(folder))

@@ -16,9 +16,10 @@ from classtune.errors import require
 from classtune.server.settings import ServeSettings, check_exposure, open_socket, read_keys
 
 
-def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
+def serve(folders: Sequence[Path], settings: ServeSettings, gate: Any = None) -> None:
     """Serve the bundles until SIGINT or SIGTERM; requests under way then finish, within ``settings.grace`` seconds.
 
+    gate: what a new version must pass where bundles are watched; see `classtune.server.registry.Gate`.
     Raises SettingsError where it must not or cannot listen, BundleError for bundles that cannot be used,
     UserError where an extra is not installed.
     """
@@ -41,7 +42,8 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
 
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        registry = ModelRegistry(folders, load=partial(load_exported, runtime=settings.runtime, device=settings.device))
+        load = partial(load_exported, runtime=settings.runtime, device=settings.device)
+        registry = ModelRegistry(folders, load=load, gate=gate)
         app = create_app(registry, settings, keys)
         if settings.page:
             from classtune.server.page.app import mount_page

@@ -38,6 +38,7 @@ class ServeSettings(BaseModel):
     allow_host: str | None = _declared("allow_host")
     cors: str | None = _declared("cors")
     watch: _Seconds | None = _declared("watch")
+    at_least_as_good: str | None = _declared("at_least_as_good")
     page: bool = _declared("page")
     feedback: Path | None = _declared("feedback")
     runtime: str = _declared("runtime")
@@ -73,6 +74,11 @@ def serve_settings(values: Mapping[str, Any]) -> ServeSettings:
         problems.append(
             f"--queue {settings.queue:,}: a request of --max-texts {settings.max_texts:,} would never fit. "
             "Make the queue longer."
+        )
+    if settings.at_least_as_good is not None and settings.watch is None:
+        problems.append(
+            f"--at-least-as-good {settings.at_least_as_good}: new versions are taken up with --watch alone. "
+            "Pass it too."
         )
     if problems:
         raise SettingsError(problems)

@@ -1,0 +1,40 @@
+"""What a new version must pass before `serve --watch` takes it up: a table on which it is as good as the one served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from classtune.data.catalogue import open_data
+from classtune.data.reading.columns import TableFormat
+from classtune.errors import ClasstuneError
+from classtune.inference.tables import as_trained, of_bundles
+from classtune.jobs.side_by_side import answered, compared
+from classtune.server.registry import Gate, LoadedBundle
+
+
+class WorseVersion(ClasstuneError):
+    """A version that is not at least as good as the one that answers."""
+
+
+def gate_of(table: str, folders: list[Path]) -> Gate:
+    """A gate by the labelled rows of a table, which is read anew each time: rows may be added while the server runs.
+
+    The gate raises WorseVersion for a version that fails it (see `compared`), and else says how both compare; it raises
+    DataError where the table cannot judge both. Here that is found out for the bundles as they are.
+    """
+    for folder in folders:
+        open_data(table, as_trained(TableFormat(), folder))
+
+    def gate(old: LoadedBundle, new: LoadedBundle) -> str:
+        rows = open_data(table, of_bundles(TableFormat(), [old.record, new.record]))
+        rows = rows.with_known({*old.predictor.labels, *new.predictor.labels})
+        sides = [
+            answered(one.version, one.predictor.decisions, one.predictor.logits(rows.texts, places=rows.places))
+            for one in (old, new)
+        ]
+        found = compared(sides[0], sides[1], rows).gate
+        if not found.passed:
+            raise WorseVersion(f"--at-least-as-good {table}: {found.sentence}")
+        return found.sentence
+
+    return gate
