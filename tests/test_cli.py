@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -308,3 +309,41 @@ def test_the_reference_pages_say_what_the_program_says() -> None:
     assert sorted(path.name for path in pages) == ["cli.md", "settings.md"]
     for path, text in pages.items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: run `make docs`"
+
+
+def test_train_ends_with_lines_to_copy(small_csv: Path, small_llama: Path, tmp_path: Path, command: Run) -> None:
+    target = tmp_path / "my tickets"
+    ran = command(*arguments(small_csv, small_llama, target))
+    lines = ran.out.rstrip().splitlines()[-3:]
+    assert [shlex.split(line)[:3] for line in lines] == [
+        ["classtune", word, str(target)] for word in ("predict", "serve", "next")
+    ]
+    new = write_csv(tmp_path / "new.csv", rows(4))
+    told = shlex.split(lines[0], comments=True)[1:]
+    assert (
+        command(
+            *[
+                str(new) if word == "new.csv" else str(tmp_path / word) if word == "answers.csv" else word
+                for word in told
+            ]
+        ).code
+        == 0
+    )
+    assert command("predict", target, "a text", "--json").out.count("classtune") == 0
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_command_says_what_it_is_within_80_columns(
+    flag: str, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = command(flag).out
+    assert "..." not in shown.partition("Commands:")[2]
+    assert "  train " in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_the_version_is_told(command: Run) -> None:
+    from classtune import __version__
+
+    assert command("--version").out == f"classtune {__version__}\n"

@@ -153,3 +153,18 @@ def test_an_unknown_recipe_offers_the_nearest() -> None:
 def test_a_description_is_a_recipe_s_and_not_a_setting() -> None:
     with pytest.raises(SettingsError, match="setting 'description' is unknown"):
         resolve(overrides={"description": "mine"})
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("lr", "learning_rate"), ("max_length", "max_tokens"), ("num_epochs", "epochs"), ("random_state", "seed")],
+)
+def test_names_of_other_libraries_are_told_ours(theirs: str, ours: str) -> None:
+    from classtune import TextClassifier
+    from classtune.config import Settings
+
+    with pytest.raises(SettingsError, match=rf"setting '{theirs}' is unknown\. Did you mean '{ours}'\?"):
+        resolve(overrides={theirs: 1})
+    with pytest.raises(TypeError, match=rf"no parameter '{theirs}'\. Did you mean '{ours}'\?"):
+        TextClassifier(None, **{theirs: 1})
+    assert ours in Settings.model_fields

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from classtune.bundle import check_target, new_bundle, read_record
-from classtune.config import Settings, resolve
+from classtune.config import Settings, meant, resolve
 from classtune.data.reading.cells import is_blank
 from classtune.data.reading.labels import typed_labels
 from classtune.data.reading.tables import table_from_rows
-from classtune.errors import BundleError, DataError, SettingsError, UserError, did_you_mean
+from classtune.errors import BundleError, DataError, SettingsError, UserError
 from classtune.inference.predictor import Predictor, Ranked, load_predictor
 from classtune.jobs.train import train
 from classtune.model.network import Network
@@ -72,7 +72,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     def __init__(self, model: str | None = None, **parameters: Any) -> None:
         unknown = [name for name in parameters if name not in _PARAMETERS]
         if unknown:
-            hint = did_you_mean(unknown[0], _PARAMETERS)
+            hint = meant(unknown[0], _PARAMETERS)
             raise TypeError(f"TextClassifier has no parameter {unknown[0]!r}. {hint}")
         for name, default in _PARAMETERS.items():
             setattr(self, name, parameters.get(name, default))

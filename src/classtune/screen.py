@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -165,6 +166,16 @@ def show_training(result: Result) -> None:
     if result.bundle:
         place = "texts/report.html" if result.keeps_texts else "report.html"
         say(f"bundle: {result.bundle}   report: {result.bundle}/{place}")
+
+
+def show_next(bundle: Path) -> None:
+    """What to do with a bundle that was just written: lines to copy."""
+    folder = shlex.quote(str(bundle))
+    say()
+    say("what next:")
+    say(f"  classtune predict {folder} new.csv -o answers.csv          # or a text in quotes")
+    say(f"  classtune serve {folder}                                   # answers over HTTP")
+    say(f"  classtune next {folder} pool.csv -n 50 -o to-label.csv     # which texts to label next")
 
 
 def _show_test(result: Result) -> None:

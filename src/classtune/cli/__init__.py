@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
@@ -19,12 +20,31 @@ from classtune.errors import ClasstuneError, UserError, printable
 from classtune.jobs.passes.place import Place
 
 app = typer.Typer(
-    help="Turn a pretrained language model into a text classifier you can trust.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        print(f"classtune {metadata.version('classtune')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Turn a pretrained language model into a text classifier you can trust."""
+
+
 for command in (
     *(demo, start, audit, train, compare, evaluate, predict, explain, info),
     *(serve, export, push, models, datasets, tutorial),

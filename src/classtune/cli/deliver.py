@@ -19,7 +19,10 @@ def serve(
     *,
     settings: dict[str, Any],
 ) -> None:
-    """Answer over HTTP, in the dialects of Text Embeddings Inference and vLLM, and on a page in the browser."""
+    """Answer over HTTP, and on a page in the browser.
+
+    It speaks the dialects of Hugging Face's clients, Text Embeddings Inference and vLLM.
+    """
     from classtune.server.server import serve as run
     from classtune.server.settings import serve_settings
 
@@ -48,7 +51,7 @@ def export(
     quiet: Quiet = False,
     format: TableFormat,
 ) -> None:
-    """Write a bundle for another runtime, and prove that it answers alike."""
+    """Write a bundle for another runtime, proved to answer alike."""
     from classtune import screen
     from classtune.data.catalogue import open_data
     from classtune.export.write import export_bundle
@@ -69,7 +72,7 @@ def push(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Upload a bundle to the Hugging Face Hub, without the texts that it keeps."""
+    """Upload a bundle to the Hugging Face Hub, without its texts."""
     from classtune import screen
     from classtune.export.push import push_bundle
 

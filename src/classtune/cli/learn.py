@@ -35,7 +35,10 @@ def demo(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch model and messages, train a spam filter, write its report, classify two sample messages."""
+    """Train a spam filter on messages that are fetched, and try it.
+
+    Fetches model and messages, trains, writes the report, and classifies two sample messages.
+    """
     from classtune import screen
 
     with screen.Screen(quiet=quiet) as view:
@@ -84,7 +87,10 @@ def train(
     settings: GivenSettings,
     wishes: dict[str, Any],
 ) -> None:
-    """Train a classifier on a table of labelled texts and write it as a bundle."""
+    """Train a classifier on a table of labelled texts.
+
+    It is written as a bundle: a folder that every other command takes.
+    """
     from classtune import screen
     from classtune.jobs.passes import check_engine
     from classtune.jobs.passes.place import Place
@@ -103,7 +109,10 @@ def train(
         format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))))
         rows = _Rows(data, format, settings, view, validation, test, add=add or (), before=before)
         trained = _train(rows, target, view, force=force, resume=resume, folds=folds, trackers=trackers, engine=engine)
-    return print_json(trained.result.document()) if as_json else screen.show_training(trained.result)
+    if as_json:
+        return print_json(trained.result.document())
+    screen.show_training(trained.result)
+    return screen.show_next(target)
 
 
 @takes(format=options.ROWS, settings=options.SETTINGS)

@@ -100,7 +100,10 @@ def start(
     quiet: Quiet = False,
     format: TableFormat,
 ) -> None:
-    """Which texts to label first, by the names of the labels alone; this makes no classifier yet."""
+    """Which texts to label first, by the names of the labels alone.
+
+    This makes no classifier yet.
+    """
     from classtune import screen
     from classtune.cli.shown import show_started
     from classtune.data.catalogue import open_data
@@ -130,7 +133,7 @@ def drift(
     quiet: Quiet = False,
     format: TableFormat,
 ) -> None:
-    """Whether texts have changed since a bundle was trained, beyond noise."""
+    """Whether texts have changed since training, beyond noise."""
     from classtune import screen
     from classtune.cli.shown import show_drift
     from classtune.data.catalogue import open_data

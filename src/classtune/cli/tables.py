@@ -31,7 +31,7 @@ def audit(
     quiet: Quiet = False,
     format: TableFormat,
 ) -> None:
-    """Audit a table of labelled texts: what is wrong, and how to correct it."""
+    """What is wrong with a table of labelled texts; how to mend it."""
     from dataclasses import replace
 
     from classtune import screen

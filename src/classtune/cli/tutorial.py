@@ -28,7 +28,10 @@ def tutorial(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run the nineteen rows of the tutorial that classtune grew from, beside its published figures."""
+    """Run the nineteen rows of the tutorial that it grew from.
+
+    They stand beside its published figures.
+    """
     from classtune import screen
     from classtune.config import resolve
     from classtune.data.catalogue import open_data

@@ -33,7 +33,7 @@ def evaluate(
     wishes: dict[str, Any],
     run: Run,
 ) -> None:
-    """Judge a bundle on labelled rows, or compare two on the same rows."""
+    """Judge a bundle on labelled rows, or two on the same rows."""
     from classtune import screen
     from classtune.cli.shown import show_two
     from classtune.data.catalogue import open_data
@@ -170,7 +170,7 @@ def explain(
     force: options.Replace = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which words made the answer, and the training texts nearest to it."""
+    """Which words made the answer, and the nearest training texts."""
     from classtune import screen
     from classtune.jobs.explain import explain_text
 

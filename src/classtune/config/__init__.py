@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +38,30 @@ from classtune.errors import SettingsError, did_you_mean
 Progress = Callable[[str, int, int], None]
 
 
+# What settings are called by scikit-learn, transformers and sentence-transformers, whose names are not alike enough.
+_ELSEWHERE = {
+    "lr": "learning_rate",
+    "max_length": "max_tokens",
+    "max_seq_length": "max_tokens",
+    "model_max_length": "max_tokens",
+    "truncation": "truncate",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "num_train_epochs": "epochs",
+    "max_steps": "least_steps",
+    "per_device_train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulate",
+    "warmup_ratio": "warmup",
+    "lr_scheduler_type": "schedule",
+    "max_grad_norm": "clip",
+    "early_stopping_patience": "patience",
+    "load_best_model_at_end": "keep_best",
+    "class_weight": "class_weights",
+    "random_state": "seed",
+    "test_size": "test",
+    "validation_split": "validation",
+    "model_name_or_path": "model",
+}
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _DURATION = re.compile(r"\d+(\.\d+)?[smh]")
 
@@ -117,7 +141,7 @@ def resolve(recipe: str | None = None, overrides: Mapping[str, Any] | None = Non
     values = {**(_recipe_values(recipe) if recipe else {}), **(overrides or {})}
     problems = []
     for name in [name for name in values if name not in Settings.model_fields]:
-        problems.append(f"setting {name!r} is unknown. {did_you_mean(name, Settings.model_fields)}")
+        problems.append(f"setting {name!r} is unknown. {meant(name, Settings.model_fields)}")
         del values[name]
     try:
         settings = Settings(**values)
@@ -126,6 +150,12 @@ def resolve(recipe: str | None = None, overrides: Mapping[str, Any] | None = Non
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """`did_you_mean` of a setting's name: what it is called here, or the nearest of the known names."""
+    here = _ELSEWHERE.get(name)
+    return did_you_mean(name, known) if here is None else f"Did you mean {here!r}?"
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
