@@ -138,9 +138,9 @@ def test_what_is_cut_is_counted_and_the_end_that_is_asked_for_stays(
     texts = [f"{filler}{'win a prize' if i % 2 else 'see you, mate'} {i:03d}" for i in range(30)]
     labels = [("ham", "spam")[i % 2] for i in range(30)]
     with one_thread():
-        fitted = small(small_llama, truncate=truncate, max_tokens=40, epochs=1).fit(texts, labels)
+        fitted = small(small_llama, truncate=truncate, max_tokens=39, epochs=1).fit(texts, labels)
         (note,) = (note for note in fitted.result_["notes"] if "were cut to" in note)
-        assert note.startswith(f"30 of 30 texts were cut to 40 tokens, their {kept}; ")
-        assert fitted.result_["cut_tokens"] == sum(len(text) - 40 for text in texts)
-        alike = fitted.predict_proba([texts[0], texts[0][:40] if truncate == "head" else texts[0][-40:]])
+        assert note.startswith(f"30 of 30 texts were cut to 39 tokens, their {kept}; ")
+        assert fitted.result_["cut_tokens"] == sum(len(text) - 39 for text in texts)
+        alike = fitted.predict_proba([texts[0], texts[0][:39] if truncate == "head" else texts[0][-39:]])
     assert (abs(alike[0] - alike[1]).max() < 1e-6) == (truncate != "both")

@@ -219,6 +219,7 @@ def test_few_rows_have_a_network_trained_on_pairs_which_can_be_kept(
     folder = tmp_path / "run"
     again = run(small_bert, folder=folder, **few)
     np.testing.assert_array_equal(again.predictor.logits(NEW), expected)
+    assert [member.name for member in run(small_bert, test=0.0, **few).members] == ["bert contrastive"]
     for told in ({"effort": "fast"}, {"hugging_face": True}, {"pooling": "mean"}, {"trainable": 1}):
         with pytest.raises(SettingsError, match="no such candidate ships"):
             run(small_bert, **(few | told))

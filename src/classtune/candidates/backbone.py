@@ -232,6 +232,8 @@ class Backbone:
         """What goes into the head [rows, width], by the network as it is now; of a row in pieces their mean."""
         if self._pooled is not None:
             return self._pooled.of(rows)
+        if not len(rows):
+            return np.zeros((0, self.network.width), dtype=np.float32)
         tail: Any = self.network.tail(self.start)
         tail.head = nn.Identity()  # of this copy alone
         with torch.inference_mode():

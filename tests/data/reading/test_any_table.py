@@ -115,7 +115,8 @@ def test_any_delimited_table(folder: Path, names: list[str], data: Any, format: 
     path = folder / "t.csv"
     path.write_bytes(buffer.getvalue().encode(data.draw(st.sampled_from(["utf-8", "utf-16", "utf-8-sig"]))))
     table = read(path, format, labelled=data.draw(st.booleans()))
-    assert table is None or len(table.texts) <= len(rows) + 1
+    lines = len(re.split(rb"[\r\n]", path.read_bytes()))  # told a wrong encoding, it may find no columns: a text a line
+    assert table is None or len(table.texts) <= max(len(rows) + 1, lines)
 
 
 @FEW
