@@ -230,6 +230,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 
     target, run_folder = tmp_path / "stopped", tmp_path / "stopped.run"
     told = ["train", small_csv, "-o", target, "--model", small_llama, *LONG, "--json"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process inherits that it is ignored
     process = start(*told)
     deadline = time.monotonic() + 120
     while not list(run_folder.glob("checkpoint*.safetensors")):
