@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +136,25 @@ def test_missing_files_are_told(tmp_path: Path, small_bundle: Path, refused: Cal
     assert "none.csv: no such file." in refused("predict", small_bundle, "none.csv")  # and is not taken for a text
     (tmp_path / "folder").mkdir()
     assert "folder: is a folder." in refused("train", "folder")
+
+
+def test_a_name_that_no_file_can_have_is_told(small_bundle: Path, small_csv: Path, refused: Callable[..., str]) -> None:
+    long = "a" * 300
+    for words in (
+        ("audit", long),
+        ("info", long),
+        ("train", small_csv, "-o", long),
+        ("predict", small_bundle, "text", "-o", f"{long}.csv"),
+        ("explain", small_bundle, "text", "--html", f"{long}.html"),
+    ):
+        assert re.search(rf"{long}\S*: File name too long\. Name another place", refused(*words)), words
+
+
+def test_a_margin_that_is_none_opens_no_gate(small_bundle: Path, small_csv: Path, refused: Callable[..., str]) -> None:
+    for margin in ("nan", "-5", "inf"):
+        told = refused("evaluate", small_bundle, "other", small_csv, "--at-least-as-good", "--margin", margin)
+        assert f"--margin {margin}: points of accuracy, from 0 to 100." in told
+    assert "--label-columns ',': names no column" in refused("audit", small_csv, "--label-columns", ",")
 
 
 def test_nothing_at_standard_input_is_told(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

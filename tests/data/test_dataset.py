@@ -132,6 +132,12 @@ def test_near_copies_never_cross_a_split() -> None:
     assert exact.splits.test.tolist() == by_hand.test.tolist()
 
 
+def test_many_copies_among_test_rows_are_said() -> None:
+    test = table_from_rows(["a new text", "A new  text", "another one"], ["ham", "ham", "spam"], name="given")
+    assert prepare(near_pairs(), told(), test=test).notes[-1].startswith("1 of the 3 test rows are copies of others: ")
+    assert not prepare(near_pairs(), told(split_by="exact")).notes
+
+
 def test_near_copies_of_given_rows_are_not_trained_on() -> None:
     rows = near_pairs()
     test = table_from_rows([rows.texts[0].upper(), sentence(1) + "c"], ["ham", "spam"], name="given")

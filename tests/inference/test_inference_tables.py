@@ -48,3 +48,15 @@ def test_rows_that_the_bundle_learned_from_are_told_apart(small_bundle: Path) ->
     alone = table_from_rows([new[0][0]], ["spam"], name="new")
     assert evaluate_bundle(small_bundle, alone, {}, notify=said.append, progress=quiet).unseen is None
     assert len(said) == 1
+
+
+def test_copies_among_the_rows_that_judge_are_said(small_bundle: Path) -> None:
+    said: list[str] = []
+    for copies in (1, 2):
+        texts = ["a new text"] * (copies + 1) + [f"text {number}" for number in range(15)]
+        table = table_from_rows(texts, ["ham"] * len(texts))
+        evaluate_bundle(small_bundle, table, {}, notify=said.append, progress=quiet)
+    assert said == [
+        "2 of the 18 test rows are copies of others: intervals and p-values take each for a row of its own, and are "
+        "too narrow."
+    ]

@@ -187,7 +187,10 @@ def test_nothing_is_overwritten_unasked(table: Table, gpt2: Callable[[str], Path
     for told in ({}, {"resume": True}, {"force": True}):
         with pytest.raises(BundleError, match="holds something else"):
             run(table, mine, gpt2("gpt2"), [3], **told)
-    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+    (mine / "tutorial.json").write_text('{"chapters": 12}')  # of another's tutorial
+    with pytest.raises(BundleError, match="holds something else"):
+        run(table, mine, gpt2("gpt2"), [3], force=True)
+    assert sorted(path.name for path in mine.iterdir()) == ["thesis.txt", "tutorial.json"]
     run(table, tmp_path / "out", gpt2("gpt2"), [3])
     with pytest.raises(BundleError, match="--resume to go on with them, --force to measure them again"):
         run(table, tmp_path / "out", gpt2("gpt2"), [3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -18,6 +19,9 @@ from classtune.cli.tutorial import tutorial
 from classtune.cli.use import evaluate, explain, info, predict
 from classtune.errors import ClasstuneError, UserError, printable
 from classtune.jobs.passes.place import Place
+
+# What the file system says of a place that was named, whoever looks there first.
+_OF_A_PLACE = {errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS}
 
 app = typer.Typer(
     add_completion=False,
@@ -71,6 +75,10 @@ def main() -> None:
             if isinstance(error, OSError) and output_is_lost():
                 if not isinstance(error, BrokenPipeError):  # else its reader has gone, and wants no word
                     print(f"classtune: standard output: cannot be written ({error.strerror}).", file=sys.stderr)
+            elif isinstance(error, OSError) and error.errno in _OF_A_PLACE and error.filename is not None:
+                place = f"classtune: {os.fsdecode(error.filename)}: {error.strerror}. Name another place."
+                print(printable(place), file=sys.stderr)
+                sys.exit(UserError.exit_code)
             else:
                 print(_unexpected(error), file=sys.stderr)
             sys.exit(1)

@@ -160,6 +160,8 @@ def _format(
     *, no_header: bool, label_separator: str | None = None, label_columns: str | None = None, **options: Any
 ) -> TableFormat:
     columns = tuple(name.strip() for name in (label_columns or "").split(",") if name.strip())
+    if label_columns is not None and not columns:
+        raise SettingsError(f"--label-columns {label_columns!r}: names no column.")
     return TableFormat(
         header=False if no_header else None, label_separator=label_separator, label_columns=columns, **options
     )

@@ -40,7 +40,7 @@ def evaluate(
     from classtune.inference.tables import as_trained, evaluate_bundle
     from classtune.jobs.side_by_side import evaluate_two
 
-    _check_evaluated(folders, gate=at_least_as_good)
+    _check_evaluated(folders, margin, gate=at_least_as_good)
     how: dict[str, Any] = {"runtime": run.runtime, "device": run.device}
     with screen.Screen(quiet=quiet) as view:
         table = open_data(data, as_trained(format, *folders), notify=view.note)
@@ -63,8 +63,10 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _check_evaluated(folders: list[Path], *, gate: bool) -> None:
+def _check_evaluated(folders: list[Path], margin: float, *, gate: bool) -> None:
     problems = []
+    if not 0 <= margin <= 100:  # nan neither
+        problems.append(f"--margin {margin:g}: points of accuracy, from 0 to 100.")
     if len(folders) > 2:
         problems.append(f"evaluate: {len(folders)} bundles. Give one, or two to compare, and then the table.")
     if gate and len(folders) < 2:

@@ -20,6 +20,7 @@ from classtune.data.reading.tables import Table
 from classtune.data.splits import (
     Rows,
     Splits,
+    copies_in_words,
     grouped_split,
     joined_groups,
     numbered,
@@ -298,7 +299,7 @@ def _truth(tables: Sequence[Table], labels: list[str]) -> NDArray[Any]:
 
 def _check_parts(material: Material, name: str) -> None:
     """Raise DataError for labels that no training row has (of several labels a row, note them); note labels that
-    validation or test lack, and what that leaves undone."""
+    validation or test lack, and what that leaves undone, and many copies among the test rows."""
 
     def rows_of(part: Rows) -> NDArray[np.int64]:
         truth = material.truth[part]
@@ -324,3 +325,5 @@ def _check_parts(material: Material, name: str) -> None:
     unjudged = (rows_of(material.splits.test) == 0) & ~unseen
     if unjudged.any() and len(material.splits.test):
         material.notes.append(f"labels without a test row, trained but not judged: {listed(unjudged)}.")
+    if copies := copies_in_words([material.texts[row] for row in material.splits.test]):
+        material.notes.append(copies)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from classtune.errors import DataError, SettingsError
 
 Rows = npt.NDArray[np.int64]
+MANY_COPIES = 0.1  # of the rows that judge: beyond, an interval is too narrow by a twentieth and more
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,17 @@ def fold(text: str) -> str:
     """What two copies of a text share: Unicode compatibility forms, case and runs of white space made equal."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())  # case folding may leave NFKC: once more
+
+
+def copies_in_words(texts: Sequence[str]) -> str | None:
+    """That rows which judge are copies of others, where they are so many that it matters; None else."""
+    copies = len(texts) - len({fold(text) for text in texts})
+    if copies < MANY_COPIES * len(texts) or not copies:
+        return None
+    return (
+        f"{copies:,} of the {len(texts):,} test rows are copies of others: intervals and p-values take each for a row "
+        "of its own, and are too narrow."
+    )
 
 
 def grouped_split(

@@ -17,6 +17,7 @@ from classtune.data.reading.cells import LabelSet
 from classtune.data.reading.columns import TableFormat, listed_names
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.tables import Table
+from classtune.data.splits import copies_in_words
 from classtune.decisions.decide import Decisions, decide
 from classtune.decisions.prior import estimate_prior
 from classtune.errors import BundleError, DataError, did_you_mean
@@ -94,6 +95,8 @@ def evaluate_bundle(
     scores = decisions.probabilities(logits)
     figures = judge_answers(decisions, scores, truth)
     learned = learned_rows(folder, table.texts)
+    if copies := copies_in_words(table.texts):
+        notify(copies)
     unseen = None
     if learned.any():
         notify(learned_in_words(str(folder), learned))

@@ -16,6 +16,7 @@ import numpy as np
 from classtune.bundle import learned_rows, read_record
 from classtune.config import Progress
 from classtune.data.reading.tables import Table
+from classtune.data.splits import copies_in_words
 from classtune.decisions.decide import Decisions
 from classtune.errors import DataError, SettingsError, did_you_mean
 from classtune.inference.runtimes import load_exported
@@ -143,6 +144,8 @@ def evaluate_two(
         predictor, bundle = load_exported(folder, runtime, device)
         logits = predictor.logits(table.texts, places=table.places, progress=progress)
         sides.append(answered(str(folder), adjusted(bundle, wishes, logits, notify), logits))
+    if copies := copies_in_words(table.texts):
+        notify(copies)
     for name, rows in learned.items():
         if rows.any():
             notify(learned_in_words(name, rows))

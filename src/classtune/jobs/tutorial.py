@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -98,14 +97,14 @@ class _Run:
         """A row that an earlier run finished, if it is the same; what differs is told."""
         try:
             kept = json.loads(self.file(number).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found, told = dict(kept["row"]), dict(kept["identity"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         identity = self.identity_of(settings)
-        differing = [name for name in identity if kept["identity"].get(name) != identity[name]]
+        differing = [name for name in identity if told.get(name) != identity[name]]
         if differing:
             self.notify(f"row {number}: was measured with other {', '.join(differing)}; it is measured again")
             return None
-        found: dict[str, Any] = kept["row"]
         return found
 
     def keep(self, number: int, settings: Settings, row: dict[str, Any]) -> None:
@@ -200,7 +199,7 @@ def _open(folder: Path, *, resume: bool, force: bool) -> None:
     """Make the output folder, or take one that this job wrote. Raises BundleError."""
     with writing(folder):
         if folder.exists() and any(folder.iterdir()):
-            if not (folder / _MARK).is_file():
+            if not _is_ours(folder / _MARK):
                 raise BundleError(f"{folder}: holds something else than the tutorial's rows. Name a new folder.")
             if not (resume or force):
                 raise BundleError(
@@ -208,10 +207,19 @@ def _open(folder: Path, *, resume: bool, force: bool) -> None:
                 )
         folder.mkdir(parents=True, exist_ok=True)
         if force:
-            for path in (folder / _ROWS_FOLDER).glob("[0-9][0-9].*"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for number in ROWS:
+                (folder / _ROWS_FOLDER / f"{number:02}.json").unlink(missing_ok=True)
         if not (folder / _MARK).exists():
             (folder / _MARK).write_text("{}\n", encoding="utf-8")
+
+
+def _is_ours(mark: Path) -> bool:
+    """Whether it is what this job writes: an empty object when it begins, and the document in the end."""
+    try:
+        found = json.loads(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return found == {} or (isinstance(found, dict) and {"model", "splits", "rows", "passes"} <= set(found))
 
 
 def _choose_rows(asked: Sequence[int] | None, model: str, notify: Notify) -> tuple[list[Row], dict[int, str]]:

@@ -50,7 +50,11 @@ def learning_curve(parts: Sequence[Part], candidate: str) -> LearningCurve:
     sizes = np.mean([part.sizes for part in parts], axis=0)
     weights = _weights(sizes, EXPONENT)
     gain = float(weights @ wrong.mean(1))
-    noise = _noise([weights @ part.wrong for part in parts])
+    # As in a paired test, a row more that only the least data has wrong and one that only the most: where the same rows
+    # are wrong at every size the rows alone would say that nothing is uncertain.
+    noise = _noise(
+        [*(weights @ part.wrong for part in parts[:-1]), np.append(weights @ parts[-1].wrong, weights[[0, -1]])]
+    )
     low, high = sorted(float(_weights(sizes, exponent) @ wrong.mean(1)) for exponent in EXPONENTS)
     half = float(np.hypot(Z95 * noise, (high - low) / 2))
     errors = [_noise([part.wrong[place] for part in parts]) for place in range(len(sizes))]

@@ -172,7 +172,7 @@ def decode(name: str, data: bytes, encoding: str | None) -> tuple[str, str]:
         raise DataError(
             f"{name} line {line}: byte 0x{data[error.start]:02X} is not {codec.upper()}. {offer}."
         ) from None
-    except LookupError:
+    except (LookupError, UnicodeError):  # a codec that Python has, and that is for no file: undefined
         raise SettingsError(f"--encoding {encoding!r} is unknown. Examples: utf-8, cp1252, latin-1, utf-16.") from None
     if "\0" in text and not codec.startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
         raise _binary(name, data.index(b"\0"), data)
