@@ -154,7 +154,13 @@ def test_a_margin_that_is_none_opens_no_gate(small_bundle: Path, small_csv: Path
     for margin in ("nan", "-5", "inf"):
         told = refused("evaluate", small_bundle, "other", small_csv, "--at-least-as-good", "--margin", margin)
         assert f"--margin {margin}: points of accuracy, from 0 to 100." in told
+
+
+def test_wishes_that_are_none_are_told_and_not_left_out(small_csv: Path, refused: Callable[..., str]) -> None:
     assert "--label-columns ',': names no column" in refused("audit", small_csv, "--label-columns", ",")
+    assert "max_error = 0.0: should be greater than 0" in refused("train", small_csv, "-o", "b", "--max-error", "0")
+    twice = ("--precision", "spam=0.5", "--precision", "spam=0.9")
+    assert "--precision 'spam=0.9': the label has a share already" in refused("train", small_csv, "-o", "b", *twice)
 
 
 def test_nothing_at_standard_input_is_told(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from small import SEVERAL, rows
 from classtune.bundle import MEMBERS, RECORD, load_bundle
 from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
+from classtune.data.versions import hashes
 from classtune.errors import BundleError, SettingsError
 from classtune.explain.explanations import as_html, as_text, explain
 from classtune.inference.predictor import load_predictor
@@ -55,6 +56,16 @@ def test_every_candidate_is_in_the_comparison(blend: tuple[Trained, Path], small
     assert trained.result.document()["comparison"]["recommended"] == trained.result.document()["chosen"]["name"]
     assert trained.result.document()["splits"] == {"train": 64, "validation": 0, "test": 16}
     assert trained.result.document()["cross_validated"]
+
+
+def test_the_figures_of_a_probe_are_those_of_the_network_that_ships(small_bert: Path) -> None:
+    """Its head is the encoder's own, with a tanh in it, which lets a probe pass by nearly nothing."""
+    trained = run(small_bert, keep="bert probe", pooling="first")
+    tested = np.isin(hashes(TEXTS), trained.rows.test)
+    scores = trained.predictor.probabilities([text for text, test in zip(TEXTS, tested, strict=True) if test])
+    right = np.array(LABELS)[tested][:, None] == np.array(trained.labels)
+    figures = trained.result.document()["test"]
+    assert -np.log(scores[right]).mean() == pytest.approx(figures["log_loss"], rel=1e-6)
 
 
 def test_a_blend_comes_back_with_the_same_scores(blend: tuple[Trained, Path]) -> None:

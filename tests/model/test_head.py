@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from classtune.model.families import FAMILIES
-from classtune.model.head import pool
+from classtune.model.head import logits_of_head, pool, start_head
 from classtune.model.network import Network, Whole
 
 STATES = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(1))
@@ -56,3 +56,17 @@ def test_texts_that_hold_the_padding_token_pool_as_in_hugging_face(
     with torch.no_grad():
         theirs = Whole(network).eval()(batch)
         torch.testing.assert_close(network.tail(None).eval()(batch), theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_probe_keeps_its_logits_behind_a_tanh() -> None:
+    """Also where a state is large in every text, as in encoders: what tanh takes off it would move every logit."""
+    draw = torch.Generator().manual_seed(0)
+    pooled = torch.randn(200, 16, generator=draw)
+    pooled[:, 3] = 40 + 0.1 * pooled[:, 3]
+    weight, bias = 30 * torch.randn(3, 16, generator=draw), torch.randn(3, generator=draw)
+    wanted = (pooled.double() @ weight.double().T + bias).double()
+    head = nn.Sequential(nn.Dropout(0.5), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3))
+    start_head(head, weight, bias, pooled)
+    found = logits_of_head(head, pooled)
+    assert head.training
+    assert (found - wanted).abs().max() < 2e-3  # of logits up to a thousand; 0.03 without the mean

@@ -28,7 +28,7 @@ from classtune.data.dataset import Material
 from classtune.data.folds import part_of_each
 from classtune.model.activations import ActivationStore, Distinct, StoreTooLarge, TrunkFacts
 from classtune.model.adapters import add_lora
-from classtune.model.head import has_bias, start_head, takes_linear
+from classtune.model.head import has_bias, logits_of_head, start_head, takes_linear
 from classtune.model.network import Network, Trunk
 from classtune.model.pooled import PooledStates
 from classtune.model.tokens import Batch, Pieces
@@ -279,9 +279,9 @@ class Backbone:
 
     def _start_head(self, probe: Probe, share: float = 1.0) -> None:
         """Put a probe, or a share of it, into the head."""
-        largest = float(np.abs(self.features(self.taught)).max())
+        states = torch.from_numpy(self.features(self.taught))
         start_head(
-            self.network.head, torch.from_numpy(share * probe.weight), torch.from_numpy(share * probe.bias), largest
+            self.network.head, torch.from_numpy(share * probe.weight), torch.from_numpy(share * probe.bias), states
         )
 
     def fit_probe(self, rows: Rows) -> Probe:
@@ -313,7 +313,14 @@ class Backbone:
             logits = held_out.collect(judged, len(self.material.labels), held_out.folds)
             final = probes[-1] if held_out.final_is_judged else self.fit_probe(held_out.final)
             self._start_head(final)
-            return Learned(weights.changed(), logits, final.logits(self.features(self.material.splits.test)), History())
+            test = self.of_head(self.features(self.material.splits.test))
+            return Learned(weights.changed(), logits, test, History())
+
+    def of_head(self, states: NDArray[np.float32]) -> Floats:
+        """What the head, as it is now and ships, makes of pooled states [rows, width]: logits [rows, labels]."""
+        on_device = torch.from_numpy(states).to(self.network.device)
+        found: Floats = logits_of_head(self.network.head, on_device).cpu().numpy()
+        return found
 
     # --- tail ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -88,7 +87,7 @@ def learn_contrastive(backbone: Backbone, held_out: HeldOut) -> Learned:
     logits = held_out.collect(judge, len(material.labels), held_out.tails)
     with weights.restored():
         probe = taught(splits.train)
-        largest = float(np.abs(backbone.pooled_states(splits.train)).max())
-        start_head(network.head, torch.from_numpy(probe.weight), torch.from_numpy(probe.bias), largest)
-        test = probe.logits(backbone.pooled_states(splits.test))
+        states = torch.from_numpy(backbone.pooled_states(splits.train))
+        start_head(network.head, torch.from_numpy(probe.weight), torch.from_numpy(probe.bias), states)
+        test = backbone.of_head(backbone.pooled_states(splits.test))
         return Learned(weights.changed(), logits, test, History())

@@ -191,7 +191,7 @@ def _wishes(
         "recall": _shares("--recall", recall),
         "max_error": max_error,
     }
-    return {name: value for name, value in values.items() if value}
+    return {name: value for name, value in values.items() if value not in (None, {})}
 
 
 def _shares(flag: str, items: Shares) -> dict[str, float]:
@@ -199,6 +199,8 @@ def _shares(flag: str, items: Shares) -> dict[str, float]:
     problems, shares = [], {}
     for item in items or []:
         label, equals, share = item.rpartition("=")
+        if label.strip() in shares:
+            problems.append(f"{flag} {item!r}: the label has a share already. Give one.")
         try:
             shares[label.strip()] = float(share)
         except ValueError:

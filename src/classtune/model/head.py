@@ -42,6 +42,7 @@ class LinearHead(nn.Module):
 # A frozen tanh layer in front of a linear one (BERT's and RoBERTa's heads) lets states pass unchanged when they enter
 # it this small: tanh(x) = x to within x^3 / 3.
 _SMALL = 0.01
+_ROWS_FOR_MEAN = 4096
 
 
 def takes_linear(head: nn.Module) -> bool:
@@ -52,23 +53,37 @@ def takes_linear(head: nn.Module) -> bool:
     return layers in ([nn.Linear], [nn.Linear, nn.Tanh, nn.Linear])
 
 
-def start_head(head: nn.Module, weight: Tensor, bias: Tensor, largest: float) -> None:
+def start_head(head: nn.Module, weight: Tensor, bias: Tensor, pooled: Tensor) -> None:
     """Give a head a linear probe: logits = weight @ pooled + bias. weight [labels, width], bias [labels].
 
-    largest: size of the largest pooled value. head: one that `takes_linear`; where it has no bias, the probe had none.
+    pooled: states that the probe learned from [rows, width]. head: one that `takes_linear`; where it has no bias, the
+    probe had none.
     """
     layers = [module for module in head.modules() if isinstance(module, nn.Linear)]
     last = layers[-1]
     with torch.no_grad():
         if len(layers) == 2:
-            dense, size = layers[0], _SMALL / max(largest, 1e-6)
+            dense, size = layers[0], _SMALL / max(float(pooled.abs().max()), 1e-6)
             dense.weight.copy_(size * torch.eye(len(dense.weight)))
             dense.bias.zero_()
             dense.requires_grad_(False)  # the smallest step here would be a large one of the logits
+            # What tanh takes off is nearly the same of every text: of a state that is always large, it is most of all.
+            states = pooled[:_ROWS_FOR_MEAN].double()
+            taken_off = (states - torch.tanh(size * states) / size).mean(0)
+            bias = bias + (weight.double() @ taken_off).to(bias.dtype)
             weight = weight / size
         last.weight.copy_(weight)
         if last.bias is not None:
             last.bias.copy_(bias)
+
+
+def logits_of_head(head: nn.Module, pooled: Tensor) -> Tensor:
+    """Logits [rows, labels] of pooled states [rows, width]: what ships, to the last digit; without dropout."""
+    was_training = head.training
+    with torch.inference_mode():
+        logits: Tensor = head.eval()(pooled)
+    head.train(was_training)
+    return logits.double()
 
 
 def has_bias(head: nn.Module) -> bool:
