@@ -17,7 +17,7 @@ from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.folds import HeldOut
 from classtune.candidates.lexical import fit_tfidf, rows_to_learn
 from classtune.candidates.lexical_model import LexicalModel
-from classtune.candidates.rules import RuleBaseline, fit_majority, fit_rule
+from classtune.candidates.rules import fit_majority, fit_rule
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
 from classtune.data.splits import Rows
@@ -27,8 +27,18 @@ from classtune.judging.comparison import COLUMNS, LEXICAL
 from classtune.model.activations import LONG_SECONDS
 
 TIMED_TEXTS, TIMED_RUNS = 200, 3
-# From rows to learn from to what makes logits [rows, labels] of others.
-Learn = Callable[[Rows], Callable[[Rows], Scores]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What has learned from some rows. model: as it is saved; logits: of other rows [rows, labels]."""
+
+    model: Any
+    logits: Callable[[Rows], Scores]
+
+
+# From rows to learn from to what has learned from them.
+Learn = Callable[[Rows], Fitted]
 
 
 @dataclass
@@ -71,58 +81,70 @@ def cheap_entries(
     note: is told what the result should say too; notify: what is ahead, where it takes over a minute.
     """
     labels, seed, multi = material.labels, settings.seed, material.multi
+    balanced = settings.class_weights == "balanced"
+    ships = settings.candidates == "all" and not settings.hugging_face
 
     def texts(rows: Rows) -> list[str]:
         return [material.texts[row] for row in rows]
 
-    def by_probabilities(fit: Callable[[Rows], Any]) -> Learn:
-        def learn(rows: Rows) -> Callable[[Rows], Scores]:
-            model = fit(rows)
-            return lambda wanted: as_logits(model.probabilities(texts(wanted)), multi=multi)
+    def by_probabilities(model: Any) -> Fitted:
+        return Fitted(model, lambda wanted: as_logits(model.probabilities(texts(wanted)), multi=multi))
 
-        return learn
+    def majority(rows: Rows) -> Fitted:
+        return by_probabilities(fit_majority(material.truth[rows], labels))
 
-    majority = by_probabilities(lambda rows: fit_majority(material.truth[rows], labels))
-    entries = [_entry("majority class", "majority", majority, material, held_out, size=8 * len(labels))]
-    sentence = None
-    if not multi:
-        rules: dict[int, RuleBaseline] = {}
+    def rule(rows: Rows) -> Fitted:
+        groups = material.groups[rows]
+        return by_probabilities(fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed, groups=groups))
 
-        def rule(rows: Rows) -> RuleBaseline:
-            groups = material.groups[rows]
-            rules[0] = fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed, groups=groups)
-            return rules[0]
-
-        entries.append(_entry("one-line rule", "rule", by_probabilities(rule), material, held_out, size=100))
-        sentence = rules[0].sentence  # of the final one, which was fitted last
-    models: dict[int, LexicalModel] = {}
-
-    def lexical(rows: Rows) -> Callable[[Rows], Scores]:
+    def lexical(rows: Rows) -> Fitted:
         fitted = fit_tfidf(
             texts(rows),
             material.truth[rows],
             classes=len(labels),
             seed=seed,
-            class_weight="balanced" if settings.class_weights == "balanced" else None,
+            class_weight="balanced" if balanced else None,
             shared_terms=not settings.keep_texts,
             weights=material.weights_of(rows),
             progress=_shown(len(rows), notify, progress),
         )
-        models[0] = LexicalModel.of(fitted)
-        return lambda wanted: models[0].logits(texts(wanted))
+        model = LexicalModel.of(fitted)
+        return Fitted(model, lambda wanted: model.logits(texts(wanted)))
 
+    def columns(rows: Rows) -> Fitted:
+        model = ColumnsModel.fit(
+            material.beside,
+            texts(rows),
+            material.truth[rows],
+            classes=len(labels),
+            seed=seed,
+            balanced=balanced,
+            weights=material.weights_of(rows),
+        )
+        return Fitted(model, lambda wanted: model.logits(texts(wanted)))
+
+    entries, sentence = [_entry("majority class", "majority", majority, material, held_out)[0]], None
+    entries[0].bytes = 8 * len(labels)
+    if not multi:
+        entry, chosen = _entry("one-line rule", "rule", rule, material, held_out)
+        entry.bytes, sentence = 100, chosen.sentence
+        entries.append(entry)
     final = held_out.final
     if (taught := len(rows_to_learn(texts(final), material.truth[final], seed=seed))) < len(final):
         note(f"TF-IDF learns from {taught:,} of {len(final):,} training rows: more would take too much memory.")
-    entry = _entry(LEXICAL, "lexical", lexical, material, held_out, size=0)
-    model = models[0]  # the final one, which was fitted last
-    entry.bytes = model.bytes
-    if not settings.hugging_face and settings.candidates == "all":
-        entry.ships = lambda: Member(LEXICAL, model, Weight(1.0, 1.0))
+    entry, words = _entry(LEXICAL, "lexical", lexical, material, held_out)
+    entry.bytes, entry.ships = words.bytes, _shipping(LEXICAL, words) if ships else None
     entries.append(entry)
     if material.beside and settings.candidates == "all":
-        entries.append(_of_columns(material, settings, held_out))
+        entry, cells = _entry(COLUMNS, "columns", columns, material, held_out)
+        entry.bytes, entry.cost = cells.bytes, float(cells.coefficients.size)
+        entry.ships = _shipping(COLUMNS, cells) if ships else None
+        entries.append(entry)
     return entries, sentence
+
+
+def _shipping(name: str, model: Any) -> Callable[[], Member]:
+    return lambda: Member(name, model, Weight(1.0, 1.0))
 
 
 def _shown(texts: int, notify: Callable[[str], None], progress: Progress) -> Callable[[float], None]:
@@ -140,54 +162,31 @@ def _shown(texts: int, notify: Callable[[str], None], progress: Progress) -> Cal
     return shown
 
 
-def _of_columns(material: Material, settings: Settings, held_out: HeldOut) -> Entry:
-    """What the columns beside the texts say alone."""
-    models: dict[int, ColumnsModel] = {}
-
-    def learn(rows: Rows) -> Callable[[Rows], Scores]:
-        models[0] = ColumnsModel.fit(
-            material.beside,
-            [material.texts[row] for row in rows],
-            material.truth[rows],
-            classes=len(material.labels),
-            seed=settings.seed,
-            balanced=settings.class_weights == "balanced",
-            weights=material.weights_of(rows),
-        )
-        return lambda wanted: models[0].logits([material.texts[row] for row in wanted])
-
-    entry = _entry(COLUMNS, "columns", learn, material, held_out, size=0)
-    model = models[0]  # the final one, which was fitted last
-    entry.bytes, entry.cost = model.bytes, float(model.coefficients.size)
-    if not settings.hugging_face:
-        entry.ships = lambda: Member(COLUMNS, model, Weight(1.0, 1.0))
-    return entry
-
-
-def _entry(name: str, kind: str, learn: Learn, material: Material, held_out: HeldOut, *, size: int) -> Entry:
+def _entry(name: str, kind: str, learn: Learn, material: Material, held_out: HeldOut) -> tuple[Entry, Any]:
+    """The candidate, and the model of it that learned from the final rows."""
     started = time.perf_counter()
-    models = []
+    fitted: list[Fitted] = []
 
     def judged(rows: Rows, judge: Rows) -> Scores:
-        models.append(learn(rows))
-        return models[-1](judge)
+        fitted[:] = [learn(rows)]
+        return fitted[0].logits(judge)
 
     logits = held_out.collect(judged, len(material.labels), held_out.folds)
-    final = models[-1] if held_out.final_is_judged else learn(held_out.final)
-    models.clear()
+    final = fitted[0] if held_out.final_is_judged else learn(held_out.final)
     spent = time.perf_counter() - started
     timed = timed_rows(material)
-    return Entry(
+    entry = Entry(
         name,
         kind,
         logits,
-        final(material.splits.test),
-        ms_per_text=median_ms(lambda: final(timed), len(timed)),
+        final.logits(material.splits.test),
+        ms_per_text=median_ms(lambda: final.logits(timed), len(timed)),
         cost=float(4 * np.mean([len(text) for text in material.texts]) * len(material.labels)),
         train_seconds=spent,
-        bytes=size,
+        bytes=0,
         learn=learn,
     )
+    return entry, final.model
 
 
 def timed_rows(material: Material) -> Rows:

@@ -11,7 +11,7 @@ import numpy as np
 from classtune.candidates.blend import Choice
 from classtune.data.folds import deal
 from classtune.jobs.contest import Contest
-from classtune.jobs.entries import Entry, Learn
+from classtune.jobs.entries import Entry, Fitted, Learn
 from classtune.judging.answers import right_by_logits
 from classtune.judging.learning_curve import LearningCurve, Part, learning_curve
 from classtune.stats import Floats
@@ -42,7 +42,7 @@ def curve_of(contest: Contest, choice: Choice) -> LearningCurve | None:
         rows = learned if entry.backbone is None else entry.backbone.taught_of(learned)
         quarter = (deal(truth[rows], 4, seed=seed, groups=contest.material.groups[rows]) - number) % 4
         some = [rows[quarter == 0], rows[quarter < 2]]
-        logits = [learn(part)(judged) for part in some]
+        logits = [learn(part).logits(judged) for part in some]
         logits.append(entry.held_out[[place[int(row)] for row in judged]])
         parts.append(Part((len(rows) // 4, len(rows) // 2, len(rows)), _wrong(logits, truth[judged])))
     return learning_curve(parts, entry.name)
@@ -63,9 +63,9 @@ def _judged(contest: Contest, choice: Choice) -> tuple[Entry, Learn, list[Any]] 
     if len(folds[0][0]) * width * len(contest.material.labels) > MOST_WORK:
         return None
 
-    def learn(rows: Any) -> Any:
+    def learn(rows: Any) -> Fitted:
         fitted = main.fit_probe(rows)
-        return lambda judged: fitted.logits(main.features(judged))
+        return Fitted(fitted, lambda judged: fitted.logits(main.features(judged)))
 
     return probe, learn, folds if len(folds) > 1 else folds * DRAWS
 
