@@ -7,7 +7,6 @@ Saved without pickle: ``columns.json`` says what the features are, ``weights.saf
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,18 +17,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.candidates.lexical import OneVsRest
-from classtune.candidates.lexical_model import linear
+from classtune.candidates.linear import OneVsRest, coefficients_of, read_linear, write_linear
 from classtune.data.reading.cells import cells_beside
-from classtune.errors import reading, writing
-from classtune.files import check_regular
+from classtune.errors import reading
 from classtune.stats import BoolArray, FloatArray, Floats, IntArray
 
-COLUMNS, WEIGHTS = "columns.json", "weights.safetensors"
+COLUMNS = "columns.json"
 MOST_CATEGORIES = 1000  # of a column, the most frequent
 LEAST_NUMBERS = 10  # with fewer different ones they are categories: codes, stars, years
 INVERSE_REGULARISATION = 1.0
-_LARGEST = 1 << 30  # bytes of a file
 EMPTY = ""
 
 
@@ -122,7 +118,7 @@ class ColumnsModel:
             regression = OneVsRest(regression)
         features = _features(columns, rows)
         regression.fit(features, truth, weights)
-        return cls(columns, *linear(regression, classes, features.shape[1]))
+        return cls(columns, *coefficients_of(regression, classes, features.shape[1]))
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """Logits [texts, labels] by the cells beside each text; a text alone is one with empty cells."""
@@ -136,24 +132,14 @@ class ColumnsModel:
 
     def save(self, folder: Path, labels: Sequence[str]) -> None:
         """Write the two files. labels: what the rows of the coefficients mean. Raises BundleError where it cannot."""
-        from safetensors.numpy import save_file
-
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            facts = [vars(column) for column in self.columns]
-            (folder / COLUMNS).write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8", newline="\n")
-            numbers = {"coefficients": np.ascontiguousarray(self.coefficients), "intercept": self.intercept}
-            save_file(numbers, str(folder / WEIGHTS), {"labels": json.dumps(list(labels))})
+        numbers = {"coefficients": self.coefficients, "intercept": self.intercept}
+        write_linear(folder, COLUMNS, [vars(column) for column in self.columns], numbers, labels)
 
     @classmethod
     def load(cls, folder: Path, labels: Sequence[str]) -> Self:
         """Read what `save` wrote. Raises BundleError for files that are missing, damaged, or of other labels."""
-        from safetensors import safe_open
-
         with reading(folder, "the member of columns"):
-            for name in (COLUMNS, WEIGHTS):
-                check_regular(folder / name, _LARGEST)
-            facts = json.loads((folder / COLUMNS).read_text(encoding="utf-8"))
+            facts, numbers = read_linear(folder, COLUMNS, labels)
             columns = tuple(
                 Column(
                     str(one["name"]),
@@ -163,17 +149,11 @@ class ColumnsModel:
                 )
                 for one in facts
             )
-            with safe_open(str(folder / WEIGHTS), "numpy") as file:
-                coefficients, intercept = file.get_tensor("coefficients"), file.get_tensor("intercept")
-                known = json.loads((file.metadata() or {}).get("labels", "null"))
-            if known != list(labels):
-                raise ValueError(f"its labels are {known}, those of the bundle {list(labels)}")
+            coefficients, intercept = numbers["coefficients"], numbers["intercept"]
             wanted = (len(labels), sum(column.width for column in columns))
             whole = all(len(column.means) == column.width for column in columns)
             if coefficients.shape != wanted or intercept.shape != wanted[:1] or not whole:
                 raise ValueError("its columns and its numbers do not fit, or not its labels")
-            if not all(value.dtype.kind == "f" and np.isfinite(value).all() for value in (coefficients, intercept)):
-                raise ValueError("a weight is no number")
             return cls(columns, coefficients, intercept)
 
 

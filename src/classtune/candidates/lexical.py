@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from classtune.candidates.linear import OneVsRest
 from classtune.data.folds import part_of_each
 from classtune.data.splits import Rows, fold
 from classtune.errors import DataError
@@ -74,30 +75,6 @@ class TfidfBaseline:
         terms = sum(map(len, vocabularies))
         letters = sum(len(term.encode()) for vocabulary in vocabularies for term in vocabulary)
         return letters + 8 * terms * (1 + (1 if self.classes == 2 else self.classes))
-
-
-class OneVsRest:
-    """A logistic regression for each label that some rows have and others not; a label that all have is certain.
-
-    scikit-learn's OneVsRestClassifier warns of labels without rows, and warnings are errors here.
-    """
-
-    def __init__(self, regression: Any) -> None:
-        self.regression = regression
-
-    def fit(self, features: Any, truth: BoolArray, weights: FloatArray | None = None) -> None:
-        from sklearn.base import clone
-
-        self.classes_ = np.flatnonzero(truth.any(axis=0))
-        columns = [truth[:, label] for label in self.classes_]
-        self.fitted = [
-            None if column.all() else clone(self.regression).fit(features, column, weights) for column in columns
-        ]
-
-    def predict_proba(self, features: Any) -> FloatArray:
-        """Probabilities (n, labels met) in the order of ``classes_``."""
-        certain = np.ones(features.shape[0])
-        return np.column_stack([one.predict_proba(features)[:, 1] if one else certain for one in self.fitted])
 
 
 class _Centroids:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.candidates.lexical import TOKEN, TfidfBaseline
-from classtune.errors import reading, writing
-from classtune.files import check_regular
+from classtune.candidates.linear import coefficients_of, read_linear, write_linear
+from classtune.errors import reading
 from classtune.stats import Floats
 
-VOCABULARY, WEIGHTS = "vocabulary.json", "weights.safetensors"
-# Log-odds of a label that no training row had, and of one that all had.
-_CERTAIN = 20.0
-_LARGEST = 1 << 30  # bytes of a file
+VOCABULARY = "vocabulary.json"
 _TOGETHER = 10_000  # texts whose features are held at once
 
 
@@ -81,7 +77,7 @@ class LexicalModel:
             for name, vectorizer in vectorizers.items()
         }
         idf = {name: np.asarray(vectorizer.idf_, dtype=np.float64) for name, vectorizer in vectorizers.items()}
-        coefficients, intercept = linear(fitted.regression, fitted.classes, sum(map(len, terms.values())))
+        coefficients, intercept = coefficients_of(fitted.regression, fitted.classes, sum(map(len, terms.values())))
         return cls(terms, idf, coefficients, intercept)
 
     def features(self, texts: Sequence[str]) -> Any:
@@ -107,33 +103,15 @@ class LexicalModel:
 
     def save(self, folder: Path, labels: Sequence[str]) -> None:
         """Write the two files. labels: what the rows of the coefficients mean. Raises BundleError where it cannot."""
-        from safetensors.numpy import save_file
-
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / VOCABULARY).write_text(json.dumps(self.terms, ensure_ascii=False), encoding="utf-8", newline="\n")
-            numbers: dict[str, NDArray[Any]] = {f"idf.{name}": idf for name, idf in self.idf.items()}
-            numbers |= {"coefficients": self.coefficients, "intercept": self.intercept}
-            save_file(
-                {name: np.ascontiguousarray(value) for name, value in numbers.items()},
-                str(folder / WEIGHTS),
-                {"labels": json.dumps(list(labels))},
-            )
+        numbers: dict[str, NDArray[Any]] = {f"idf.{name}": idf for name, idf in self.idf.items()}
+        numbers |= {"coefficients": self.coefficients, "intercept": self.intercept}
+        write_linear(folder, VOCABULARY, self.terms, numbers, labels)
 
     @classmethod
     def load(cls, folder: Path, labels: Sequence[str]) -> Self:
         """Read what `save` wrote. Raises BundleError for files that are missing, damaged, or of other labels."""
-        from safetensors import safe_open
-
         with reading(folder, "the lexical member"):
-            for name in (VOCABULARY, WEIGHTS):
-                check_regular(folder / name, _LARGEST)
-            terms = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
-            with safe_open(str(folder / WEIGHTS), "numpy") as file:
-                numbers = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                known = json.loads((file.metadata() or {}).get("labels", "null"))
-            if known is not None and known != list(labels):
-                raise ValueError(f"its labels are {known}, those of the bundle {list(labels)}")
+            terms, numbers = read_linear(folder, VOCABULARY, labels, unlabelled=True)
             idf = {name: numbers[f"idf.{name}"] for name in terms}
             columns = sum(map(len, terms.values()))
             coefficients, intercept = numbers["coefficients"], numbers["intercept"]
@@ -141,8 +119,6 @@ class LexicalModel:
             shapes = intercept.shape == (len(labels),) and coefficients.shape == (len(labels), columns)
             if not terms.keys() <= _CUTS.keys() or not all(fits) or not shapes:
                 raise ValueError("its terms and its numbers do not fit, or not its labels")
-            if not all(value.dtype.kind == "f" and np.isfinite(value).all() for value in numbers.values()):
-                raise ValueError("a weight is no number")
             return cls(terms, idf, coefficients, intercept)
 
 
@@ -154,21 +130,3 @@ def _vectorizer(name: str, terms: list[str], idf: NDArray[np.float64]) -> Any:
     )
     vectorizer.idf_ = idf
     return vectorizer
-
-
-def linear(regression: Any, classes: int, terms: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Coefficients [classes, terms] and intercepts [classes] of a fitted regression, or of one a label."""
-    coefficients = np.zeros((classes, terms), dtype=np.float32)
-    intercept = np.full(classes, -_CERTAIN, dtype=np.float32)
-    if hasattr(regression, "fitted"):  # a regression a label; None: every row has it
-        for label, one in zip(regression.classes_, regression.fitted, strict=True):
-            intercept[label] = _CERTAIN if one is None else one.intercept_[0]
-            if one is not None:
-                coefficients[label] = one.coef_[0]
-    elif len(regression.classes_) == 2:  # the second class against the first
-        first, second = regression.classes_
-        coefficients[second], intercept[second] = regression.coef_[0] / 2, regression.intercept_[0] / 2
-        coefficients[first], intercept[first] = -coefficients[second], -intercept[second]
-    else:
-        coefficients[regression.classes_], intercept[regression.classes_] = regression.coef_, regression.intercept_
-    return coefficients, intercept
