@@ -18,6 +18,7 @@ from classtune.data.audit.label_errors import find_label_errors
 from classtune.explain.attributions import pooled_states
 from classtune.model.backbone import load_backbone
 from classtune.sources import fetch_model
+from classtune.stats import softmax
 from classtune.training.probe import out_of_sample
 
 DEPTH = 15
@@ -58,7 +59,7 @@ def run(name: str, args: argparse.Namespace) -> list[Figure]:
     given = truth.copy()
     given[planted] = (truth[planted] + rng.integers(1, len(labels), len(planted))) % len(labels)
     start = time.perf_counter()
-    probabilities = out_of_sample(features, given, classes=len(labels), seed=args.seed)
+    probabilities = softmax(out_of_sample(features, given, classes=len(labels), seed=args.seed))
     found = find_label_errors(probabilities, given, list(labels))
     seconds = time.perf_counter() - start
     rows = np.array([finding["row"] for finding in found], dtype=np.int64)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from classtune.data.folds import deal, strata
+from classtune.stats import softmax
 from classtune.training.probe import LEAST_SPREAD, fit_probe, out_of_sample, spread
 
 
@@ -91,7 +92,7 @@ def test_probabilities_mean_what_they_say(data: tuple[np.ndarray, np.ndarray]) -
     from sklearn.model_selection import cross_val_predict
 
     features, truth = data
-    probabilities = out_of_sample(features, truth)
+    probabilities = softmax(out_of_sample(features, truth))
     assert probabilities.sum(1) == pytest.approx(1)
     expected = cross_val_predict(LogisticRegression(max_iter=2000), features, truth, method="predict_proba")
     assert log_loss(truth, probabilities) < log_loss(truth, expected) + 0.05
@@ -141,7 +142,7 @@ def test_folds_spread_the_rarest_label_of_a_row() -> None:
 def test_a_class_of_one_row_and_a_class_of_none_are_taken() -> None:
     rng = np.random.default_rng(8)
     truth = np.array([0, 1] * 30 + [2])
-    probabilities = out_of_sample(rng.normal(size=(61, 5)) + truth[:, None], truth, classes=4)
+    probabilities = softmax(out_of_sample(rng.normal(size=(61, 5)) + truth[:, None], truth, classes=4))
     assert probabilities.shape == (61, 4)
     assert np.isfinite(probabilities).all()
     assert probabilities[:, 3].max() < probabilities[:, :2].mean()

@@ -18,7 +18,7 @@ from classtune.config import Settings
 from classtune.data.dataset import Material
 from classtune.data.folds import FOLDS, deal
 from classtune.data.splits import Rows
-from classtune.training.probe import out_of_sample_logits
+from classtune.training.probe import out_of_sample
 
 # Seconds that a further backbone may take by estimate, and where its sample shows a large gain; `effort = best` takes
 # any.
@@ -100,7 +100,7 @@ def gain_of_further(
     options = [
         Option(
             str(number),
-            out_of_sample_logits(states[np.searchsorted(own, rows)], truth, groups=groups, **told),
+            out_of_sample(states[np.searchsorted(own, rows)], truth, groups=groups, **told),
             cost=1.0,
         )
         for number, (own, states) in enumerate(samples)

@@ -23,6 +23,7 @@ from classtune.files import check_file, new_file
 from classtune.jobs import steps
 from classtune.jobs.steps import Notify
 from classtune.sources import fetch_model
+from classtune.stats import softmax
 
 _SUSPECTS = 20  # shown of the rows whose labels look wrong
 _READ_TOKENS = 256  # of each text, to judge its label
@@ -158,7 +159,7 @@ def _label_errors(table: Table, groups: Rows, model: str, notify: Notify, progre
     number = {label: place for place, label in enumerate(labels)}
     truth = np.array([number[table.labels[row]] for row in rows])
     alike = linked(groups[rows], Distinct.of(ids).of_row)  # longer texts that begin alike are read alike
-    probabilities = out_of_sample(states, truth, seed=settings.seed, groups=alike)
+    probabilities = softmax(out_of_sample(states, truth, seed=settings.seed, groups=alike))
     found = find_label_errors(probabilities, truth, labels)
     return Finding(
         kind="label-errors",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from classtune.data.folds import FOLDS, deal
-from classtune.stats import Floats, sigmoid, softmax
+from classtune.stats import Floats
 
 # Strengths tried: scikit-learn's C, from the strongest regularisation to the weakest; features have unit variance.
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
@@ -76,21 +76,7 @@ def out_of_sample(
     seed: int = 123,
     groups: NDArray[Any] | None = None,
 ) -> Floats:
-    """Probabilities [rows, labels] of every row by a probe that learned from the other folds; see `fit_probe`."""
-    logits = out_of_sample_logits(features, truth, classes=classes, folds=folds, seed=seed, groups=groups)
-    return sigmoid(logits) if truth.ndim == 2 else softmax(logits)
-
-
-def out_of_sample_logits(
-    features: NDArray[Any],
-    truth: NDArray[Any],
-    *,
-    classes: int | None = None,
-    folds: int = FOLDS,
-    seed: int = 123,
-    groups: NDArray[Any] | None = None,
-) -> Floats:
-    """Logits [rows, labels] of every row by a probe that learned from the other folds that `deal` gives."""
+    """Logits [rows, labels] of every row by a probe that learned from the other folds; see `deal` and `fit_probe`."""
     classes = classes or (truth.shape[1] if truth.ndim == 2 else int(truth.max()) + 1)
     fold = deal(truth, folds, seed=seed, groups=groups)
     strength = _choose_strength(features, truth, classes, seed, groups, bias=True, balanced=False)

@@ -20,7 +20,7 @@ def find_label_errors(
 ) -> list[dict[str, Any]]:
     """Rows that confident learning takes for mislabelled, the most suspicious first, ready for JSON.
 
-    probabilities [rows, labels] in 0 … 1, each row by a model that never saw it (`training.probe.out_of_sample`).
+    probabilities [rows, labels] in 0 … 1, each row by a model that never saw it (see `training.probe.out_of_sample`).
     Each finding: ``row`` (from 0), ``label`` as given, ``suggested`` the most probable other one, and ``score``, the
     probability of the given label: the smaller, the more suspicious. (Northcutt et al., Confident learning, 2021.)
     Raises UserError where cleanlab is not installed, DataError where shapes or class numbers do not fit.
