@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +22,12 @@ from classtune.jobs.passes.on_ray import PassWorker, RayCrew, on_cluster
 from classtune.jobs.train import Trained, train
 from classtune.model.passes import Span
 
-pytest_plugins = ["bundle_fixtures"]
+pytest_plugins = ["bundle_fixtures", "ray_fixture"]
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def silent(*_: object) -> None:
     """Nobody asked."""
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A Ray of three CPUs, one of which is left to this process: two workers."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # else a busy machine starves the workers
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    ray = pytest.importorskip("ray", reason="ray is not installed")
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 1024 * 1024)
-    yield ray
-    ray.shutdown()
 
 
 def run(settings: Settings, **told: Any) -> Trained:

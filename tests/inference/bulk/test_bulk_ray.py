@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from classtune.data.reading.columns import TableFormat
 from classtune.errors import UserError
 from classtune.inference.bulk.job import predict_bulk
 
-pytest_plugins = ["bundle_fixtures"]
+pytest_plugins = ["bundle_fixtures", "ray_fixture"]
 
 ROWS = [(" " if number % 7 == 3 else text, label) for number, (text, label) in enumerate(rows(40))]
 
@@ -43,36 +42,22 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A Ray of three CPUs, one of which is left to this process: two workers."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # else a busy machine starves the workers
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    ray = pytest.importorskip("ray", reason="ray is not installed")
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 1024 * 1024)
-    yield 2
-    ray.shutdown()
-
-
 def test_ray_writes_what_this_machine_writes(
-    small_bundle: Path, table: Path, tmp_path: Path, cluster: int, monkeypatch: pytest.MonkeyPatch
+    small_bundle: Path, table: Path, tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ray
-
     workers: list[Any] = []
-    kill = ray.kill
+    kill = cluster.kill
 
     def counted(worker: Any) -> None:
         workers.append(worker)
         kill(worker)
 
-    monkeypatch.setattr(ray, "kill", counted)
+    monkeypatch.setattr(cluster, "kill", counted)
     through_ray = _run(small_bundle, table, tmp_path / "ray", "ray")
     assert through_ray == _run(small_bundle, table, tmp_path / "local", "local")
     assert len(through_ray) == 7  # five shards, manifest, problems
-    assert len(workers) == cluster
-    assert ray.is_initialized()  # it was there before
+    assert len(workers) == 2
+    assert cluster.is_initialized()  # it was there before
 
 
 def test_without_ray_the_error_names_the_extra(
