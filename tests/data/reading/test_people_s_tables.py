@@ -10,19 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from written import pairs
 
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.streams import open_stream
-from classtune.data.reading.tables import Table, read_table
+from classtune.data.reading.tables import read_table
 from classtune.errors import DataError
 
 Write = Callable[[str, bytes | str], Path]
 EXPECTED = [("I was charged twice", "billing"), ("cannot sign in", "login")]
-
-
-def pairs(table: Table) -> list[tuple[str, str]]:
-    assert table.labels is not None
-    return list(zip(table.texts, table.labels, strict=True))
 
 
 def lines(*rows: dict[str, Any]) -> str:
