@@ -189,19 +189,25 @@ def compared(
     return [Figure(f"{name}, {key}", mean, "%", detail=detail)]
 
 
+def is_whole(name: str) -> bool:
+    """Whether it names a whole set, not NAME-8."""
+    return name == "sms" or name in OFFICIAL
+
+
+def runs_of(name: str, args: argparse.Namespace) -> tuple[str, str, list[Run]]:
+    """How a set, or NAME-8, is shown, the figure that it is judged by, and its runs."""
+    if is_whole(name):
+        shown, key = ("sms-spam", "accuracy") if name == "sms" else (name, OFFICIAL[name][1])
+        return shown, key, official_runs(name, args.seeds)
+    source, count = name.rsplit("-", 1)
+    return f"{source}, {count} rows a class", "accuracy", draws(name, args.draws)
+
+
 def measure(args: argparse.Namespace) -> list[Figure]:
     from classtune.config import parse_assignments
 
     told = parse_assignments(args.set)
-    figures: list[Figure] = []
-    for name in args.only:
-        if name == "sms" or name in OFFICIAL:
-            shown, key = ("sms-spam", "accuracy") if name == "sms" else (name, OFFICIAL[name][1])
-            figures += compared(shown, key, official_runs(name, args.seeds), told)
-        else:
-            source, count = name.rsplit("-", 1)
-            figures += compared(f"{source}, {count} rows a class", "accuracy", draws(name, args.draws), told)
-    return figures
+    return [figure for name in args.only for figure in compared(*runs_of(name, args), told)]
 
 
 def options(parser: argparse.ArgumentParser) -> None:

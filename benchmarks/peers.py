@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from candidates import EMBEDDING, OFFICIAL, Rows, Run, draws, official_runs, ours, rows_of, scores
+from candidates import EMBEDDING, Rows, Run, is_whole, ours, rows_of, runs_of, scores
 from common import CACHE, HERE, Figure, Skipped, main, note
 
 LONG_SECONDS = 600  # SetFit's pairs that take longer than this are capped
@@ -171,13 +171,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
     figures: list[Figure] = []
     with threadpool_limits(1):
         for name in args.only:
-            if name == "sms" or name in OFFICIAL:
-                shown, key = ("sms-spam", "accuracy") if name == "sms" else (name, OFFICIAL[name][1])
-                figures += compared(shown, key, official_runs(name, args.seeds), whole)
-            else:
-                source, count = name.rsplit("-", 1)
-                runs = draws(name, args.draws)
-                figures += compared(f"{source}, {count} rows a class", "accuracy", runs, ["classtune", *there])
+            figures += compared(*runs_of(name, args), whole if is_whole(name) else ["classtune", *there])
     return figures
 
 
