@@ -145,9 +145,7 @@ def test_a_torn_file_is_noticed_and_made_again(tear: str, train: Callable[..., A
 def test_a_step_whose_file_was_changed_is_not_recalled(tmp_path: Path) -> None:
     told = list[str]()
     checkpoint = Checkpoint(tmp_path / "new", IDENTITY, told.append)
-    with checkpoint.replacing("activations.npy") as scratch:
-        scratch.write_bytes(b"numbers")
-    checkpoint.remember("trunk", 3, file="activations.npy")
+    checkpoint.remember("trunk", 3, file="activations.npy", write=lambda scratch: scratch.write_bytes(b"numbers"))
     assert checkpoint.recall("trunk", file="activations.npy") == 3
     (tmp_path / "new" / "activations.npy").write_bytes(b"numbert")
     assert checkpoint.recall("trunk", file="activations.npy") is None

@@ -163,37 +163,30 @@ class Backbone:
         except StoreTooLarge as error:
             self.notify(f"{error} Until then the trunk runs again for each of up to {settings.epochs} epochs.")
             return
-        checkpoint, kept = self.checkpoint, "" if self.checkpoint is None else self.checkpoint.named("activations.npy")
-        if checkpoint and checkpoint.recall("trunk", file=kept) == self.start:
-            self.store.restore(checkpoint.folder / kept)
+        checkpoint, file = self.checkpoint, "activations.npy"
+        if checkpoint and checkpoint.recall("trunk", file=file) == self.start:
+            self.store.restore(checkpoint.place(file))
             return
         if self._known is not None:
             self.store.take(*self._known)
             self._known = None
         self.store.fill(Trunk(network, self.start), self.progress, self.notify)
         if checkpoint and not self.store.on_disk:
-            with checkpoint.replacing(kept) as scratch, scratch.open("wb") as file:
-                np.save(file, self.store.values, allow_pickle=False)
-            checkpoint.remember("trunk", self.start, file=kept)
+            checkpoint.remember("trunk", self.start, file=file, write=self.store.save)
 
     def _pool(self) -> None:
         """Run the whole network once over what a probe needs, or take what a stopped run kept."""
         self._pooled = PooledStates(self.network, self.pieces, self.progress)
-        checkpoint, kept = (
-            self.checkpoint,
-            "" if self.checkpoint is None else self.checkpoint.named("activations-pooled.safetensors"),
-        )
-        if checkpoint and checkpoint.recall("pooled", file=kept):
-            self._pooled.restore(checkpoint.folder / kept)
+        checkpoint, file = self.checkpoint, "activations-pooled.safetensors"
+        if checkpoint and checkpoint.recall("pooled", file=file):
+            self._pooled.restore(checkpoint.place(file))
             return
         if self.sample is not None:
             self._pooled.take(*self.sample)
         splits = self.material.splits
         self._pooled.of(np.concatenate([self.taught, splits.validation, splits.test]), self.notify)
         if checkpoint:
-            with checkpoint.replacing(kept) as scratch:
-                self._pooled.save(scratch)
-            checkpoint.remember("pooled", True, file=kept)
+            checkpoint.remember("pooled", True, file=file, write=self._pooled.save)
 
     @property
     def passed(self) -> TrunkFacts | None:

@@ -153,21 +153,15 @@ def _remember(checkpoint: Checkpoint, found: Cut) -> None:
         arrays["states"] = found.known[1]
     if found.sample is not None:
         arrays |= {"rows": found.sample[0], "features": found.sample[1]}
-    name = checkpoint.named(_FILE)
-    with checkpoint.replacing(name) as scratch:
-        save_file(arrays, str(scratch))
-    checkpoint.remember(_STEP, found.choice.__dict__, file=name)
+    checkpoint.remember(_STEP, vars(found.choice), file=_FILE, write=lambda scratch: save_file(arrays, str(scratch)))
 
 
 def _recalled(checkpoint: Checkpoint | None, sample: Rows) -> Cut | None:
     from safetensors.numpy import load_file
 
-    if checkpoint is None:
+    if checkpoint is None or (choice := checkpoint.recall(_STEP, file=_FILE)) is None:
         return None
-    name = checkpoint.named(_FILE)
-    if (choice := checkpoint.recall(_STEP, file=name)) is None:
-        return None
-    arrays = load_file(str(checkpoint.folder / name))
+    arrays = load_file(str(checkpoint.place(_FILE)))
     known = (sample, arrays["states"]) if "states" in arrays else None
     rows = (arrays["rows"], arrays["features"]) if "rows" in arrays else None
     return Cut(DepthChoice(**choice), known, rows)

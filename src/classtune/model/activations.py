@@ -204,8 +204,13 @@ class ActivationStore:
             precision=str(self.dtype),
         )
 
+    def save(self, file: Path) -> None:
+        """Keep the activations."""
+        with file.open("wb") as out:  # given a name, NumPy would add .npy to it
+            np.save(out, self.values, allow_pickle=False)
+
     def restore(self, kept: Path) -> None:
-        """Take the activations that `fill` kept."""
+        """Take the activations that `save` kept."""
         self.values[:] = np.load(kept, mmap_mode="r", allow_pickle=False)
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:

@@ -59,9 +59,13 @@ class Checkpoint:
         stem, dot, suffix = file.partition(".")
         return f"{stem}{'-' + self.name if self.name else ''}{dot}{suffix}"
 
+    def place(self, file: str) -> Path:
+        """Where a file of this part stands."""
+        return self.folder / self.named(file)
+
     @property
     def _file(self) -> Path:
-        return self.folder / self.named("checkpoint.safetensors")
+        return self.place("checkpoint.safetensors")
 
     def exists(self) -> bool:
         return self._file.exists()
@@ -138,20 +142,26 @@ class Checkpoint:
         history: dict[str, Any] = state["history"]
         return history
 
-    def remember(self, name: str, value: Any, *, file: str | None = None) -> None:
-        """Keep the result of a step for a resumed run. file: of the run folder, that belongs to it."""
-        digest = sha256(self.folder / file) if file and (self.folder / file).exists() else None
+    def remember(
+        self, name: str, value: Any, *, file: str | None = None, write: Callable[[Path], object] | None = None
+    ) -> None:
+        """Keep the result of a step for a resumed run. file: what belongs to it, which ``write`` writes."""
+        digest = None
+        if file is not None and write is not None:
+            with self.replacing(self.named(file)) as scratch:
+                write(scratch)
+            digest = sha256(self.place(file))
         with self.replacing(self.named(f"{name}.step.json")) as scratch:
             document = {"identity": self.identity, "value": value, "file": digest}
             scratch.write_text(json.dumps(document), encoding="utf-8")
 
     def recall(self, name: str, *, file: str | None = None) -> Any:
         """What `remember` kept of the same run, or None; also where its file is missing or not as it was."""
-        kept = self._read_json(self.folder / self.named(f"{name}.step.json"))
+        kept = self._read_json(self.place(f"{name}.step.json"))
         if kept is None or kept.get("identity") != self.identity:
             return None
         if file is not None:
-            path = self.folder / file
+            path = self.place(file)
             if kept.get("file") is None or not path.is_file():
                 return None
             if sha256(path) != kept["file"]:
