@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from small import SEVERAL, rows
 
+from classtune.candidates import tuning
 from classtune.candidates.backbone import Backbone
+from classtune.candidates.tail import tried as usual
 from classtune.candidates.tuning import Trial, judge
 from classtune.config import resolve, seconds_of
 from classtune.data.reading.tables import table_from_rows
@@ -61,18 +63,17 @@ def test_a_run_searches_within_training_rows_and_keeps_what_it_is_told(
     small_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[Any, Any, dict[str, Any]]] = []
-    usual = Backbone.tried
 
-    def tried(self: Backbone, learn: Any, judged: Any, values: Any) -> Any:
-        assert set(learn) | set(judged) <= set(self.material.splits.train)
-        assert not set(self.material.groups[learn]) & set(self.material.groups[judged])
+    def tried(backbone: Backbone, learn: Any, judged: Any, values: Any) -> Any:
+        assert set(learn) | set(judged) <= set(backbone.material.splits.train)
+        assert not set(backbone.material.groups[learn]) & set(backbone.material.groups[judged])
         seen.append((learn, judged, dict(values)))
-        before = {name: value.clone() for name, value in self.network.classifier.state_dict().items()}
-        logits = usual(self, learn, judged, values)
-        assert all((value == before[name]).all() for name, value in self.network.classifier.state_dict().items())
+        before = {name: value.clone() for name, value in backbone.network.classifier.state_dict().items()}
+        logits = usual(backbone, learn, judged, values)
+        assert all((value == before[name]).all() for name, value in backbone.network.classifier.state_dict().items())
         return logits
 
-    monkeypatch.setattr(Backbone, "tried", tried)
+    monkeypatch.setattr(tuning, "tried", tried)
     clock = SimpleNamespace(perf_counter=itertools.count().__next__)  # a second whenever it is looked at
     monkeypatch.setattr("classtune.candidates.tuning.time", clock)
     trained = run(small_bert, 400, tmp_path / "run", tune="4s", validation=0.1)
@@ -98,13 +99,12 @@ def test_few_rows_are_not_searched_by(small_bert: Path) -> None:
 
 def test_a_time_that_is_too_short_for_two_trials_is_said(small_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Any] = []
-    usual = Backbone.tried
 
-    def counted(self: Backbone, *told: Any) -> Any:
+    def counted(backbone: Backbone, *told: Any) -> Any:
         tried.append(told)
-        return usual(self, *told)
+        return usual(backbone, *told)
 
-    monkeypatch.setattr(Backbone, "tried", counted)
+    monkeypatch.setattr(tuning, "tried", counted)
     (note,) = [one for one in run(small_bert, 400, tune="0.01s").result.notes if one.startswith("--tune: ")]
     assert len(tried) == 1
     assert f"nothing is searched for {small_bert.name}: one trial takes " in note

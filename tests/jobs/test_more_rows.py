@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small import SEVERAL, rows
 
+from classtune.candidates import probe
 from classtune.candidates.backbone import Backbone
 from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
@@ -33,14 +34,14 @@ def test_the_probe_learns_from_a_quarter_and_half_and_is_judged_on_held_out_rows
     small_bert: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     learned: list[Any] = []
-    fitting = Backbone.fit_probe
+    fitting = probe.probe_of
 
-    def fit(self: Backbone, some: Any) -> Any:
+    def fit(backbone: Backbone, some: Any) -> Any:
         learned.append(some)
-        assert not set(some) & set(self.material.splits.test)
-        return fitting(self, some)
+        assert not set(some) & set(backbone.material.splits.test)
+        return fitting(backbone, some)
 
-    monkeypatch.setattr(Backbone, "fit_probe", fit)
+    monkeypatch.setattr(probe, "probe_of", fit)
     keep = f"{small_bert.name} probe"
     result = run(small_bert, keep=keep)
     curve = result.learning_curve

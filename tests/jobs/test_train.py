@@ -145,7 +145,7 @@ def test_ctrl_c_without_a_run_folder_says_that_nothing_is_kept(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("classtune.candidates.backbone.fit", stop)
+    monkeypatch.setattr("classtune.candidates.tail.fit", stop)
     with pytest.raises(Interrupted, match="Stopped before anything was finished"):
         run(small_llama, rows())
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from small import Run, one_thread, rows, write_csv
 
-from classtune.candidates import backbone
+from classtune.candidates import tail
 from classtune.config import resolve
 from classtune.data.reading.tables import Table, table_from_rows
 from classtune.errors import BundleError, Interrupted, SettingsError, SourceError
@@ -157,10 +157,10 @@ def test_a_stopped_row_goes_on_with_its_next_epoch(
 
         return fit(*args, **{**told, "progress": progress})
 
-    monkeypatch.setattr(backbone, "fit", stop)
+    monkeypatch.setattr(tail, "fit", stop)
     with pytest.raises(Interrupted):
         run(table, tmp_path / "out", gpt2("gpt2"), [5])
-    monkeypatch.setattr(backbone, "fit", fit)
+    monkeypatch.setattr(tail, "fit", fit)
     seen = run(table, tmp_path / "out", gpt2("gpt2"), [5], resume=True)
     assert numbers(seen) == numbers(run(table, tmp_path / "whole", gpt2("gpt2"), [5]))
     assert not list((tmp_path / "out" / "rows").glob("*.run"))

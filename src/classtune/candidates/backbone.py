@@ -1,16 +1,15 @@
-"""One pretrained network over the rows of a run: where it is cut, its stored states, and the candidates that they give.
+"""One pretrained network over the rows of a run: where it is cut, and its stored states.
 
-The trunk runs once for all of them. A **probe** is the network with the solution of a linear classifier as its head; a
-**tail** starts there and is trained. Both cost the same to use, so that of one backbone at most one is kept.
+The trunk runs once for all candidates that it gives. A **probe** (probe.py) is the network with the solution of a
+linear classifier as its head; a **tail** (tail.py) starts there and is trained. Both cost the same to use, so that of
+one backbone at most one is kept.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,13 @@ from torch import Tensor, nn
 
 from classtune.candidates.cost import Seconds, estimated_seconds, multiplications
 from classtune.candidates.cut import cut_network, tail_start, trained_blocks
-from classtune.candidates.folds import HeldOut
 from classtune.candidates.sample import Sample
 from classtune.candidates.weights import Weights
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
 from classtune.data.folds import part_of_each
 from classtune.model.activations import ActivationStore, Distinct, StoreTooLarge, TrunkFacts
-from classtune.model.adapters import add_lora
-from classtune.model.head import has_bias, logits_of_head, start_head, takes_linear
+from classtune.model.head import logits_of_head, takes_linear
 from classtune.model.network import Network, Trunk
 from classtune.model.pooled import PooledStates
 from classtune.model.tokens import Batch, Pieces
@@ -36,8 +33,7 @@ from classtune.stats import Floats
 from classtune.training.checkpoint import Checkpoint
 from classtune.training.depth import DepthChoice
 from classtune.training.extensions import NOTHING, Extensions
-from classtune.training.loop import Examples, History, Rows, fit, logits_of
-from classtune.training.probe import Probe, fit_probe
+from classtune.training.loop import Examples, History, Rows, logits_of
 
 # Texts whose scores prove a split, and are saved with a bundle and checked when it is loaded. Nobody's data.
 GOLDEN_TEXTS = (
@@ -46,9 +42,6 @@ GOLDEN_TEXTS = (
     "Why was I charged twice for the same order?",
     "ok",
 )
-# The probe's solution is sure of the rows that it has learned, and a tail that starts so sure has little left to learn:
-# its head starts from this share of it (docs/log.md).
-HEAD_SHARE = 0.5
 # A probe learns from about so many training rows, at most: what more of them add is in the learning curve.
 MOST_PROBED = 50_000
 
@@ -98,7 +91,7 @@ class Backbone:
         self.store: ActivationStore | None = None
         self._pooled: PooledStates | None = None  # in the place of the store, where nothing but a probe is wanted
         self._features: NDArray[np.float32] | None = None
-        self._strength: float | None = None
+        self.strength: float | None = None  # of the probe's regularisation, once it is chosen
         self._known: tuple[Rows, NDArray[np.float32]] | None = None  # pieces and what leaves the trunk of them
         self.sample: Sample | None = None  # rows, and their pooled states, that chose the depth
         self.tail: nn.Module = nn.Identity()  # of the last training
@@ -244,7 +237,7 @@ class Backbone:
             self._features[used] = states
         return self._features[rows]
 
-    # --- probe ---------------------------------------------------------------------------------------------------
+    # --- what candidates are made from ---------------------------------------------------------------------------
 
     @property
     def has_probe(self) -> bool:
@@ -270,119 +263,11 @@ class Backbone:
         train = self.material.splits.train
         return rows if self.taught is train else rows[~np.isin(rows, train) | np.isin(rows, self.taught)]
 
-    def _start_head(self, probe: Probe, share: float = 1.0) -> None:
-        """Put a probe, or a share of it, into the head."""
-        states = torch.from_numpy(self.features(self.taught))
-        start_head(
-            self.network.head, torch.from_numpy(share * probe.weight), torch.from_numpy(share * probe.bias), states
-        )
-
-    def fit_probe(self, rows: Rows) -> Probe:
-        """A probe that learned from these rows; its strength is chosen once, on the training rows."""
-        truth, groups, weights = self.material.truth, self.material.groups, self.material.weights_of
-        options: dict[str, Any] = {
-            "classes": len(self.material.labels),
-            "seed": self.settings.seed,
-            "bias": has_bias(self.network.head),
-            "balanced": self.settings.class_weights == "balanced",
-        }
-        if self._strength is None:
-            few = self.taught
-            chosen = fit_probe(self.features(few), truth[few], groups=groups[few], weights=weights(few), **options)
-            self._strength = chosen.strength
-        rows = self.taught_of(rows)
-        return fit_probe(self.features(rows), truth[rows], strength=self._strength, weights=weights(rows), **options)
-
-    def learn_probe(self, held_out: HeldOut) -> Learned:
-        """The probe as a candidate: judged on held-out rows, and put into the head."""
-        weights = self.weights
-        with weights.restored():
-            probes = []
-
-            def judged(learn: Rows, judge: Rows) -> Floats:
-                probes.append(self.fit_probe(learn))
-                return probes[-1].logits(self.features(judge))
-
-            logits = held_out.collect(judged, len(self.material.labels), held_out.folds)
-            final = probes[-1] if held_out.final_is_judged else self.fit_probe(held_out.final)
-            self._start_head(final)
-            test = self.of_head(self.features(self.material.splits.test))
-            return Learned(weights.changed(), logits, test, History())
-
     def of_head(self, states: NDArray[np.float32]) -> Floats:
         """What the head, as it is now and ships, makes of pooled states [rows, width]: logits [rows, labels]."""
         on_device = torch.from_numpy(states).to(self.network.device)
         found: Floats = logits_of_head(self.network.head, on_device).cpu().numpy()
         return found
-
-    # --- tail ----------------------------------------------------------------------------------------------------
-
-    def learn_tail(self, held_out: HeldOut, blocks: int | None = None) -> Learned:
-        """The fine-tuned tail as a candidate: judged on held-out rows, then trained on all where they learned too.
-
-        blocks: so many of its last are trained; None: all of it.
-        """
-        splits, labels = self.material.splits, len(self.material.labels)
-        numbers, weights = itertools.count(), self.weights
-        suffix = "" if blocks is None else f"-{blocks}"
-
-        def judge(learn: Rows, judged: Rows) -> Floats:
-            with weights.restored():
-                self._train_last(blocks)
-                self.train(learn, judged[:0], f"fold{suffix}-{next(numbers)}")
-                return self.logits(self.tail, judged)
-
-        crossed = held_out.collect(judge, labels, held_out.tails) if held_out.crossed else None
-        with weights.restored():
-            self._train_last(blocks)
-            history = self.train(splits.train, splits.validation, f"tail{suffix}")
-            logits = crossed
-            if logits is None:
-                logits = held_out.collect(lambda _, judged: self.logits(self.tail, judged), labels, held_out.tails)
-            return Learned(weights.changed(), logits, self.logits(self.tail, splits.test), history)
-
-    def tried(self, learn: Rows, judged: Rows, values: Mapping[str, Any]) -> Floats:
-        """Logits of some rows by a tail that learned from others under other settings; nothing of it stays."""
-        kept = self.settings, self.checkpoint, self.extensions
-        self.settings, self.checkpoint = self.settings.model_copy(update=values), None
-        self.extensions = replace(self.extensions, on_epoch=None)
-        try:
-            with self.weights.restored():
-                self.train(learn, judged[:0], "trial")
-                return self.logits(self.tail, judged)
-        finally:
-            self.settings, self.checkpoint, self.extensions = kept
-
-    def _train_last(self, blocks: int | None) -> None:
-        """From now on, train the last blocks of the tail alone; None: all of it."""
-        if blocks is not None:
-            self.network.freeze(self.network.depth - blocks)
-
-    def train(self, learn: Rows, validation: Rows, name: str) -> History:
-        """Train the tail on some rows, from the probe of these rows where the settings say so."""
-        torch.manual_seed(self.settings.seed)  # as if it were the only candidate
-        if self.settings.head_start == "probe" and self.has_probe:
-            self._start_head(self.fit_probe(learn), HEAD_SHARE)
-        lora = None
-        if self.settings.trainable == "lora":
-            options = {"rank": self.settings.lora_rank, "alpha": self.settings.lora_alpha}
-            lora = add_lora(self.network, **options, dropout=self.settings.dropout, start=self.start or 0)  # type: ignore[arg-type]
-        self.tail = self.network.tail(self.start)
-        log = None if self.checkpoint is None else self.checkpoint.log
-        history = fit(
-            self.tail,
-            self.examples,
-            self.pieces.rows(learn),
-            self.pieces.rows(validation),
-            self.settings,
-            checkpoint=None if self.checkpoint is None else self.checkpoint.part(name),
-            extensions=self.extensions.within(f"{Path(self.settings.model).name} {name}", log),
-            progress=self.progress,
-        )
-        if lora is not None:
-            lora.merge_and_unload()
-            self.tail = self.network.tail(self.start)
-        return history
 
     def become(self, learned: Learned) -> Network:
         """The network as the candidate left it, for good."""

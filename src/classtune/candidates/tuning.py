@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from classtune.candidates.backbone import Backbone
+from classtune.candidates.tail import tried
 from classtune.data.folds import deal
 from classtune.errors import ClasstuneError, UserError
 from classtune.stats import Floats, best_scale, row_losses
@@ -83,7 +84,7 @@ def _search(backbone: Backbone, name: str, seconds: float, told: Collection[str]
     def objective(trial: Any) -> float:
         values = {key: ask(trial) for key, ask in space.items()} if trial.number else {}
         try:
-            logits = backbone.tried(learns, judged, values)
+            logits = tried(backbone, learns, judged, values)
         except ClasstuneError as error:  # the loss is no longer a number
             if isinstance(error, UserError) or not trials:
                 raise

@@ -22,7 +22,9 @@ from classtune.candidates.backbone import Backbone, Learned
 from classtune.candidates.blend import Weight
 from classtune.candidates.cost import duration
 from classtune.candidates.folds import HeldOut
+from classtune.candidates.probe import learn_probe
 from classtune.candidates.sample import BUDGET_SECONDS, weigh_further
+from classtune.candidates.tail import learn_tail
 from classtune.candidates.tuning import tune
 from classtune.config import Settings, backbone_names, seconds_of
 from classtune.data.splits import Rows
@@ -127,7 +129,7 @@ class Backbones:
             if (taught := len(backbone.taught)) < (train := len(material.splits.train)):
                 self.contest.note(f"The probe of {shown} learns from {taught:,} of {train:,} training rows.")
             with clock.time("probe"):
-                self._add_learned(backbone, f"{shown} probe", "probe", backbone.learn_probe, ms, shared)
+                self._add_learned(backbone, f"{shown} probe", "probe", partial(learn_probe, backbone), ms, shared)
         if not (probed and self.contest.settings.effort == "fast") and (
             not probed or self._can_gain(f"{shown} tail", self._tail_rows)
         ):
@@ -139,9 +141,9 @@ class Backbones:
                 kind = {"head": "head", "all": "all blocks", "lora": "LoRA"}.get(
                     str(backbone.settings.trainable), "tail"
                 )
-                self._add_learned(backbone, f"{shown} {kind}", "tail", backbone.learn_tail, ms, shared)
+                self._add_learned(backbone, f"{shown} {kind}", "tail", partial(learn_tail, backbone), ms, shared)
                 if backbone.tries_last_block:
-                    learn = partial(backbone.learn_tail, blocks=1)
+                    learn = partial(learn_tail, backbone, blocks=1)
                     self._add_learned(backbone, f"{shown} tail, last block", "tail", learn, ms, shared)
             if probed and contrastive.suits(network, material, self.contest.held_out, self.contest.settings):
                 self._add_contrastive(backbone)

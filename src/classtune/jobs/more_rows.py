@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from classtune.candidates import probe
 from classtune.candidates.blend import Choice
 from classtune.data.folds import deal
 from classtune.jobs.contest import Contest
@@ -56,18 +57,18 @@ def _judged(contest: Contest, choice: Choice) -> tuple[Entry, Learn, list[Any]] 
         entry = contest.entry(next(iter(choice.members)))
         cheap = folds and len(folds[0][0]) <= MOST_LEXICAL_ROWS
         return (entry, entry.learn, folds[:1]) if entry.learn and cheap else None
-    probe = next((entry for entry in contest.entries if entry.kind == "probe" and entry.backbone is main), None)
-    if probe is None or not folds:
+    probed = next((entry for entry in contest.entries if entry.kind == "probe" and entry.backbone is main), None)
+    if probed is None or not folds:
         return None
     width = main.features(folds[0][1][:1]).shape[1]
     if len(folds[0][0]) * width * len(contest.material.labels) > MOST_WORK:
         return None
 
     def learn(rows: Any) -> Fitted:
-        fitted = main.fit_probe(rows)
+        fitted = probe.probe_of(main, rows)
         return Fitted(fitted, lambda judged: fitted.logits(main.features(judged)))
 
-    return probe, learn, folds if len(folds) > 1 else folds * DRAWS
+    return probed, learn, folds if len(folds) > 1 else folds * DRAWS
 
 
 def _wrong(logits: list[Floats], truth: Any) -> Floats:

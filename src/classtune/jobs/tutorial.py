@@ -22,6 +22,7 @@ import numpy as np
 from classtune.candidates.backbone import Backbone
 from classtune.candidates.lexical import fit_tfidf
 from classtune.candidates.rules import fit_rule
+from classtune.candidates.tail import train_tail
 from classtune.config import Progress, Settings, resolve
 from classtune.data.audit.copies import copied_letters
 from classtune.data.dataset import Material, prepare
@@ -318,7 +319,7 @@ def _train_row(row: Row, settings: Settings, shared: _Shared, run: _Run) -> dict
     else:
         backbone.store = shared.reach(backbone)
         shared.rows.append(row.number)
-    history = backbone.train(splits.train, splits.validation, "")
+    history = train_tail(backbone, splits.train, splits.validation, "")
     logits = backbone.logits(backbone.tail, splits.test)
     right = logits.argmax(1) == material.truth[splits.test]
     texts = {part: [material.texts[number] for number in getattr(splits, part)] for part in ("train", "test")}

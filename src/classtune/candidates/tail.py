@@ -1,0 +1,93 @@
+"""The tail as a candidate: the last blocks of a backbone and its head, trained from the probe's solution on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from classtune.candidates.backbone import Backbone, Learned
+from classtune.candidates.folds import HeldOut
+from classtune.candidates.probe import probe_of, start_from
+from classtune.model.adapters import add_lora
+from classtune.stats import Floats
+from classtune.training.loop import History, Rows, fit
+
+# The probe's solution is sure of the rows that it has learned, and a tail that starts so sure has little left to learn:
+# its head starts from this share of it (docs/log.md).
+HEAD_SHARE = 0.5
+
+
+def learn_tail(backbone: Backbone, held_out: HeldOut, blocks: int | None = None) -> Learned:
+    """Judge it on held-out rows, then train it on all where they learned too.
+
+    blocks: so many of its last are trained; None: all of it.
+    """
+    splits, labels = backbone.material.splits, len(backbone.material.labels)
+    numbers, weights = itertools.count(), backbone.weights
+    suffix = "" if blocks is None else f"-{blocks}"
+
+    def judge(learn: Rows, judged: Rows) -> Floats:
+        with weights.restored():
+            _train_last(backbone, blocks)
+            train_tail(backbone, learn, judged[:0], f"fold{suffix}-{next(numbers)}")
+            return backbone.logits(backbone.tail, judged)
+
+    crossed = held_out.collect(judge, labels, held_out.tails) if held_out.crossed else None
+    with weights.restored():
+        _train_last(backbone, blocks)
+        history = train_tail(backbone, splits.train, splits.validation, f"tail{suffix}")
+        logits = crossed
+        if logits is None:
+            logits = held_out.collect(lambda _, judged: backbone.logits(backbone.tail, judged), labels, held_out.tails)
+        return Learned(weights.changed(), logits, backbone.logits(backbone.tail, splits.test), history)
+
+
+def tried(backbone: Backbone, learn: Rows, judged: Rows, values: Mapping[str, Any]) -> Floats:
+    """Logits of some rows by a tail that learned from others under other settings; nothing of it stays."""
+    kept = backbone.settings, backbone.checkpoint, backbone.extensions
+    backbone.settings, backbone.checkpoint = backbone.settings.model_copy(update=values), None
+    backbone.extensions = replace(backbone.extensions, on_epoch=None)
+    try:
+        with backbone.weights.restored():
+            train_tail(backbone, learn, judged[:0], "trial")
+            return backbone.logits(backbone.tail, judged)
+    finally:
+        backbone.settings, backbone.checkpoint, backbone.extensions = kept
+
+
+def _train_last(backbone: Backbone, blocks: int | None) -> None:
+    """From now on, train the last blocks of the tail alone; None: all of it."""
+    if blocks is not None:
+        backbone.network.freeze(backbone.network.depth - blocks)
+
+
+def train_tail(backbone: Backbone, learn: Rows, validation: Rows, name: str) -> History:
+    """Train the tail on some rows, from the probe of these rows where the settings say so."""
+    torch.manual_seed(backbone.settings.seed)  # as if it were the only candidate
+    if backbone.settings.head_start == "probe" and backbone.has_probe:
+        start_from(backbone, probe_of(backbone, learn), HEAD_SHARE)
+    lora = None
+    if backbone.settings.trainable == "lora":
+        options = {"rank": backbone.settings.lora_rank, "alpha": backbone.settings.lora_alpha}
+        lora = add_lora(backbone.network, **options, dropout=backbone.settings.dropout, start=backbone.start or 0)  # type: ignore[arg-type]
+    backbone.tail = backbone.network.tail(backbone.start)
+    log = None if backbone.checkpoint is None else backbone.checkpoint.log
+    history = fit(
+        backbone.tail,
+        backbone.examples,
+        backbone.pieces.rows(learn),
+        backbone.pieces.rows(validation),
+        backbone.settings,
+        checkpoint=None if backbone.checkpoint is None else backbone.checkpoint.part(name),
+        extensions=backbone.extensions.within(f"{Path(backbone.settings.model).name} {name}", log),
+        progress=backbone.progress,
+    )
+    if lora is not None:
+        lora.merge_and_unload()
+        backbone.tail = backbone.network.tail(backbone.start)
+    return history
