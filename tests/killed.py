@@ -18,7 +18,7 @@ TRIES = int(os.environ.get("CLASSTUNE_FAULT_TRIES", "3"))
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
-        *("classtune.cli", "classtune.screen", "classtune.jobs.train", "classtune.inference.bulk.job"),
+        *("classtune.cli", "classtune.screen.results", "classtune.jobs.train", "classtune.inference.bulk.job"),
         *("transformers.models.llama.modeling_llama", "sklearn.linear_model", "matplotlib.backends.backend_svg"),
     ]
 )

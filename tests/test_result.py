@@ -18,7 +18,7 @@ from classtune.judging.judged import Judged
 from classtune.report.page import model_card, write_report
 from classtune.report.plots import percent
 from classtune.result import RECORDED, Result
-from classtune.screen import show_comparison, show_training
+from classtune.screen.results import show_comparison, show_training
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")

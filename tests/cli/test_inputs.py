@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from small import QUICK, Run, rows, write_csv
 
-from classtune import screen
 from classtune.cli import inputs
 from classtune.cli.inputs import print_json, what_is_given
 from classtune.errors import SettingsError, printable
+from classtune.screen.answers import show_predictions
+from classtune.screen.terminal import Screen, say, show
 
 pytest_plugins = ["bundle_fixtures"]
 
@@ -88,10 +89,10 @@ ESCAPES = "\x1b]0;title\x07\x1b[31mred\x9b2J\r"
 
 
 def test_what_is_printed_runs_nothing_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    screen.say(ESCAPES)
-    screen.show([[ESCAPES, ESCAPES]], (ESCAPES, "b"))
-    screen.show_predictions([ESCAPES], [[{"label": ESCAPES, "score": 0.5}]])
-    screen.Screen().note(ESCAPES)
+    say(ESCAPES)
+    show([[ESCAPES, ESCAPES]], (ESCAPES, "b"))
+    show_predictions([ESCAPES], [[{"label": ESCAPES, "score": 0.5}]])
+    Screen().note(ESCAPES)
     print_json({ESCAPES: ESCAPES})
     shown = "".join(capsys.readouterr())
     assert "␛]0;title␛[31mred\ufffd2J" in shown  # rich leaves bells out
@@ -124,7 +125,7 @@ def test_without_a_terminal_a_long_stage_tells_how_far_it_is_and_what_is_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    view = screen.Screen()
+    view = Screen()
     monkeypatch.setattr(view._progress, "get_time", lambda: now[0])
     for done in (0, 25, 50, 75, 100):  # every 20 seconds
         view.progress("trunk", done, 100)

@@ -22,7 +22,7 @@ from classtune.inference.predictor import load_predictor
 from classtune.inference.tables import evaluate_bundle
 from classtune.jobs.train import Trained, train
 from classtune.report.page import model_card, write_report
-from classtune.screen import show_training
+from classtune.screen.results import show_training
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")

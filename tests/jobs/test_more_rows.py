@@ -15,7 +15,7 @@ from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
 from classtune.jobs.train import train
 from classtune.result import Result
-from classtune.screen import show_training
+from classtune.screen.results import show_training
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")

@@ -52,14 +52,15 @@ def export(
     format: TableFormat,
 ) -> None:
     """Write a bundle for another runtime, proved to answer alike."""
-    from classtune import screen
     from classtune.data.catalogue import open_data
     from classtune.export.write import export_bundle
+    from classtune.screen.answers import show_export
+    from classtune.screen.terminal import Screen
 
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         table = None if data is None else open_data(data, format, labelled=False, notify=view.note)
         result = export_bundle(folder, to, output, int8=int8, data=table, force=force, notify=view.note)
-    return print_json(result) if as_json else screen.show_export(result)
+    return print_json(result) if as_json else show_export(result)
 
 
 def push(
@@ -73,11 +74,12 @@ def push(
     quiet: Quiet = False,
 ) -> None:
     """Upload a bundle to the Hugging Face Hub, without its texts."""
-    from classtune import screen
     from classtune.export.push import push_bundle
+    from classtune.screen.answers import show_push
+    from classtune.screen.terminal import Screen
 
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         result = push_bundle(
             folder, repository, public=public, with_texts=with_texts, dry_run=dry_run, notify=view.note
         )
-    return print_json(result) if as_json else screen.show_push(result)
+    return print_json(result) if as_json else show_push(result)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from classtune.config import Settings
     from classtune.data.reading.tables import Table
     from classtune.jobs.train import Trained
-    from classtune.screen import Screen
+    from classtune.screen.terminal import Screen
     from classtune.tracking import Tracking
 
 DEMO_TEXTS = [
@@ -39,17 +39,19 @@ def demo(
 
     Fetches model and messages, trains, writes the report, and classifies two sample messages.
     """
-    from classtune import screen
+    from classtune.screen.answers import show_predictions
+    from classtune.screen.results import show_training
+    from classtune.screen.terminal import Screen, say
 
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         rows = _Rows("sms-spam", TableFormat(), GivenSettings(None, {}), view)
         trained = _train(rows, output, view, force=_is_demo(rows, output), resume=False)
     predictions = trained.predictor.predict(DEMO_TEXTS)
     if as_json:
         return print_json({**trained.result.document(), "samples": predictions})
-    screen.show_training(trained.result)
-    screen.say()
-    return screen.show_predictions(DEMO_TEXTS, predictions)
+    show_training(trained.result)
+    say()
+    return show_predictions(DEMO_TEXTS, predictions)
 
 
 @takes(format=options.ROWS, settings=options.SETTINGS, wishes=options.WISHES)
@@ -91,9 +93,10 @@ def train(
 
     It is written as a bundle: a folder that every other command takes.
     """
-    from classtune import screen
     from classtune.jobs.passes import check_engine
     from classtune.jobs.passes.place import Place
+    from classtune.screen.results import show_next, show_training
+    from classtune.screen.terminal import Screen
 
     place = Place.found()
     if place.rank:
@@ -104,15 +107,15 @@ def train(
     resume = resume or place.restarted
     target = output or Path(f"{Path(data).stem if data != '-' else 'stdin'}-classifier")
     trackers = _trackers(track)
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         settings = GivenSettings(settings.recipe, {**settings.values, **wishes})
         format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))))
         rows = _Rows(data, format, settings, view, validation, test, add=add or (), before=before)
         trained = _train(rows, target, view, force=force, resume=resume, folds=folds, trackers=trackers, engine=engine)
     if as_json:
         return print_json(trained.result.document())
-    screen.show_training(trained.result)
-    return screen.show_next(target)
+    show_training(trained.result)
+    return show_next(target)
 
 
 @takes(format=options.ROWS, settings=options.SETTINGS)
@@ -136,14 +139,15 @@ def compare(
     settings: GivenSettings,
 ) -> None:
     """All candidates side by side, and which one `train` would choose."""
-    from classtune import screen
     from classtune.files import check_file
+    from classtune.screen.results import show_comparison
+    from classtune.screen.terminal import Screen
 
     inputs = [name for name in (data, validation, test) if name is not None]
     for flag, file, other in (("--report", report, picture), ("--picture", picture, None)):
         if file is not None:
             check_file(file, force=force, others=[*inputs, *([other] if other else [])], flag=flag)
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))))
         rows = _Rows(data, format, settings, view, validation, test)
         view.note("loading torch and transformers")
@@ -164,7 +168,7 @@ def compare(
         if picture is not None:
             job.write_picture(picture, result, force=force)
             view.note(f"picture: {picture}")
-    return print_json(job.document(result)) if as_json else screen.show_comparison(result)
+    return print_json(job.document(result)) if as_json else show_comparison(result)
 
 
 class _Rows:

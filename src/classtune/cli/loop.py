@@ -50,13 +50,13 @@ def next_texts(
     format: TableFormat,
 ) -> None:
     """Which texts to label next, so that few labels teach much."""
-    from classtune import screen
-    from classtune.cli.shown import show_to_label
     from classtune.data.catalogue import open_data
     from classtune.inference.tables import as_trained
     from classtune.jobs.next import label_next
+    from classtune.screen.loop import show_to_label
+    from classtune.screen.terminal import Screen
 
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         table = open_data(pool, as_trained(format, folder), labelled=False, notify=view.note)
         others = [
             open_data(each, as_trained(TableFormat(drop_empty=True), folder), labelled=False, notify=view.note)
@@ -104,13 +104,13 @@ def start(
 
     This makes no classifier yet.
     """
-    from classtune import screen
-    from classtune.cli.shown import show_started
     from classtune.data.catalogue import open_data
     from classtune.jobs.start import label_first, read_labels
+    from classtune.screen.loop import show_started
+    from classtune.screen.terminal import Screen
 
     names = read_labels(labels)
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         table = open_data(pool, format, labelled=False, notify=view.note)
         view.notes(table.notes)
         told: dict[str, Any] = {"form": form, "force": force, "at_random": at_random, "model": model, "seed": seed}
@@ -134,15 +134,15 @@ def drift(
     format: TableFormat,
 ) -> None:
     """Whether texts have changed since training, beyond noise."""
-    from classtune import screen
-    from classtune.cli.shown import show_drift
     from classtune.data.catalogue import open_data
     from classtune.inference.tables import as_trained
     from classtune.jobs import drift as job
+    from classtune.screen.loop import show_drift
+    from classtune.screen.terminal import Screen
 
     if not 0 < false_alarms < 1:
         raise SettingsError(f"--false-alarms {false_alarms:g}: lies between 0 and 1. Write 0.01 for one look in 100.")
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         table = open_data(data, as_trained(format, folder), labelled=False, notify=view.note)
         view.notes(table.notes)
         document = job.drift(folder, table, false_alarms=false_alarms, notify=view.note, progress=view.progress)

@@ -34,14 +34,15 @@ def audit(
     """What is wrong with a table of labelled texts; how to mend it."""
     from dataclasses import replace
 
-    from classtune import screen
     from classtune.data.catalogue import open_data
     from classtune.jobs.audit import audit_table, check_fixed, write_fixed
+    from classtune.screen.results import show_audit
+    from classtune.screen.terminal import Screen
 
     format = replace(format, lenient=True)
     if fix is not None:
         check_fixed(fix, [name for name in (data, validation, test) if name is not None], force=force)
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         table = open_data(data, format, notify=view.note)
         parts = {
             name: open_data(file, format, notify=view.note)
@@ -54,12 +55,12 @@ def audit(
         )
         if fix is not None:
             document["fixed"] = write_fixed(fix, table, force=force)
-    return print_json(document) if as_json else screen.show_audit(document)
+    return print_json(document) if as_json else show_audit(document)
 
 
 def models(as_json: AsJson = False) -> None:
     """Models known by name; any Hub id or folder works as well."""
-    from classtune import screen
+    from classtune.screen.terminal import show
     from classtune.sources import models
 
     rows = [
@@ -68,17 +69,15 @@ def models(as_json: AsJson = False) -> None:
     ]
     if as_json:
         return print_json(rows)
-    return screen.show(
-        [[f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()] for row in rows], list(rows[0])
-    )
+    return show([[f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()] for row in rows], list(rows[0]))
 
 
 def datasets(as_json: AsJson = False) -> None:
     """Data sets known by name; any table works as well."""
-    from classtune import screen
+    from classtune.screen.terminal import show
     from classtune.sources import datasets
 
     rows = [{"name": d.name, "licence": d.licence, "description": d.description} for d in datasets().values()]
     if as_json:
         return print_json(rows)
-    return screen.show([list(row.values()) for row in rows], list(rows[0]))
+    return show([list(row.values()) for row in rows], list(rows[0]))

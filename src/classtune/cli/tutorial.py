@@ -32,13 +32,14 @@ def tutorial(
 
     They stand beside its published figures.
     """
-    from classtune import screen
     from classtune.config import resolve
     from classtune.data.catalogue import open_data
     from classtune.jobs.tutorial_rows import RECIPE, parse_rows
+    from classtune.screen.results import show_tutorial
+    from classtune.screen.terminal import Screen
 
     numbers = None if rows is None else parse_rows(rows)
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         table = open_data(data, TableFormat(quoting=resolve(RECIPE).quoting), notify=view.note)
         view.note("loading torch and transformers")
         from classtune.jobs.tutorial import run_tutorial
@@ -53,4 +54,4 @@ def tutorial(
             notify=view.note,
             progress=view.progress,
         )
-    return print_json(document) if as_json else screen.show_tutorial(document)
+    return print_json(document) if as_json else show_tutorial(document)

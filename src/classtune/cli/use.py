@@ -34,15 +34,16 @@ def evaluate(
     run: Run,
 ) -> None:
     """Judge a bundle on labelled rows, or two on the same rows."""
-    from classtune import screen
-    from classtune.cli.shown import show_two
     from classtune.data.catalogue import open_data
     from classtune.inference.tables import as_trained, evaluate_bundle
     from classtune.jobs.side_by_side import evaluate_two
+    from classtune.screen.loop import show_two
+    from classtune.screen.results import show_scores
+    from classtune.screen.terminal import Screen
 
     _check_evaluated(folders, margin, gate=at_least_as_good)
     how: dict[str, Any] = {"runtime": run.runtime, "device": run.device}
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         table = open_data(data, as_trained(format, *folders), notify=view.note)
         view.notes(table.notes)
         how |= {"notify": view.note, "progress": view.progress}
@@ -58,7 +59,7 @@ def evaluate(
         judged = {f"{folders[0]} on {table.name}, {one.test.rows:,} rows": one.test}
         if one.unseen is not None:
             judged[f"without those that it learned from, {one.unseen.rows:,} rows"] = one.unseen
-        screen.show_scores(judged)
+        show_scores(judged)
     if at_least_as_good and not two.gate.passed:
         raise typer.Exit(1)
 
@@ -108,14 +109,15 @@ def predict(
     run: Run,
 ) -> None:
     """Give each text its label and score."""
-    from classtune import screen
     from classtune.data.catalogue import open_data
     from classtune.data.reading.tables import table_from_rows
     from classtune.inference.bulk.job import predict_bulk
     from classtune.inference.tables import as_trained, predict_table
+    from classtune.screen.answers import show_bulk, show_predictions
+    from classtune.screen.terminal import Screen
 
     kind = what_is_given(texts, output)
-    with screen.Screen(quiet=quiet) as view:
+    with Screen(quiet=quiet) as view:
         if kind != "texts":
             format = as_trained(format, folder)
         if kind == "shards":
@@ -135,7 +137,7 @@ def predict(
                 notify=view.note,
                 progress=view.progress,
             )
-            return print_json(written) if as_json else screen.show_bulk(written)
+            return print_json(written) if as_json else show_bulk(written)
         if kind == "table":
             table = open_data(texts[0], format, labelled=False, notify=view.note)
             view.notes(table.notes)
@@ -160,7 +162,7 @@ def predict(
             view.note(f"{len(predictions):,} predictions written to {output}")
     if as_json:
         return print_json(predictions)
-    return None if output is not None else screen.show_predictions(table.texts, predictions)
+    return None if output is not None else show_predictions(table.texts, predictions)
 
 
 def explain(
@@ -173,19 +175,19 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Which words made the answer, and the nearest training texts."""
-    from classtune import screen
     from classtune.jobs.explain import explain_text
+    from classtune.screen.answers import show_explanation
 
     explanation = explain_text(folder, text, label, html, force=force)
-    return print_json(explanation) if as_json else screen.show_explanation(explanation)
+    return print_json(explanation) if as_json else show_explanation(explanation)
 
 
 def info(folder: BundleFolder, as_json: AsJson = False) -> None:
     """What a bundle is: labels, depth, settings, test figures. Its files are verified."""
-    from classtune import screen
     from classtune.inference.predictor import load_predictor
+    from classtune.screen.answers import show_bundle
 
     _, bundle = load_predictor(folder)
     if as_json:
         return print_json(bundle.record)
-    return screen.show_bundle(str(folder), bundle.record)
+    return show_bundle(str(folder), bundle.record)

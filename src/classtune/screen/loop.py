@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from classtune import screen
 from classtune.judging.drift import MEASURES
+from classtune.screen.results import show_scores
+from classtune.screen.terminal import say, show, show_texts
 
 if TYPE_CHECKING:
     from classtune.jobs.side_by_side import TwoBundles
@@ -16,66 +17,62 @@ _SHOWN_CHANGES = 20
 
 def show_two(two: TwoBundles, *, gate: bool) -> None:
     """Two bundles on the same rows: figures, the paired test, the texts whose answer changed, and the gate's word."""
-    screen.say(f"{two.name}: {two.rows:,} rows")
+    say(f"{two.name}: {two.rows:,} rows")
     for bundle, labels in two.labels_of_one_only.items():
         if labels:
-            screen.say(f"labels that only {bundle} has: {', '.join(labels)}")
+            say(f"labels that only {bundle} has: {', '.join(labels)}")
     if two.shared_rows < two.rows:
-        screen.say(f"the figures are of the {two.shared_rows:,} rows whose labels both have")
-    screen.show_scores(two.test)
-    screen.say()
-    screen.say(two.paired.sentence)
+        say(f"the figures are of the {two.shared_rows:,} rows whose labels both have")
+    show_scores(two.test)
+    say()
+    say(two.paired.sentence)
     if two.shared_rows < two.rows:
-        screen.say(f"Of all {two.rows:,} rows, new labels too: {two.paired_all.sentence}")
+        say(f"Of all {two.rows:,} rows, new labels too: {two.paired_all.sentence}")
     if two.paired_new is not None:
-        screen.say(f"On the {two.paired_new.rows:,} rows that neither learned from: {two.paired_new.sentence}")
+        say(f"On the {two.paired_new.rows:,} rows that neither learned from: {two.paired_new.sentence}")
     if two.changed:
         kinds = Counter(change.kind for change in two.changed)
-        screen.say()
-        screen.say(
-            f"{len(two.changed):,} answers changed ({', '.join(f'{count:,} {kind}' for kind, count in kinds.items())})"
-        )
+        say()
+        say(f"{len(two.changed):,} answers changed ({', '.join(f'{count:,} {kind}' for kind, count in kinds.items())})")
         cells = [
             [change.kind, change.label, change.old, change.new, change.text] for change in two.changed[:_SHOWN_CHANGES]
         ]
-        screen.show_texts(("what", "label", "old answer", "new answer", "text"), cells)
+        show_texts(("what", "label", "old answer", "new answer", "text"), cells)
         if len(two.changed) > _SHOWN_CHANGES:
-            screen.say(f"… and {len(two.changed) - _SHOWN_CHANGES:,} more: --json has all")
+            say(f"… and {len(two.changed) - _SHOWN_CHANGES:,} more: --json has all")
     if gate:
-        screen.say()
-        screen.say(two.gate.sentence)
+        say()
+        say(two.gate.sentence)
 
 
 def show_to_label(document: dict[str, Any]) -> None:
     """Which texts to label next."""
     known, copies = document["labelled_already"], document["copies"]
-    screen.say(
-        f"{document['pool']}: {document['rows']:,} texts, {known:,} labelled already, {copies:,} copies of others"
-    )
+    say(f"{document['pool']}: {document['rows']:,} texts, {known:,} labelled already, {copies:,} copies of others")
     _show_chosen(document)
 
 
 def show_started(document: dict[str, Any]) -> None:
     """Which texts to label first, and what to do with them."""
-    screen.say(f"{document['pool']}: {document['rows']:,} texts, {document['copies']:,} copies of others")
+    say(f"{document['pool']}: {document['rows']:,} texts, {document['copies']:,} copies of others")
     _show_chosen(document)
-    screen.say(
+    say(
         f"This is no classifier yet: {document['model']} has compared texts with the names of the labels, and guesses. "
         "Read each text and write its label."
     )
     if document["output"]:
-        screen.say(f"Then: classtune train {document['output']} -o first")
-        screen.say(f"      classtune next first {document['pool']} -o more.csv")
+        say(f"Then: classtune train {document['output']} -o first")
+        say(f"      classtune next first {document['pool']} -o more.csv")
 
 
 def _show_chosen(document: dict[str, Any]) -> None:
     chosen, output = document["chosen"], document["output"]
     if output is None:
         cells = [[one["chosen"], ", ".join(one["suggested"]), f"{one['score']:.2f}", one["text"]] for one in chosen]
-        screen.show_texts(("chosen", "suggested", "score", "text"), cells)
+        show_texts(("chosen", "suggested", "score", "text"), cells)
         return
     drawn = sum(one["chosen"] == "at random" for one in chosen)
-    screen.say(f"{len(chosen):,} texts to label are in {output}; {drawn:,} of them were drawn at random")
+    say(f"{len(chosen):,} texts to label are in {output}; {drawn:,} of them were drawn at random")
 
 
 def show_drift(document: dict[str, Any]) -> None:
@@ -90,6 +87,6 @@ def show_drift(document: dict[str, Any]) -> None:
         name = MEASURES[change["name"]]
         rows.append((name, f"{change['then']:.3f}", f"{change['now']:.3f}", f"{low:+.3f} to {high:+.3f}", change))
     cells = [(*row, f"{change['p_value']:.2g}", "changed" if change["alarm"] else "") for *row, change in rows]
-    screen.show(cells, ("figure", "then", "now", "difference, 95 %", "p", ""))
-    screen.say()
-    screen.say(document["sentence"])
+    show(cells, ("figure", "then", "now", "difference, 95 %", "p", ""))
+    say()
+    say(document["sentence"])
