@@ -25,6 +25,13 @@ def swapping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(files, "_exchange", lambda one, other: False)
 
 
+def test_what_a_library_writes_beside_its_file_does_not_stay(tmp_path: Path) -> None:
+    with replacing(tmp_path / "weights") as scratch:
+        scratch.with_name(".tmpUE427u").write_text("half", encoding="utf-8")  # as safetensors does until it is whole
+        scratch.write_text("whole", encoding="utf-8")
+    assert os.listdir(tmp_path) == ["weights"]
+
+
 @pytest.mark.usefixtures("swapping")
 def test_a_folder_takes_the_place_of_another_when_it_is_whole(tmp_path: Path) -> None:
     target = fill(tmp_path / "out", "old")

@@ -43,11 +43,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """Where to write a file or a folder that takes the place of ``path`` once it is whole and on the disk.
 
     Whatever interrupts, what stood there stays, and nothing half written is found under its name; a link stays a link.
+    The place is alone in a folder: libraries write files of their own beside what they are told to (safetensors does).
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = _beside(target, secrets.token_hex(4))
+    folder = _beside(target, secrets.token_hex(4))
+    scratch = folder / target.name
     try:
+        folder.mkdir()
         yield scratch
         _bring_to_disk(scratch)
         if scratch.is_dir() and target.is_dir() and any(target.iterdir()):
@@ -56,7 +59,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(scratch, target)
         _sync(target.parent)
     finally:
-        _remove(scratch)
+        _remove(folder)
 
 
 def check_file(path: Path, *, force: bool, others: Iterable[str | Path] = (), flag: str = "") -> None:
