@@ -57,6 +57,10 @@ def test_many_texts_are_tokenised_in_parts_and_alike(
     assert max(at_once) == 3
     with pytest.raises(DataError, match=f"text {len(texts) + 1}: the text is empty"):
         encoder.encode([*texts, ""])
+    at_once.clear()
+    monkeypatch.setattr("classtune.model.tokens._CHARACTERS_TOGETHER", 1)
+    assert [ids.tolist() for ids in encoder.encode(texts)] == [ids.tolist() for ids in whole]
+    assert at_once == [1] * len(texts)
 
 
 def test_a_cut_text_of_a_decoder_is_its_beginning(make_network: MakeNetwork, texts: list[str]) -> None:

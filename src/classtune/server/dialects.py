@@ -13,11 +13,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema, model_validator
 
 from classtune.inference.predictor import Ranked, answer_of
 from classtune.server.registry import LoadedBundle
@@ -31,18 +32,31 @@ _FUNCTIONS: dict[str | None, Callable[[NDArray[np.float64]], NDArray[np.float64]
 # As texts are described: whether one of blanks alone can be read depends on the model.
 _TEXT = {"type": "string", "minLength": 1}
 _Text = Annotated[str, WithJsonSchema(_TEXT)]
-_Texts = Annotated[list[str], WithJsonSchema({"type": "array", "items": _TEXT, "minItems": 1})]
+
+
+class _FirstFault(FailFast):
+    """Of a list: it is read up to the first item that does not fit. An error for each of a million takes gigabytes."""
+
+    __hash__ = object.__hash__  # unions need one
+
+
+_FIRST_FAULT = _FirstFault()
+_Texts = Annotated[list[str], _FIRST_FAULT, WithJsonSchema({"type": "array", "items": _TEXT, "minItems": 1})]
 # Of a table: what a cell of another column holds beside a text.
 Cell = str | int | float | None
 _Columns = Annotated[
-    dict[str, Cell | list[Cell]] | None,
+    dict[str, Cell | Annotated[list[Cell], _FIRST_FAULT]] | None,
     Field(
         description="Cells of the columns that the classifier reads beside its texts, by name, one a text; what is not "
         "sent is an empty cell."
     ),
 ]
 _ONE = {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}
-_Ones = Annotated[list[list[str]], WithJsonSchema({"type": "array", "items": _ONE, "minItems": 1})]
+_Ones = Annotated[
+    list[Annotated[list[str], _FIRST_FAULT]],
+    _FIRST_FAULT,
+    WithJsonSchema({"type": "array", "items": _ONE, "minItems": 1}),
+]
 
 
 class Refusal(Exception):
@@ -171,11 +185,11 @@ def predict_texts(question: PredictRequest) -> list[str]:
     """The texts that are asked for. Raises Refusal for none, and for pairs of texts."""
     if isinstance(question.inputs, str):
         return [question.inputs]
-    pairs = [
+    pairs = (
         f"inputs[{place}]" for place, item in enumerate(question.inputs) if isinstance(item, list) and len(item) != 1
-    ]
-    if pairs:
-        sentence = f"{', '.join(pairs[:5])}: not one text. This classifier takes no pairs; send one text each."
+    )
+    if first := list(islice(pairs, 5)):
+        sentence = f"{', '.join(first)}: not one text. This classifier takes no pairs; send one text each."
         raise Refusal(422, "tokenizer", sentence)
     return _some([item if isinstance(item, str) else item[0] for item in question.inputs], "inputs")
 

@@ -6,6 +6,9 @@ from typing import Any
 
 KEYS_VARIABLE = "CLASSTUNE_SERVE_KEYS"
 
+# Of a text, however much a server is told to take: to cut one into tokens takes up to 250 bytes for each.
+MOST_CHARACTERS = 1_000_000
+
 # Setting → its default and what it does; settings.py gives each its type and limits.
 DECLARED: dict[str, tuple[Any, str]] = {
     "host": ("127.0.0.1", "Address to listen on. Requires an API key on non-local addresses."),
@@ -23,7 +26,7 @@ DECLARED: dict[str, tuple[Any, str]] = {
     "threads": (None, "Processor threads of the model; unset: as torch chooses."),
     "max_body": (2_000_000, "Largest request, in bytes."),
     "max_texts": (1024, "Most texts of one request."),
-    "max_characters": (100_000, "Longest text, in characters."),
+    "max_characters": (100_000, f"Longest text, in characters; at most {MOST_CHARACTERS:,}."),
     "queue": (4096, "Texts that may wait for the model; more are refused with code 429."),
     "timeout": (30.0, "Seconds until a request is given up."),
     "grace": (30.0, "Seconds that requests under way get to finish when the server stops."),

@@ -7,11 +7,16 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from classtune.server.dialects import Refusal
 from classtune.server.settings import ServeSettings
 
 Question = TypeVar("Question", bound=BaseModel)
+
+# Fields of a body, and names in `columns`, at most: each that is not known is a problem to be written down.
+_MOST_FIELDS = 1000
+_MOST_PROBLEMS = 20  # that are told
 
 
 async def read_question(request: Request, kind: type[Question], settings: ServeSettings) -> Question:
@@ -30,10 +35,25 @@ async def read_question(request: Request, kind: type[Question], settings: ServeS
         if len(body) > settings.max_body:
             raise too_large
     try:
-        return kind.model_validate_json(bytes(body))
+        document = from_json(body)
+        _check_fields(document)
+        return kind.model_validate(document)
     except ValidationError as error:
-        problems = [_problem(fault) for fault in error.errors(include_url=False, include_context=False)]
-        raise Refusal(422, "validation", "\n".join(dict.fromkeys(problems))) from None
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        problems = list(dict.fromkeys(map(_problem, faults)))
+        if len(problems) > _MOST_PROBLEMS:
+            problems[_MOST_PROBLEMS:] = [f"And {len(problems) - _MOST_PROBLEMS:,} more."]
+        raise Refusal(422, "validation", "\n".join(problems)) from None
+    except ValueError as error:
+        raise Refusal(422, "validation", f"The body is not valid JSON: {error}.") from None
+
+
+def _check_fields(document: Any) -> None:
+    columns = document.get("columns") if isinstance(document, dict) else None
+    for what, fields in (("The body", document), ("columns", columns)):
+        if isinstance(fields, dict) and len(fields) > _MOST_FIELDS:
+            taken = f"has {len(fields):,} names, and {_MOST_FIELDS:,} are taken"
+            raise Refusal(422, "validation", f"{what}: {taken}. Leave out what is not known.")
 
 
 def check_size(texts: Sequence[str], field: str, settings: ServeSettings) -> int:
@@ -57,8 +77,6 @@ def check_size(texts: Sequence[str], field: str, settings: ServeSettings) -> int
 
 def _problem(fault: Any) -> str:
     """A problem of the body in our words. ``str | list[str]`` is said once, whichever part did not fit."""
-    if fault["type"] == "json_invalid":
-        return f"The body is not valid JSON: {fault['msg'].partition(': ')[2] or fault['msg']}."
     name = str(fault["loc"][0]) if fault["loc"] else "The body"
     if name in ("inputs", "input") and fault["type"] != "missing":
         return f"{name}: must be a text or a list of texts. Send strings."

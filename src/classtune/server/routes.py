@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,8 @@ from classtune.server.settings import ServeSettings
 
 # Requests of more characters than this become tokens in a thread, so that others are still answered meanwhile.
 _INLINE_CHARACTERS = 20_000
+# Of those at once: each takes some 250 MB while it is cut. One that nobody waits for any more is not begun.
+_READERS = 2
 _REFUSALS = {
     400: "No texts.",
     401: "No key, or a wrong one.",
@@ -88,6 +92,7 @@ class Api:
         self.batcher = batcher
         self.metrics = metrics
         self.stopping = False
+        self._readers = ThreadPoolExecutor(_READERS, "classtune-tokens")
 
     def router(self) -> APIRouter:
         """Each route with what /openapi.json says of it."""
@@ -188,10 +193,11 @@ class Api:
         places = [field] if len(texts) == 1 else [f"{field}[{number}]" for number in range(len(texts))]
         request.state.noted = {"model": bundle.name, "texts": len(texts)}
         try:
+            read = partial(predictor.items, texts, places, truncate=truncate)
             if characters > _INLINE_CHARACTERS:
-                items = await asyncio.to_thread(predictor.items, texts, places, truncate=truncate)
+                items = await asyncio.get_running_loop().run_in_executor(self._readers, read)
             else:
-                items = predictor.items(texts, places, truncate=truncate)
+                items = read()
             logits = await asyncio.wrap_future(self.batcher.submit(predictor, items))
         except TooLong as error:
             advice = "Shorten the text, or pass truncate: true to have it cut."

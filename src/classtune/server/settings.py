@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from classtune.errors import SettingsError, did_you_mean
-from classtune.server.options import DECLARED, KEYS_VARIABLE
+from classtune.server.options import DECLARED, KEYS_VARIABLE, MOST_CHARACTERS
 
 _Count = Annotated[int, Field(ge=1)]
 _Seconds = Annotated[float, Field(gt=0)]
@@ -46,7 +46,7 @@ class ServeSettings(BaseModel):
     threads: _Count | None = _declared("threads")
     max_body: _Count = _declared("max_body")
     max_texts: _Count = _declared("max_texts")
-    max_characters: _Count = _declared("max_characters")
+    max_characters: Annotated[int, Field(ge=1, le=MOST_CHARACTERS)] = _declared("max_characters")
     queue: _Count = _declared("queue")
     timeout: _Seconds = _declared("timeout")
     grace: _Seconds = _declared("grace")
