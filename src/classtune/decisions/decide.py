@@ -25,8 +25,9 @@ from classtune.config.areas import DecisionSettings
 from classtune.data.folds import deal
 from classtune.decisions.abstention import CONFIDENCE, Abstention, promise
 from classtune.decisions.calibration import SIMPLE, Calibration, check_method, fit_calibration
+from classtune.decisions.costs import by_cost
 from classtune.decisions.prior import correct_prior, wanted_prior
-from classtune.decisions.thresholds import Thresholds, by_cost, by_f1, by_wish, check_wishes
+from classtune.decisions.thresholds import Thresholds, by_f1, by_wish, check_wishes
 from classtune.errors import BundleError, DataError, SettingsError
 from classtune.stats import BoolArray, FloatArray, Floats, IntArray
 
