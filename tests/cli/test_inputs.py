@@ -131,8 +131,13 @@ def test_without_a_terminal_a_long_stage_tells_how_far_it_is_and_what_is_left(
         view.progress("trunk", done, 100)
         now[0] += 20
     view.progress("epochs", 1, 2)
+    for done in (10, 20, 30):  # the next model's pass is another one, at another rate
+        view.progress("trunk", done, 40)
+        now[0] += 30
     assert capsys.readouterr().err.splitlines() == [
         "trunk: 100 tokens",
         "trunk: 50 %, about 40 s left",
         "training: 2 texts",
+        "trunk: 50 %, about 60 s left",
+        "trunk: 75 %, about 30 s left",
     ]

@@ -92,10 +92,14 @@ class Screen:
             self._tasks[stage], self._lines[stage] = self._progress.add_task(name, total=total, unit=unit), now
             if not self.console.is_terminal:
                 self.note(f"{name}: {total:,} {unit}")
-        self._progress.update(self._tasks[stage], completed=done)
+        task = self._progress.tasks[self._tasks[stage]]
+        if total != task.total or done < task.completed:  # once more: the next fold, the next candidate
+            self._progress.reset(task.id, total=total)
+            self._lines[stage] = now
+        self._progress.update(task.id, completed=done)
         if not self.console.is_terminal and done < total and now - self._lines[stage] >= SECONDS_BETWEEN_LINES:
             self._lines[stage] = now
-            left = self._progress.tasks[self._tasks[stage]].time_remaining
+            left = task.time_remaining
             self.note(f"{name}: {100 * done / total:.0f} %" + ("" if left is None else f", about {left:.0f} s left"))
 
 
