@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import SMS_BUNDLE, Figure, main, note, seconds, silent, sms_spam
+from common import Figure, main, note, seconds, silent, sms_spam
+from train_sms import sms_network
 
 _MEMORY = """
 import hashlib, json, sys
@@ -149,18 +150,12 @@ def measure(args: argparse.Namespace) -> list[Figure]:
         if "memory" in args.only:
             figures.append(memory(args.few, args.many, scratch))
         if "speed" in args.only:
-            folder = args.bundle or SMS_BUNDLE
-            if not folder.exists():
-                from train_sms import train_sms_spam
-
-                note("training a bundle first")
-                train_sms_spam()
-            figures.append(speed(folder, args.messages, args.sample, scratch))
+            figures.append(speed(args.bundle or sms_network(), args.messages, args.sample, scratch))
     return figures
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bundle", type=Path, help="a bundle; unset: the one of train_sms.py, trained if need be")
+    parser.add_argument("--bundle", type=Path, help="a bundle of one network; unset: sms_network() of train_sms.py")
     parser.add_argument("--only", nargs="+", choices=("memory", "speed"), default=("memory", "speed"))
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--sample", type=int, default=1000, help="messages that the pipeline is measured on")

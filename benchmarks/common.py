@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE / "cache"
-SMS_BUNDLE = CACHE / "sms-spam"  # written by train_sms.py, used by predict.py
 # Data sets for measuring. Without this folder sms-spam is fetched, and benchmarks that need other sets are skipped.
 DATA = Path(os.environ.get("CLASSTUNE_TEST_DATA") or HERE.parent.parent / "shared" / "data")
 

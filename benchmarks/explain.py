@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from common import SMS_BUNDLE, Figure, Skipped, main, note, sms_spam
+from common import Figure, main, note, sms_spam
 from numpy.typing import NDArray
+from train_sms import sms_network
 
 from classtune.config import Settings
 from classtune.data.dataset import prepare
@@ -25,9 +26,7 @@ RANDOM_ORDERS = 5
 
 
 def measure(args: argparse.Namespace) -> list[Figure]:
-    if not SMS_BUNDLE.exists():
-        raise Skipped(f"{SMS_BUNDLE} is missing. Run benchmarks/train_sms.py first.")
-    predictor, bundle = load_predictor(SMS_BUNDLE)
+    predictor, bundle = load_predictor(sms_network())
     material = prepare(sms_spam(), Settings(**bundle.record["settings"]))
     rng = np.random.default_rng(args.seed)
     test = rng.permutation(material.splits.test)

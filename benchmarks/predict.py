@@ -1,6 +1,7 @@
 """A bundle's predictions of 1,000 messages against `transformers.pipeline` with the uncut model, in turns in one run.
 
-Also against the pipeline on the bundle itself, whose labels and scores must be the same.
+The bundle is one network. Also against the pipeline on the bundle itself, whose labels and scores must be the same, and
+beside the bundle that the defaults make of the same rows.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from common import SMS_BUNDLE, Figure, main, note, sms_spam
-from train_sms import train_sms_spam
+from common import Figure, main, note, sms_spam
+from train_sms import sms_bundle, sms_network
 from transformers import pipeline
 
 from classtune.config import resolve
@@ -29,10 +30,7 @@ def messages(count: int) -> list[str]:
 
 
 def measure(args: argparse.Namespace) -> list[Figure]:
-    if args.bundle is None and not SMS_BUNDLE.exists():
-        note("training a bundle first")
-        train_sms_spam()
-    folder = args.bundle or SMS_BUNDLE
+    folder = args.bundle or sms_network()
     predictor, bundle = load_predictor(folder)
     settings = resolve(None, {"model": bundle.record["settings"]["model"], "depth": "all", "device": "cpu"})
     uncut = load_backbone(fetch_model(settings.model, notify=note), bundle.labels, settings)
@@ -45,7 +43,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
             ),
             "bundle": pipeline("text-classification", model=str(folder), **options),
         }
-    ways = {"classtune": predictor.predict, **pipelines}
+    ways = {"classtune": predictor.predict, **pipelines, "defaults": load_predictor(sms_bundle())[0].predict}
     times: dict[str, list[float]] = defaultdict(list)
     found: dict[str, Any] = {}
     for scores in ways.values():
@@ -70,11 +68,12 @@ def measure(args: argparse.Namespace) -> list[Figure]:
     return [
         Figure(f"{name}, uncut model", medians["uncut"] / medians["classtune"], "x", 3, 6, detail),
         Figure(f"{name}, the bundle", medians["bundle"] / medians["classtune"], "x"),
+        Figure(f"{name}, uncut model: the defaults", medians["uncut"] / medians["defaults"], "x"),
     ]
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bundle", type=Path, help="a bundle; unset: the one of train_sms.py, trained if need be")
+    parser.add_argument("--bundle", type=Path, help="a bundle of one network; unset: sms_network() of train_sms.py")
     parser.add_argument("--messages", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
 

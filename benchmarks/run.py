@@ -11,7 +11,7 @@ from typing import Any
 from common import HERE, Figure, machine, note, show
 
 BENCHMARKS = (
-    *("cli_help", "train_sms", "predict", "trunk", "trainer", "tutorial", "accuracy"),
+    *("cli_help", "train_sms", "predict", "trunk", "trainer", "tutorial"),
     *("compare", "copies", "audit", "label_errors", "abstention", "explain", "next", "drift"),
     *("candidates", "serve", "bulk", "runtimes", "store", "ranks", "peers"),
 )

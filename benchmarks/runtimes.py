@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import SMS_BUNDLE, Figure, main, note, seconds
+from common import Figure, main, note, seconds
 from predict import messages
-from train_sms import train_sms_spam
+from train_sms import sms_network
 
 from classtune.export.alone import main_network
 from classtune.export.graph import ClassifierGraph
@@ -31,10 +31,7 @@ Array = np.ndarray[Any, Any]
 
 
 def measure(args: argparse.Namespace) -> list[Figure]:
-    if args.bundle is None and not SMS_BUNDLE.exists():
-        note("training a bundle first")
-        train_sms_spam()
-    folder = args.bundle or SMS_BUNDLE
+    folder = args.bundle or sms_network()
     of = main_network(*load_predictor(folder))  # what is exported of a blend
     predictor, bundle = of.predictor, of.bundle
     graph = ClassifierGraph(bundle.network, bundle.decisions)
@@ -106,7 +103,7 @@ def _batches(predictor: Any, texts: list[str]) -> list[tuple[Array, Array]]:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bundle", type=Path, help="a bundle; unset: the one of train_sms.py, trained if need be")
+    parser.add_argument("--bundle", type=Path, help="a bundle of one network; unset: sms_network() of train_sms.py")
     parser.add_argument("--messages", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--runtimes", nargs="+", choices=FORMATS[:2], default=list(FORMATS[:2]))

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import SMS_BUNDLE, Figure, command, main, note, seconds
+from common import Figure, command, main, note, seconds
 from predict import messages
-from train_sms import train_sms_spam
+from train_sms import sms_network
 
 SHORT = "Hey, are you coming to the party tonight? Call me when you get there"
 
@@ -30,10 +30,7 @@ SHORT = "Hey, are you coming to the party tonight? Call me when you get there"
 def measure(args: argparse.Namespace) -> list[Figure]:
     if args.peer:
         be_the_peer(args.peer)
-    if args.bundle is None and not SMS_BUNDLE.exists():
-        note("training a bundle first")
-        train_sms_spam()
-    folder = args.bundle or SMS_BUNDLE
+    folder = args.bundle or sms_network()
     line = [command(), "serve", str(folder), "--port", "0"]
     starts = [first_answer(line) for _ in range(args.repeats)]
     note(f"first answer after {', '.join(f'{start:.2f}' for start in starts)} s")
@@ -202,7 +199,7 @@ def be_the_peer(folder: Path) -> None:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bundle", type=Path, help="a bundle; unset: the one of train_sms.py, trained if need be")
+    parser.add_argument("--bundle", type=Path, help="a bundle of one network; unset: sms_network() of train_sms.py")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=15, help="how long the clients ask each server in a round")
     parser.add_argument("--calls", type=int, default=50, help="calls with one text")

@@ -62,7 +62,7 @@ def sampled_texts(network: Network, every: int) -> Distinct:
 
 
 def measure(args: argparse.Namespace) -> list[Figure]:
-    settings = resolve(None, {"device": "cpu"})
+    settings = resolve(None, {"device": "cpu", "model": "smollm2-135m"})
     network = load_backbone(fetch_model(settings.model, notify=note), ["ham", "spam"], settings)
     network.cut(args.depth)
     network.classifier.eval()
