@@ -44,7 +44,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
                 note(f"exporting: {way}")
                 export_bundle(folder, runtime, output, int8=precision == "int8", force=True, notify=note)
                 run = start(output / FILES[runtime, precision], runtime)
-                ways[way] = lambda ids, mask, run=run: run(ids, mask, "probabilities")  # type: ignore[misc]
+                ways[way] = lambda ids, mask, run=run: run([ids, mask], "probabilities")  # type: ignore[misc]
         batches = _batches(predictor, messages(args.messages))
         times: dict[str, list[float]] = defaultdict(list)
         scores: dict[str, Array] = {}

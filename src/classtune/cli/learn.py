@@ -65,6 +65,7 @@ def train(
     validation: options.Validation = None,
     test: options.Test = None,
     beside: options.With = None,
+    pair: options.Pair = None,
     add: Annotated[
         list[str] | None,
         typer.Option(metavar="FILE", help="More rows, or feedback: its labels hold; may be repeated."),
@@ -109,7 +110,7 @@ def train(
     trackers = _trackers(track)
     with Screen(quiet=quiet) as view:
         settings = GivenSettings(settings.recipe, {**settings.values, **wishes})
-        format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))))
+        format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))), pair=pair)
         rows = _Rows(data, format, settings, view, validation, test, add=add or (), before=before)
         trained = _train(rows, target, view, force=force, resume=resume, folds=folds, trackers=trackers, engine=engine)
     if as_json:
@@ -125,6 +126,7 @@ def compare(
     validation: options.Validation = None,
     test: options.Test = None,
     beside: options.With = None,
+    pair: options.Pair = None,
     full: Annotated[bool, typer.Option("--full", help="Also fine-tune every block; takes minutes to hours.")] = False,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="Where to write the picture of accuracy over cost.")
@@ -148,7 +150,7 @@ def compare(
         if file is not None:
             check_file(file, force=force, others=[*inputs, *([other] if other else [])], flag=flag)
     with Screen(quiet=quiet) as view:
-        format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))))
+        format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))), pair=pair)
         rows = _Rows(data, format, settings, view, validation, test)
         view.note("loading torch and transformers")
         from classtune.jobs import compare as job

@@ -51,6 +51,9 @@ RunDevice = Annotated[str, typer.Option("--device", help="Where torch runs: cpu,
 With = Annotated[
     str | None, typer.Option("--with", metavar="A,B", help="Columns that are features of their own beside the text.")
 ]
+Pair = Annotated[
+    str | None, typer.Option("--pair", metavar="COLUMN", help="A second text of each row; both are read as a pair.")
+]
 SplitBy = Annotated[
     str | None,
     typer.Option(metavar="exact|near|COLUMN", help="What never crosses a split: copies, near copies, a column."),

@@ -156,8 +156,12 @@ def predict(
             notify=view.note,
             progress=view.progress,
         )
-        if kind == "texts" and (beside := as_trained(format, folder).beside):
-            view.note(f"Texts alone are answered as with empty cells in {', '.join(beside)}: give a table.")
+        if kind == "texts":
+            trained = as_trained(format, folder)
+            if trained.beside:
+                view.note(f"Texts alone are answered as with empty cells in {', '.join(trained.beside)}: give a table.")
+            if trained.pair is not None:
+                view.note(f"This classifier reads pairs: what stands after a blank line is read as {trained.pair!r}.")
         if output is not None:
             view.note(f"{len(predictions):,} predictions written to {output}")
     if as_json:
@@ -169,6 +173,7 @@ def explain(
     folder: BundleFolder,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The text whose label is to be explained.")],
     *,
+    pair: Annotated[str | None, typer.Option(metavar="TEXT", help="The second text of a pair.")] = None,
     label: Annotated[str | None, typer.Option(help="Explain this label's score; unset: the answer's.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the explanation as a page too.")] = None,
     force: options.Replace = False,
@@ -178,7 +183,7 @@ def explain(
     from classtune.jobs.explain import explain_text
     from classtune.screen.answers import show_explanation
 
-    explanation = explain_text(folder, text, label, html, force=force)
+    explanation = explain_text(folder, text, label, html, pair=pair, force=force)
     return print_json(explanation) if as_json else show_explanation(explanation)
 
 

@@ -82,6 +82,7 @@ class Material:
     notes: list[str]
     data: DataFacts
     beside: tuple[str, ...] = ()  # names of the columns whose cells stand beside the texts
+    pairs: bool = False  # whether texts are pairs
     weights: NDArray[np.float32] | None = None  # how often each row counts in learning [rows], about 1 on average
 
     def weights_of(self, rows: Rows) -> NDArray[np.float32] | None:
@@ -152,10 +153,12 @@ def prepare(
             audit,
             left_out=dict(table.dropped),
             columns={"text": table.text_column, "label": table.label_column}
-            | ({"with": ",".join(table.beside)} if table.beside else {}),
+            | ({"with": ",".join(table.beside)} if table.beside else {})
+            | ({"pair": table.pair} if table.pair is not None else {}),
             label_kind=table.label_kind,
         ),
         beside=table.beside,
+        pairs=table.pair is not None,
         weights=_weights(tables),
     )
     _check_parts(material, table.name)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.data.reading.cells import as_beside
+from classtune.data.reading.cells import as_beside, parts_of
 from classtune.errors import DataError
 
 if TYPE_CHECKING:
@@ -121,12 +121,19 @@ def by_word(text: str, attribution: Attribution) -> tuple[list[Piece], NDArray[n
 
 
 def without(text: str, left_out: Sequence[Piece]) -> str:
-    """The text with some of its words left out."""
+    """The text, or the pair of texts, with some of its words left out."""
+    words = sorted(left_out, key=lambda word: word.start)
+    return as_beside([_without(part, words, start) for start, part in parts_of(text)], text)
+
+
+def _without(part: str, words: Sequence[Piece], start: int) -> str:
+    """A part of a text that begins at ``start`` without those of the words that stand in it."""
     kept, place = [], 0
-    for word in sorted(left_out, key=lambda word: word.start):
-        kept.append(text[place : word.start])
-        place = word.end
-    return as_beside(" ".join("".join([*kept, text[place:]]).split()), text)
+    for word in words:
+        if start <= word.start < start + len(part):
+            kept.append(part[place : word.start - start])
+            place = word.end - start
+    return " ".join("".join([*kept, part[place:]]).split())
 
 
 def pooled_states(
@@ -150,7 +157,7 @@ def pooled_states(
     for rows in length_sorted_batches([len(item) for item in ids]):
         batch = network.encoder.batch([ids[row] for row in rows]).to(network.device)
         with torch.inference_mode():
-            pooled = tail(batch) if tail else _pooled(network, batch.values, batch.mask, batch.last)
+            pooled = tail(batch) if tail else _pooled(network, *_inputs(batch))
         if result is None:
             result = np.empty((len(ids), pooled.shape[1]), dtype=np.float32)
         result[rows] = pooled.float().cpu().numpy()
@@ -168,6 +175,7 @@ def _integrated_gradients(network: Network, text: str, label_index: int, steps: 
     (ids,) = network.encoder.encode([text])
     pieces = _pieces(network, text, ids)
     batch = network.encoder.batch([ids]).to(network.device)
+    kinds = _inputs(batch)[3]
     with torch.no_grad():
         start, end = _ends(network, batch, pieces)
     at_once = max(1, BATCH_TOKENS // len(ids))
@@ -178,8 +186,8 @@ def _integrated_gradients(network: Network, text: str, label_index: int, steps: 
             position = torch.tensor(positions[place : place + at_once], dtype=end.dtype, device=end.device)
             with torch.enable_grad():
                 points = (start + position[:, None, None] * (end - start)).requires_grad_()
-                mask = None if batch.mask is None else batch.mask.expand(len(points), -1)
-                scores = _score(network, points, mask, batch.last.expand(len(points)), label_index)
+                mask, types = (one if one is None else one.expand(len(points), -1) for one in (batch.mask, kinds))
+                scores = _score(network, points, mask, batch.last.expand(len(points)), types, label_index)
                 (slope,) = torch.autograd.grad(scores.sum(), points)
             slopes = (slope * (end - start)).sum(2).cpu().double().numpy()
             yield from zip(scores.tolist(), slopes, strict=True)
@@ -235,10 +243,10 @@ def _occlusion(network: Network, text: str, label_index: int, run: Callable[[Bat
     with torch.inference_mode():
         batch = network.encoder.batch(variants[:1]).to(network.device)
         start, _ = _ends(network, batch, _pieces(network, text, variants[0]))
-        nothing = _score(network, start, batch.mask, batch.last, label_index).item()
+        nothing = _score(network, start, *_inputs(batch)[1:], label_index).item()
         for rows in length_sorted_batches([len(item) for item in variants]):
             batch = network.encoder.batch([variants[row] for row in rows]).to(network.device)
-            logits = run(batch) if run else _logits(network, batch.values, batch.mask, batch.last)
+            logits = run(batch) if run else _logits(network, *_inputs(batch))
             scores[rows] = _log_odds(network, logits, label_index).cpu().numpy()
     rest = iter(scores[1:])  # a text of one word has nothing left to score
     falls = [scores[0] - (next(rest) if other else nothing) for other in shorter]
@@ -251,7 +259,7 @@ def _ends(network: Network, batch: Batch, pieces: list[Piece]) -> tuple[Tensor, 
 
     embedding = network.base.get_input_embeddings()
     from_text = torch.tensor([piece.end > piece.start for piece in pieces], device=network.device)[None, :, None]
-    end = embedding(batch.values)
+    end = embedding(_inputs(batch)[0])
     return torch.where(from_text, embedding(batch.values.new_tensor(neutral_token(network))), end), end
 
 
@@ -275,20 +283,24 @@ def _pieces(network: Network, text: str, ids: TokenIds) -> list[Piece]:
     tokenizer = network.encoder.tokenizer
     if not tokenizer.is_fast:
         raise DataError(f"{network.source}: its tokenizer does not tell where tokens stand. Take method 'occlusion'.")
-    encoding = tokenizer(text, return_offsets_mapping=True, verbose=False)
-    whole, spans = np.asarray(encoding["input_ids"]), [tuple(span) for span in encoding["offset_mapping"]]
-    missing = len(whole) - len(ids)
-    if missing > 0:
-        differs = np.flatnonzero(whole[: len(ids)] != ids)
-        cut = int(differs[0]) if len(differs) else len(ids)
-        spans = spans[:cut] + spans[cut + missing :]
-    spans += [(0, 0)] * -missing  # padding
+    spans = network.encoder.spans(text)
+    assert len(spans) == len(ids)
     return [Piece(text[start:end], start, end) for start, end in spans]
 
 
-def _score(network: Network, values: Tensor, mask: Tensor | None, last: Tensor, label_index: int) -> Tensor:
+def _inputs(batch: Batch) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+    """Token ids, mask, last positions and token types of a batch."""
+    from classtune.model.pairs import plain_ids
+
+    ids, types = plain_ids(batch.values)
+    return ids, batch.mask, batch.last, types
+
+
+def _score(
+    network: Network, values: Tensor, mask: Tensor | None, last: Tensor, types: Tensor | None, label_index: int
+) -> Tensor:
     """Log-odds of a label [texts], differentiable."""
-    return _log_odds(network, _logits(network, values, mask, last), label_index)
+    return _log_odds(network, _logits(network, values, mask, last, types), label_index)
 
 
 def _log_odds(network: Network, logits: Tensor, label_index: int) -> Tensor:
@@ -302,28 +314,30 @@ def _log_odds(network: Network, logits: Tensor, label_index: int) -> Tensor:
     return chosen - logits[:, others].logsumexp(1)
 
 
-def _logits(network: Network, values: Tensor, mask: Tensor | None, last: Tensor) -> Tensor:
+def _logits(network: Network, values: Tensor, mask: Tensor | None, last: Tensor, types: Tensor | None) -> Tensor:
     """Token ids [texts, tokens] or embeddings [texts, tokens, width] → logits [texts, labels], differentiable."""
     import torch
 
     from classtune.model.backbone import quiet_transformers
 
     if not network.whole:
-        logits: Tensor = network.head(_pooled(network, values, mask, last))
+        logits: Tensor = network.head(_pooled(network, values, mask, last, types))
         return logits
     entry = "inputs_embeds" if values.is_floating_point() else "input_ids"
     mask = torch.ones(values.shape[:2], dtype=torch.long, device=values.device) if mask is None else mask
     with quiet_transformers():  # it notes that padding cannot be seen in embeddings; here there is none
-        whole: Tensor = network.classifier(**{entry: values, "attention_mask": mask}).logits
+        typed = {} if types is None else {"token_type_ids": types}
+        whole: Tensor = network.classifier(**{entry: values, "attention_mask": mask, **typed}).logits
     return whole
 
 
-def _pooled(network: Network, values: Tensor, mask: Tensor | None, last: Tensor) -> Tensor:
+def _pooled(network: Network, values: Tensor, mask: Tensor | None, last: Tensor, types: Tensor | None) -> Tensor:
     from classtune.model.head import pool
-    from classtune.model.slicing import states
+    from classtune.model.slicing import run_part
 
     how = network.pooling if network.family else "mean"  # of an unknown class the pooling is not known
-    return pool(states(network.base, values, mask), last, how)
+    entry = "inputs_embeds" if values.is_floating_point() else "input_ids"
+    return pool(run_part(network.base, entry, values, mask, types), last, how)
 
 
 def _evaluate(network: Network) -> None:

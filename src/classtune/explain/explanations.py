@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from classtune.data.reading.cells import as_pair
 from classtune.errors import SettingsError, did_you_mean
 from classtune.explain.attributions import (
     STEPS,
@@ -48,6 +49,10 @@ class Predicts(Protocol):
         """Whether ``network`` is all that answers."""
 
     @property
+    def pairs(self) -> bool:
+        """Whether it reads a text as a pair, which a blank line parts."""
+
+    @property
     def whole(self) -> Callable[[Batch], Tensor]:
         """The network on its fastest layers."""
 
@@ -76,6 +81,7 @@ def explain(
     if label is not None and label not in predictor.labels:
         raise SettingsError(f"label {label!r} is unknown. {did_you_mean(label, predictor.labels)}")
     check_length(text)
+    text = as_pair(text) if predictor.pairs else text
     scores = predictor.probabilities([text])[0]
     chosen = int(scores.argmax()) if label is None else predictor.labels.index(label)
     weighed = word_weights(predictor, text, chosen)

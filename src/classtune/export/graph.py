@@ -21,7 +21,8 @@ from classtune.decisions.decide import Decisions
 from classtune.export.folding import factors
 from classtune.model.head import pool
 from classtune.model.network import Network
-from classtune.model.slicing import part, states
+from classtune.model.pairs import plain_ids
+from classtune.model.slicing import part, run_part
 from classtune.model.tokens import TokenIds
 from classtune.stats import ratio
 
@@ -29,7 +30,7 @@ from classtune.stats import ratio
 class ClassifierGraph(nn.Module):
     """Token ids and their mask, both int64 [texts, tokens] → logits and probabilities [texts, labels].
 
-    mask: 1 on a text's tokens, 0 on the padding to their right.
+    mask: 1 on a text's tokens, 0 on the padding to their right. types: whether the types of the tokens go in too.
     """
 
     def __init__(self, network: Network, decisions: Decisions) -> None:
@@ -37,7 +38,7 @@ class ClassifierGraph(nn.Module):
         self.pooling = network.pooling
         self.sees_padding = network.encoder.needs_mask
         self.pools_padding = network.encoder.rules.pool_padding
-        self.pad_id = network.encoder.pad_id
+        self.pad_id, self.types = network.encoder.pad_id, network.encoder.types
         self.whole: nn.Module | None = network.classifier if network.family is None else None
         if network.family is not None:
             self.base: nn.Module = part(network.base, network.family, None, network.depth, norm=True)
@@ -45,12 +46,16 @@ class ClassifierGraph(nn.Module):
         self.calibrated = Calibrated(decisions, logits=not network.encoder.rules.windows)
         self.eval()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         if self.whole is not None:
-            logits = self.whole(input_ids=input_ids, attention_mask=attention_mask).logits
+            typed = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+            logits = self.whole(input_ids=input_ids, attention_mask=attention_mask, **typed).logits
         else:
             real = attention_mask.bool()
-            hidden = states(self.base, input_ids, real if self.sees_padding else None)
+            seen = real if self.sees_padding else None
+            hidden = run_part(self.base, "input_ids", input_ids, seen, token_type_ids)
             logits = self.head(self._pooled(hidden, input_ids, real))
         logits, probabilities = self.calibrated(logits)
         return logits, probabilities
@@ -162,8 +167,8 @@ def layers_with_outliers(graph: ClassifierGraph, texts: Sequence[TokenIds], shar
 
     hooks = [module.register_forward_pre_hook(watch(name)) for name, module in layers.items()]
     for ids in texts:
-        row = torch.from_numpy(ids.astype(np.int64))[None]
-        graph(row, torch.ones_like(row))
+        row, types = plain_ids(torch.from_numpy(ids.astype(np.int64))[None])
+        graph(row, torch.ones_like(row), types)
     for hook in hooks:
         hook.remove()
     sizes = {name: sum(value.numel() for value in module.parameters()) for name, module in layers.items()}
@@ -182,9 +187,10 @@ def exported(graph: ClassifierGraph) -> torch.export.ExportedProgram:
     ids = torch.full((2, 8), graph.pad_id + 1 if graph.pad_id == 0 else 0)
     mask = torch.ones_like(ids)
     mask[0, 5:] = 0  # a mask that is all ones could be traced as none
+    inputs = (ids, mask, torch.zeros_like(ids)) if graph.types else (ids, mask)
     any_size = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     with quiet_export():
-        return torch.export.export(graph, (ids, mask), dynamic_shapes=(any_size, any_size))
+        return torch.export.export(graph, inputs, dynamic_shapes=(any_size,) * len(inputs))
 
 
 @contextlib.contextmanager

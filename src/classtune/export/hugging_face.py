@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from classtune.data.reading.cells import as_pair, parts_of
 from classtune.errors import SettingsError
 from classtune.model.backbone import quiet_transformers
 from classtune.model.network import Network
@@ -63,8 +64,13 @@ def as_hugging_face(network: Network) -> tuple[Any, list[str]]:
 
 
 @torch.inference_mode()
-def hugging_face_logits(folder: Path, texts: Sequence[str], limit: int) -> tuple[list[int], NDArray[np.float64]]:
-    """What transformers alone makes of the texts of at most ``limit`` tokens: their rows, and logits [rows, labels]."""
+def hugging_face_logits(
+    folder: Path, texts: Sequence[str], limit: int, *, pairs: bool = False
+) -> tuple[list[int], NDArray[np.float64]]:
+    """What transformers alone makes of the texts of at most ``limit`` tokens: their rows, and logits [rows, labels].
+
+    pairs: each text is a pair (`as_pair`).
+    """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     with quiet_transformers():
@@ -72,7 +78,8 @@ def hugging_face_logits(folder: Path, texts: Sequence[str], limit: int) -> tuple
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         rows, logits = [], []
         for row, text in enumerate(texts):
-            tokens = tokenizer(text, return_tensors="pt")
+            parts = [part for _, part in parts_of(as_pair(text))] if pairs else [text]
+            tokens = tokenizer(*parts, return_tensors="pt")
             if tokens["input_ids"].shape[1] <= limit:
                 rows.append(row)
                 logits.append(model(**tokens).logits[0].double().numpy())

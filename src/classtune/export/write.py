@@ -38,6 +38,7 @@ from classtune.inference.predictor import Predictor, load_predictor
 from classtune.inference.runtimes import FILES, INPUTS, OUTPUTS, PACKAGES, ExportedNetwork, exported_encoder, start
 from classtune.model.backbone import quiet_transformers
 from classtune.model.processor import processor
+from classtune.model.tokens import TextEncoder
 
 Floats = NDArray[np.float64]
 Notify = Callable[[str], None]
@@ -146,7 +147,7 @@ def _write_graph(
     with quiet_transformers():
         network.encoder.tokenizer.save_pretrained(str(folder))
         network.classifier.config.save_pretrained(str(folder))
-    encoder = exported_encoder(folder, bundle.record["tokens"], needs_mask=network.encoder.needs_mask)
+    encoder = _encoder(folder, bundle)
     run, left = start(path, to), _left(bundle)
     expected, answers = predictor.probabilities(texts), replace(decisions, abstention=None).answers
     ours = Predictor(ExportedNetwork(run, encoder), bundle.labels, left).probabilities(texts)
@@ -159,6 +160,12 @@ def _write_graph(
     return check | {
         key: max(check[key], inside[key]) for key in ("changed_labels", "changed_share", "largest_difference")
     }
+
+
+def _encoder(folder: Path, bundle: Bundle) -> TextEncoder:
+    """The token path of the bundle over the tokenizer that was written."""
+    own = bundle.network.encoder
+    return exported_encoder(folder, bundle.record["tokens"], needs_mask=own.needs_mask, types=own.types)
 
 
 def _left(bundle: Bundle) -> Decisions:
@@ -207,7 +214,12 @@ def _write_onnx(
     first = path.with_name("fp32.onnx") if int8 else path
     with quiet_export():
         converted: Any = torch.onnx.export(
-            program, dynamo=True, verbose=False, input_names=INPUTS, output_names=OUTPUTS, external_data=False
+            program,
+            dynamo=True,
+            verbose=False,
+            input_names=INPUTS[: len(program.graph_signature.user_inputs)],
+            output_names=OUTPUTS,
+            external_data=False,
         )
         converted.model.metadata_props.update(facts)
         converted.save(str(first), external_data=False)
@@ -238,7 +250,7 @@ def _write_openvino(program: torch.export.ExportedProgram, path: Path, facts: di
     # nncf draws progress bars on standard output, which is for results.
     with quiet_export(), contextlib.redirect_stdout(io.StringIO()):
         model = openvino.convert_model(program)
-        for ports, names in ((model.inputs, INPUTS), (model.outputs, OUTPUTS)):
+        for ports, names in ((model.inputs, INPUTS[: len(model.inputs)]), (model.outputs, OUTPUTS)):
             for port, name in zip(ports, names, strict=True):
                 port.get_tensor().set_names({name})
         if int8:
@@ -268,7 +280,8 @@ def _write_hugging_face(
         )
     for note in notes:
         notify(note)
-    rows, theirs = hugging_face_logits(folder, texts, bundle.network.encoder.rules.limit)
+    rules = bundle.network.encoder.rules
+    rows, theirs = hugging_face_logits(folder, texts, rules.limit, pairs=rules.pairs)
     return compare(plain.probabilities(logits[rows]), plain.probabilities(theirs), plain.answers)
 
 
@@ -276,7 +289,7 @@ def _write_record(
     folder: Path, to: str, bundle: Bundle, precision: str, check: dict[str, Any], lost: dict[str, Any] | None
 ) -> None:
     """classtune.json of an export, with the golden texts' scores as the export itself gives them."""
-    encoder = exported_encoder(folder, bundle.record["tokens"], needs_mask=bundle.network.encoder.needs_mask)
+    encoder, columns = _encoder(folder, bundle), (bundle.record.get("data") or {}).get("columns") or {}
     left, file = _left(bundle), FILES[to, precision]
     predictor = Predictor(ExportedNetwork(start(folder / file, to), encoder), bundle.labels, left)
     golden: Sequence[str] = [entry["text"] for entry in bundle.record["golden"]]
@@ -287,12 +300,14 @@ def _write_record(
             "file": file,
             "precision": precision,
             "needs_mask": encoder.needs_mask,
+            "token_types": encoder.types,
             # What softmax (or sigmoids) of the graph's logits are: curves follow the averaged windows of a text.
             "logits": "not calibrated; the probabilities are" if left.calibration.curves else "calibrated",
             "check": check,
             "lost": lost,
         },
         "decisions": left.record(),
+        "data": {"columns": {key: name for key, name in columns.items() if key != "with"}},
         "golden": [{"text": text, "scores": row} for text, row in zip(golden, scores, strict=True)],
     }
     put_record(folder, record)

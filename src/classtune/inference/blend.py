@@ -63,6 +63,10 @@ class BlendPredictor(Predictor):
         return min((network.limit for network in self.networks), default=_NO_LIMIT)
 
     @property
+    def pairs(self) -> bool:
+        return any(network.pairs for network in self.networks)
+
+    @property
     def explainable(self) -> bool:
         return all(network.explainable for network in self.networks)
 

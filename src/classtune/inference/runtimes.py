@@ -7,7 +7,7 @@ that everything that takes a predictor (tables, the server, the page) takes one 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,17 @@ from classtune.errors import BundleError, SettingsError, did_you_mean, reading, 
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.model.backbone import quiet_transformers
 from classtune.model.network import Network
+from classtune.model.pairs import encoder_of, plain_ids
 from classtune.model.processor import processor
 from classtune.model.tokens import Batch, TextEncoder, TokenRules
 
 Array = NDArray[Any]
-# Token ids and mask, int64 [texts, tokens], and the name of an output → that output, float [texts, labels].
-Run = Callable[[Array, Array, str], Array]
+# Token ids, mask and, where the graph takes them, token types, int64 [texts, tokens], and the name of an output → that
+# output, float [texts, labels].
+Run = Callable[[Sequence[Array], str], Array]
 
-# What goes into an exported graph and what comes out of it.
-INPUTS = ("input_ids", "attention_mask")
+# What goes into an exported graph (the types of tokens only where a model of pairs reads them), and what comes out.
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUTS = ("logits", "probabilities")
 RUNTIMES = ("torch", "onnx", "openvino")
 # Runtime and precision → the graph's file: where transformers.js and Optimum look for it.
@@ -54,7 +56,7 @@ class ExportedNetwork(Network):
     def __init__(self, run: Run, encoder: TextEncoder, output: str = OUTPUTS[0]) -> None:
         self.encoder = encoder
         self.notes = []
-        self._forward = _Forward(run, encoder.needs_mask, output)
+        self._forward = _Forward(run, encoder, output)
 
     @property
     def device(self) -> torch.device:
@@ -65,9 +67,10 @@ class ExportedNetwork(Network):
 
 
 class _Forward(nn.Module):
-    def __init__(self, run: Run, needs_mask: bool, output: str) -> None:
+    def __init__(self, run: Run, encoder: TextEncoder, output: str) -> None:
         super().__init__()
-        self.run, self.needs_mask, self.output = run, needs_mask, output
+        self.run, self.output = run, output
+        self.needs_mask, self.types = encoder.needs_mask, encoder.types
 
     def forward(self, batch: Batch) -> Tensor:
         mask = batch.mask
@@ -75,7 +78,9 @@ class _Forward(nn.Module):
             mask = torch.ones_like(batch.values)
         elif mask is None:  # a decoder, which is not told of padding; the graph pools what the mask covers
             mask = torch.arange(batch.values.shape[1]) <= batch.last[:, None]
-        return torch.from_numpy(self.run(batch.values.numpy(), mask.numpy().astype(np.int64), self.output))
+        ids, types = plain_ids(batch.values)
+        inputs = [ids, mask.long(), *([torch.zeros_like(ids) if types is None else types] if self.types else [])]
+        return torch.from_numpy(self.run([values.numpy() for values in inputs], self.output))
 
 
 def load_exported(folder: Path, runtime: str = "torch", device: str = "auto") -> tuple[Predictor, Bundle]:
@@ -103,7 +108,8 @@ def load_exported(folder: Path, runtime: str = "torch", device: str = "auto") ->
     require(f"--runtime {runtime}", runtime, *PACKAGES[runtime])
     check_files(folder, record, verify=True)
     with reading(folder, "the export", "Export it again."):
-        encoder = exported_encoder(folder, record["tokens"], needs_mask=export["needs_mask"])
+        types = export.get("token_types", False)
+        encoder = exported_encoder(folder, record["tokens"], needs_mask=export["needs_mask"], types=types)
         network = ExportedNetwork(start(folder / file, runtime), encoder)
         labels = [str(label) for label in record["labels"]]
     bundle = Bundle(folder, network, labels, record, decisions_of(folder, record))
@@ -130,13 +136,13 @@ def _with_processors(error: BundleError, export: dict[str, Any]) -> BundleError:
     )
 
 
-def exported_encoder(folder: Path, rules: dict[str, Any], *, needs_mask: bool) -> TextEncoder:
+def exported_encoder(folder: Path, rules: dict[str, Any], *, needs_mask: bool, types: bool) -> TextEncoder:
     """The token path of training over the tokenizer of an export."""
     from transformers import AutoTokenizer
 
     with quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    return TextEncoder(tokenizer, TokenRules(**rules), needs_mask=needs_mask)
+    return encoder_of(tokenizer, TokenRules(**rules), needs_mask=needs_mask, types=types)
 
 
 def start(path: Path, runtime: str) -> Run:
@@ -152,8 +158,8 @@ def _onnx(path: Path) -> Run:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def run(ids: Array, mask: Array, output: str) -> Array:
-        return np.asarray(session.run([output], dict(zip(INPUTS, (ids, mask), strict=True)))[0])
+    def run(inputs: Sequence[Array], output: str) -> Array:
+        return np.asarray(session.run([output], dict(zip(INPUTS, inputs, strict=False)))[0])
 
     return run
 
@@ -170,10 +176,10 @@ def _openvino(path: Path) -> Run:
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
     mine = threading.local()  # a request serves one thread at a time
 
-    def run(ids: Array, mask: Array, output: str) -> Array:
+    def run(inputs: Sequence[Array], output: str) -> Array:
         if not hasattr(mine, "request"):
             mine.request = compiled.create_infer_request()
         # Copied: the request writes its next answer over this one.
-        return np.array(mine.request.infer(dict(zip(INPUTS, (ids, mask), strict=True)))[output])
+        return np.array(mine.request.infer(dict(zip(INPUTS, inputs, strict=False)))[output])
 
     return run

@@ -101,6 +101,11 @@ class Predictor:
         return self.encoder.rules.limit
 
     @property
+    def pairs(self) -> bool:
+        """Whether it reads a text as a pair (`as_pair`)."""
+        return self.encoder.rules.pairs
+
+    @property
     def single(self) -> bool:
         """Whether one network is all that answers."""
         return True
@@ -132,8 +137,8 @@ class Predictor:
             raise TooLong(
                 [
                     f"{place}: the text has more than {self.limit:,} tokens, the most that this classifier takes."
-                    for place, text in zip(named, texts, strict=True)
-                    if len(reader.tokenizer(text, verbose=False)["input_ids"]) > self.limit
+                    for place, length in zip(named, reader.lengths(texts), strict=True)
+                    if length > self.limit
                 ]
             )
         return Items(pieces.ids, pieces.of_text, len(texts))

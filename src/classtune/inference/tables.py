@@ -20,7 +20,7 @@ from classtune.data.reading.tables import Table
 from classtune.data.splits import copies_in_words
 from classtune.decisions.decide import Decisions, decide
 from classtune.decisions.prior import estimate_prior
-from classtune.errors import BundleError, DataError, did_you_mean
+from classtune.errors import BundleError, DataError, SettingsError, did_you_mean
 from classtune.inference.answer_files import check_output, write_predictions
 from classtune.inference.predictor import Ranked
 from classtune.inference.runtimes import load_exported
@@ -41,11 +41,24 @@ def as_trained(format: TableFormat, *folders: Path) -> TableFormat:
 
 def of_bundles(format: TableFormat, records: Sequence[Mapping[str, Any]]) -> TableFormat:
     """The format with the columns that the last bundle was trained on, for tables that have them; what is named stays.
-    Columns beside the text are those of all bundles, and the table must have them."""
+    Columns beside the text are those of all bundles, and the table must have them, and that of the pairs.
+
+    Raises SettingsError for bundles of which one reads pairs and another does not, or of other columns.
+    """
     columns = [record.get("data", {}).get("columns") or {} for record in records]
     beside = [*format.beside, *(name for one in columns for name in listed_names(one.get("with") or ""))]
     last, names = columns[-1], tuple(dict.fromkeys(beside))
-    return replace(format, preferred_text=last.get("text"), preferred_label=last.get("label"), beside=names)
+    pairs = dict.fromkeys(one.get("pair") for one in columns)
+    if len(pairs) > 1:
+        read = " and ".join("texts alone" if pair is None else f"pairs with {pair!r}" for pair in pairs)
+        raise SettingsError(f"The bundles read different things, {read} (--pair): no table can be given to both.")
+    return replace(
+        format,
+        preferred_text=last.get("text"),
+        preferred_label=last.get("label"),
+        beside=names,
+        pair=format.pair or last.get("pair"),
+    )
 
 
 @dataclass(frozen=True)

@@ -150,9 +150,16 @@ class Backbones:
         self.contest.notes += network.notes
 
     def _load(self, settings: Settings) -> Network:
-        labels, multi = self.contest.material.labels, self.contest.material.multi
+        material = self.contest.material
         with self.contest.clock.time("load"):
-            return steps.load_network(labels, settings, multi=multi, notify=self.contest.notify, crew=self.contest.crew)
+            return steps.load_network(
+                material.labels,
+                settings,
+                multi=material.multi,
+                pairs=material.pairs,
+                notify=self.contest.notify,
+                crew=self.contest.crew,
+            )
 
     def _backbone(
         self,

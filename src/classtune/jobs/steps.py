@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from classtune.config import Settings, backbone_names
 from classtune.config.areas import LossSettings
 from classtune.data.dataset import Material
+from classtune.data.reading.cells import parts_of
 from classtune.files import sha256
 from classtune.model.adapters import require_lora
 from classtune.model.backbone import load_backbone
@@ -71,7 +72,8 @@ def start_checkpoint(
         return None
     digest = hashlib.sha256()
     for text, truth in zip(material.texts, material.truth, strict=True):
-        digest.update(f"{truth.tolist()}\t{text}\n".encode())
+        told = text if not material.pairs else [part for _, part in parts_of(text)]
+        digest.update(f"{truth.tolist()}\t{told}\n".encode())
     for rows in (material.splits.train, material.splits.validation, material.splits.test):
         digest.update(rows.astype(np.int64).tobytes())
     identity = {
@@ -130,9 +132,16 @@ class Crew(Protocol):
 
 
 def load_network(
-    labels: list[str], settings: Settings, *, multi: bool, notify: Notify, crew: Crew | None = None
+    labels: list[str],
+    settings: Settings,
+    *,
+    multi: bool,
+    pairs: bool = False,
+    notify: Notify,
+    crew: Crew | None = None,
 ) -> Network:
-    """The backbone with a new head, on its device. crew: who shares its pass; None: nobody.
+    """The backbone with a new head, on its device. multi, pairs: see `load_backbone`. crew: who shares its pass; None:
+    nobody.
 
     Raises UserError where LoRA is asked for and not installed.
     """
@@ -143,7 +152,7 @@ def load_network(
     if crew is not None:
         others = crew.loading(path, labels, settings, multi=multi)
     with others as engine:
-        network = load_backbone(path, labels, settings, multi=multi)
+        network = load_backbone(path, labels, settings, multi=multi, pairs=pairs)
         network.to(device_of(settings.device))
     network.engine = engine
     return network
@@ -179,7 +188,7 @@ def encode(network: Network, material: Material, settings: Settings) -> tuple[Pi
 def _read_whole(encoder: TextEncoder, texts: Sequence[str]) -> None:
     """Have long texts read in windows where a small backbone takes less than the table has: nothing is lost so."""
     limit, longest = encoder.rules.limit, max(map(len, texts), default=0)
-    if longest <= limit:  # a token is a character or more
+    if longest <= limit or encoder.rules.pairs:  # a token is a character or more; a pair has no windows
         return
     for start in range(0, len(texts), 10_000):
         part = [text for text in texts[start : start + 10_000] if len(text) > limit]

@@ -16,6 +16,7 @@ from classtune.candidates.folds import HeldOut, judged_by_all
 from classtune.config import Progress, Settings
 from classtune.config.areas import DecisionSettings
 from classtune.data.dataset import Material, prepare
+from classtune.data.reading.cells import PART_END
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows
 from classtune.data.versions import Earlier, RowHashes
@@ -75,7 +76,8 @@ class Trained:
     def save(self, folder: Path, *, force: bool = False) -> None:
         """Write the bundle. force: in the place of one that stands there. Raises BundleError; then nothing is left."""
         self.result.bundle = str(folder)
-        golden = self.predictor.probabilities(GOLDEN_TEXTS).tolist()
+        texts = [*GOLDEN_TEXTS, *([PART_END.join(GOLDEN_TEXTS[:2])] if self.predictor.pairs else [])]
+        golden = self.predictor.probabilities(texts).tolist()
         with bundle.new_bundle(folder, force=force) as scratch:
             bundle.write_validation(scratch, *self.validation)
             bundle.write_rows(scratch, self.rows)
@@ -86,8 +88,8 @@ class Trained:
             (scratch / bundle.CARD).write_text(model_card(self.result), encoding="utf-8")
             if self.settings.keep_texts:
                 self._write_texts(scratch / bundle.TEXTS)
-            pairs = list(zip(GOLDEN_TEXTS, golden, strict=True))
-            bundle.write_record(scratch, self.members, self.labels, self.result.record(), pairs)
+            scored = list(zip(texts, golden, strict=True))
+            bundle.write_record(scratch, self.members, self.labels, self.result.record(), scored)
 
     def _write_texts(self, folder: Path) -> None:
         """Whatever quotes rows of the table."""

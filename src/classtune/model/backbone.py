@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,16 +22,20 @@ from classtune.model.families import Family, family_of
 from classtune.model.gguf import converted
 from classtune.model.head import LinearHead
 from classtune.model.network import Network
-from classtune.model.tokens import TextEncoder, TokenRules
+from classtune.model.pairs import PairForm, encoder_of
+from classtune.model.tokens import TokenRules
 
 _NO_LIMIT = 1_000_000  # transformers writes 1e30 for "the tokenizer knows no limit"
 
 
-def load_backbone(path: Path, labels: list[str], settings: NetworkSettings, *, multi: bool = False) -> Network:
+def load_backbone(
+    path: Path, labels: list[str], settings: NetworkSettings, *, multi: bool = False, pairs: bool = False
+) -> Network:
     """A network with the folder's backbone and a new head for ``labels``.
 
     path: a Hugging Face folder, a folder with one ``.gguf`` file, or that file.
     multi: a text may have several labels, or none: transformers then applies a sigmoid a label, not a softmax.
+    pairs: texts are pairs; a tokenizer that has nothing to part them with reads them joined, which is noted.
     Raises SourceError for a folder that holds no readable model, SettingsError for settings that it cannot follow.
     """
     torch.manual_seed(settings.seed)
@@ -56,7 +61,12 @@ def load_backbone(path: Path, labels: list[str], settings: NetworkSettings, *, m
     own_memory(classifier)
     grown = _grow_embedding(classifier, tokenizer)
     torch.manual_seed(settings.seed)  # an own head starts the same, whatever was drawn before it
-    network = assemble(classifier, tokenizer, settings, of=of, source=settings.model)
+    parts = pairs and PairForm.of(tokenizer, types=False) is not None
+    network = assemble(classifier, tokenizer, settings, of=of, source=settings.model, pairs=parts)
+    if pairs and not parts:
+        network.notes.append(
+            f"{settings.model} has no token that parts two texts: it reads a pair as one text, joined by a blank line."
+        )
     if grown:
         network.notes.append(
             f"The tokenizer of {settings.model} has {grown:,} tokens that its embedding lacks: it was grown, and each "
@@ -115,10 +125,11 @@ def assemble(
     of: int,
     source: str,
     rules: TokenRules | None = None,
+    pairs: bool = False,
 ) -> Network:
     """A network around a classifier and its tokenizer, with pooling, head and masks as the settings say.
 
-    rules: how texts become tokens, for a saved classifier; None: as the settings and the model say.
+    rules: how texts become tokens, for a saved classifier; None: as the settings, the model and ``pairs`` say.
     """
     config = classifier.config
     family = family_of(config)
@@ -139,14 +150,20 @@ def assemble(
         own_head = LinearHead(
             config.hidden_size, config.num_labels, pooling, bias=settings.head_bias, dropout=settings.dropout
         )
-    special = tokenizer.num_special_tokens_to_add()
+    special = tokenizer.num_special_tokens_to_add(pair=pairs)
     for name, length in (("max_tokens", settings.max_tokens), ("padding", settings.padding)):
         if isinstance(length, int) and length <= special:
             raise SettingsError(f"{name} = {length}: {special} special tokens leave no room for text. Choose more.")
-    rules = rules or _token_rules(settings, text_limit(config, tokenizer, family), source)
+    rules = rules or _token_rules(settings, text_limit(config, tokenizer, family), source, pairs=pairs)
     needs_mask = family is None or not family.causal or not settings.causal_mask
-    encoder = TextEncoder(tokenizer, rules, needs_mask=needs_mask)
+    encoder = encoder_of(tokenizer, rules, needs_mask=needs_mask, types=_reads_types(classifier))
     return Network(classifier, family, encoder, pooling=pooling, own_head=own_head, of=of, source=source)
+
+
+def _reads_types(classifier: Any) -> bool:
+    """Whether a model has an embedding for the type of a token, as BERT has for the first and the second text."""
+    more_than_one = int(getattr(classifier.config, "type_vocab_size", 0)) > 1
+    return more_than_one and "token_type_ids" in inspect.signature(classifier.forward).parameters
 
 
 def _refuse_unknown(model_type: str, settings: NetworkSettings) -> None:
@@ -169,11 +186,13 @@ def _refuse_unknown(model_type: str, settings: NetworkSettings) -> None:
         )
 
 
-def _token_rules(settings: TextSettings, limit: int, source: str) -> TokenRules:
+def _token_rules(settings: TextSettings, limit: int, source: str, *, pairs: bool) -> TokenRules:
     """How texts become tokens, for a model ``source`` that takes ``limit`` of them. Padding to a length cuts to it too.
 
     With windows no text is too long: what reads one text as one piece (`TextEncoder.encode`) cuts it.
     """
+    if pairs and settings.long_texts == "windows":
+        raise SettingsError('long_texts = "windows": a window would hold a part of a pair (--pair). Leave it out.')
     length = settings.padding if isinstance(settings.padding, int) else None
     if length and length > limit:
         raise SettingsError(f"padding = {length}: {source} takes {limit:,} tokens. Choose at most that.")
@@ -181,12 +200,13 @@ def _token_rules(settings: TextSettings, limit: int, source: str) -> TokenRules:
     shorter = [wanted for wanted in (settings.max_tokens, length) if wanted is not None]
     return TokenRules(
         limit=min([limit, *shorter]),
-        cut=bool(shorter) or windows,
+        cut=bool(shorter) or windows or pairs,
         pad_to=length,
         pool_padding=settings.pool_padding,
         truncate=settings.truncate,
         windows=windows,
         overlap=settings.window_overlap,
+        pairs=pairs,
     )
 
 

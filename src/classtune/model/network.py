@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from classtune.model import kernels, last_position
 from classtune.model.families import Family
 from classtune.model.head import LinearHead, pool
+from classtune.model.pairs import plain_ids
 from classtune.model.passes import Engine, Span, alone
 from classtune.model.slicing import part, replace, shorten, states
 from classtune.model.tokens import Batch, TextEncoder
@@ -136,7 +137,9 @@ class Whole(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         # transformers warns where it is given no mask, though padding on the right of a decoder's text cannot be seen.
         mask = torch.ones_like(batch.values) if batch.mask is None else batch.mask
-        logits: Tensor = self.classifier(input_ids=batch.values, attention_mask=mask).logits
+        ids, types = plain_ids(batch.values)
+        typed = {} if types is None else {"token_type_ids": types}
+        logits: Tensor = self.classifier(input_ids=ids, attention_mask=mask, **typed).logits
         return logits
 
 

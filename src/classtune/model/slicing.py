@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from classtune.model.families import Family
+from classtune.model.pairs import plain_ids
 
 
 class _Pass(nn.Module):
@@ -84,9 +85,21 @@ def shorten(config: Any, start: int, stop: int) -> Any:
 
 
 def states(base_part: Any, values: Tensor, mask: Tensor | None) -> Tensor:
-    """Run a part on token ids [texts, tokens] or activations [texts, tokens, width]; mask: True on real tokens."""
-    entry = "inputs_embeds" if values.is_floating_point() else "input_ids"
+    """Run a part on token ids [texts, tokens], their types in them, or activations [texts, tokens, width].
+
+    mask: True on real tokens.
+    """
+    if values.is_floating_point():
+        return run_part(base_part, "inputs_embeds", values, mask)
+    ids, types = plain_ids(values)
+    return run_part(base_part, "input_ids", ids, mask, types)
+
+
+def run_part(base_part: Any, entry: str, values: Tensor, mask: Tensor | None, types: Tensor | None = None) -> Tensor:
+    """Run a part on what it takes as ``entry``; types: of the tokens, None where all are 0."""
     options: dict[str, Any] = {entry: values, "attention_mask": mask}
+    if types is not None:
+        options["token_type_ids"] = types
     if getattr(base_part.config, "use_cache", None) is not None:
         options["use_cache"] = False
     return base_part(**options).last_hidden_state  # type: ignore[no-any-return]

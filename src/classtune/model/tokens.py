@@ -37,7 +37,8 @@ MAX_WASTE = 0.01
 class Batch:
     """What a network is given.
 
-    values: token ids, int64 [texts, tokens], or activations, float [texts, tokens, width]; padded on the right.
+    values: token ids, int64 [texts, tokens], their types in them (`model/pairs.py`), or activations, float
+        [texts, tokens, width]; padded on the right.
     mask: True on real tokens [texts, tokens]; None where no text needs it.
     last: index of the last pooled position of each text [texts].
     """
@@ -60,6 +61,7 @@ class TokenRules:
     truncate: what of a cut text is kept: its ``head``, its ``tail``, or half of ``both``; special tokens always are.
     windows: `TextEncoder.pieces` reads a longer text in windows of ``limit`` tokens instead of cutting it.
     overlap: share of a window, special tokens aside, that the next one holds too, at least; 0 ≤ overlap < 1.
+    pairs: a text is two, which are read as the tokenizer pairs them (`model/pairs.py`).
     """
 
     limit: int
@@ -69,6 +71,7 @@ class TokenRules:
     truncate: Literal["head", "tail", "both"] = "head"
     windows: bool = False
     overlap: float = 0.25
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,11 @@ def pool_pieces(logits: Tensor, of_text: NDArray[np.int64], texts: int) -> Tenso
 class TextEncoder:
     """Turns texts into token ids and token ids into batches.
 
+    types: whether its ids carry token types.
     Counted since it was made: ``texts_cut``, ``tokens_cut`` (what they lost) and ``texts_windowed``.
     """
+
+    types = False
 
     def __init__(self, tokenizer: Any, rules: TokenRules, *, needs_mask: bool) -> None:
         self.tokenizer = tokenizer
@@ -147,19 +153,8 @@ class TextEncoder:
 
     def _tokens(self, texts: Sequence[str], places: Sequence[str] | None, *, refuse: bool) -> list[TokenIds]:
         """All tokens of each text, special ones included. refuse: a text beyond the limit is an error."""
-        if not texts:
-            return []
-        problems = [
-            f"{places[index] if places else f'text {index + 1}'}: holds half a character (a surrogate). Write it whole."
-            for index, text in enumerate(texts)
-            if _SURROGATE.search(text)
-        ]
-        if problems:  # the tokenizer cannot be given them
-            raise DataError(problems)
-        encoded: list[TokenIds] = []
-        for part in _parts(texts):
-            read = self.tokenizer(part, add_special_tokens=True, verbose=False)
-            encoded += [np.asarray(tokens, dtype=np.int32) for tokens in read["input_ids"]]
+        encoded = self._ids(texts, places, special=True)
+        problems = []
         limit = self.rules.limit
         too_long = False
         for index, tokens in enumerate(encoded):
@@ -178,6 +173,50 @@ class TextEncoder:
             raise DataError(problems)
         return encoded
 
+    def _ids(self, texts: Sequence[str], places: Sequence[str] | None, *, special: bool) -> list[TokenIds]:
+        """Whatever the tokenizer makes of each text. Raises DataError for half characters, each with its place."""
+        problems = [
+            f"{places[index] if places else f'text {index + 1}'}: holds half a character (a surrogate). Write it whole."
+            for index, text in enumerate(texts)
+            if _SURROGATE.search(text)
+        ]
+        if problems:  # the tokenizer cannot be given them
+            raise DataError(problems)
+        ids: list[TokenIds] = []
+        for part in _parts(texts):
+            read = self.tokenizer(part, add_special_tokens=special, verbose=False)
+            ids += [np.asarray(tokens, dtype=np.int32) for tokens in read["input_ids"]]
+        return ids
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, uncut. Raises DataError for half characters."""
+        return [len(ids) for ids in self._ids(texts, None, special=True)]
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where in a text each of the tokens that `encode` gives of it stands: (start, end), both 0 for one that is of
+        no text. The tokenizer must be a fast one."""
+        whole = self._spans(text, special=True)
+        return self._spans_padded([whole[place] for place in self._uncut(len(whole))])
+
+    def _spans(self, text: str, *, special: bool) -> list[tuple[int, int]]:
+        told = self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
+        return [tuple(span) for span in told["offset_mapping"]]
+
+    def _spans_padded(self, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        return spans + [(0, 0)] * ((self.rules.pad_to or 0) - len(spans))
+
+    def _kept(self, count: int, room: int) -> NDArray[np.int64]:
+        """Which of a text's own tokens are kept where ``room`` are, as the rules say."""
+        ahead = {"head": room, "tail": 0, "both": room - room // 2}[self.rules.truncate]
+        places = np.arange(count)
+        return places if count <= room else np.concatenate([places[:ahead], places[count - (room - ahead) :]])
+
+    def _uncut(self, count: int) -> NDArray[np.int64]:
+        """Which of a text's ``count`` tokens, special ones among them, are within the limit."""
+        around = self._opening + self._closing
+        kept = self._opening + self._kept(count - around, self.rules.limit - around)
+        return np.concatenate([np.arange(self._opening), kept, np.arange(count - self._closing, count)])
+
     def _cut(self, tokens: TokenIds) -> TokenIds:
         """At most the limit of a text's tokens, as the rules say; counted."""
         lost = len(tokens) - self.rules.limit
@@ -185,10 +224,7 @@ class TextEncoder:
             return tokens
         self.texts_cut += 1
         self.tokens_cut += lost
-        end = len(tokens) - self._closing
-        room = self.rules.limit - self._opening - self._closing
-        kept = {"head": room, "tail": 0, "both": room - room // 2}[self.rules.truncate]  # of the beginning
-        return np.delete(tokens, slice(self._opening + kept, end - (room - kept)))
+        return tokens[self._uncut(len(tokens))]
 
     def _windows(self, tokens: TokenIds) -> list[TokenIds]:
         """A text's tokens in as few evenly placed windows as the overlap allows; counted where they are several."""

@@ -56,6 +56,7 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
         "classifier": record.get("classifier", "one network"),
         **backbone,
         **({"columns beside the text": beside} if (beside := _columns(record).get("with")) else {}),
+        **({"pairs": f"{_columns(record).get('text')} and {pair}"} if (pair := _columns(record).get("pair")) else {}),
         "transformers.pipeline": _in_pipeline(record["hugging_face"], calibration),
         "calibration": f"{folded['method']}, in the weights" if folded else calibration.get("method", "none"),
         # Bundles of an earlier classtune say "neighbours".

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from classtune.data.reading.cells import RowText, as_text
+from classtune.data.reading.cells import as_text, with_beside
 from classtune.errors import did_you_mean
 from classtune.server.dialects import Cell, Refusal
 
@@ -27,4 +27,4 @@ def with_columns(texts: Sequence[str], columns: dict[str, Cell | list[Cell]] | N
         raise Refusal(422, "validation", "\n".join(problems))
     if not sent:
         return list(texts)
-    return [RowText(text, {name: cells[row] for name, cells in sent.items()}) for row, text in enumerate(texts)]
+    return [with_beside(text, {name: cells[row] for name, cells in sent.items()}) for row, text in enumerate(texts)]

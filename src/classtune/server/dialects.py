@@ -3,9 +3,10 @@
 What they ask, what they are answered, and how they are refused; nothing of how texts are scored.
 Sources: Text Embeddings Inference's router (types, status codes); vLLM's entrypoints.pooling.classify.protocol; the
 task text-classification of @huggingface/tasks, which huggingface_hub's and JavaScript's InferenceClient speak. Two
-things are otherwise: ``["a", "b"]`` is a pair in the first, which no classifier here takes, and two texts here; and a
-number of tokens to cut at, which vLLM takes, is the bundle's to choose. No parameter is ignored: what is not named
-here, or cannot be done, is refused.
+things are otherwise: ``["a", "b"]`` is a pair in the first, and here only for a classifier of pairs, else two texts;
+and a number of tokens to cut at, which vLLM takes, is the bundle's to choose. Pairs are sent to the others as lists of
+two (vLLM's form of no such question) or as ``{"text": …, "text_pair": …}``, as transformers.pipeline takes them. No
+parameter is ignored: what is not named here, or cannot be done, is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema, model_validator
 
+from classtune.data.reading.cells import paired
 from classtune.inference.predictor import Ranked, answer_of
 from classtune.server.registry import LoadedBundle
 from classtune.stats import sigmoid, softmax
@@ -51,12 +53,18 @@ _Columns = Annotated[
         "sent is an empty cell."
     ),
 ]
-_ONE = {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}
+_ONE = {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 2}
 _Ones = Annotated[
     list[Annotated[list[str], _FIRST_FAULT]],
     _FIRST_FAULT,
     WithJsonSchema({"type": "array", "items": _ONE, "minItems": 1}),
 ]
+_PAIR = {
+    "type": "object",
+    "properties": {"text": _TEXT, "text_pair": {"type": "string"}},
+    "required": ["text", "text_pair"],
+    "additionalProperties": False,
+}
 
 
 class Refusal(Exception):
@@ -72,10 +80,23 @@ class _Question(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
+class TextPair(_Question):
+    """A pair as transformers.pipeline takes it."""
+
+    text: str
+    text_pair: str
+
+
+_Pair = Annotated[TextPair, WithJsonSchema(_PAIR)]
+_Pairs = Annotated[list[TextPair], _FIRST_FAULT, WithJsonSchema({"type": "array", "items": _PAIR, "minItems": 1})]
+
+
 class PredictRequest(_Question):
     """Text Embeddings Inference's question, which may also name a ``model``."""
 
-    inputs: _Text | _Texts | _Ones = Field(description="One text, or a list of texts.")
+    inputs: _Text | _Texts | _Ones = Field(
+        description="One text, or a list of texts; of a classifier of pairs a list of two, or a list of such lists."
+    )
     truncate: bool | None = Field(None, description="Cut texts that are too long; unset: as the bundle was trained.")
     raw_scores: bool = Field(False, description="Logits instead of probabilities.")
     columns: _Columns = None
@@ -85,7 +106,10 @@ class PredictRequest(_Question):
 class ClassifyRequest(_Question):
     """vLLM's question."""
 
-    input: _Text | _Texts = Field(description="One text, or a list of texts.")
+    input: _Text | _Texts | _Ones = Field(
+        description="One text, or a list of texts; of a classifier of pairs a list of lists of two."
+    )
+    columns: _Columns = None
     model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = Field(
         None, description="-1, or the most tokens that the bundle takes: cut texts that are too long."
@@ -125,7 +149,9 @@ class TaskParameters(_Question):
 class TaskRequest(_Question):
     """The question of Hugging Face's clients, which may also name a ``model``."""
 
-    inputs: _Text | _Texts = Field(description="One text, or a list of texts.")
+    inputs: _Text | _Texts | _Pair | _Pairs = Field(
+        description="One text, or a list of texts; of a classifier of pairs objects with text and text_pair."
+    )
     parameters: TaskParameters | None = None
     columns: _Columns = None
     model: str | None = Field(None, description="Which of the bundles answers; unset: the first.")
@@ -181,32 +207,35 @@ class ErrorResponse(BaseModel):
     error_type: str
 
 
-def predict_texts(question: PredictRequest) -> list[str]:
-    """The texts that are asked for. Raises Refusal for none, and for pairs of texts."""
-    if isinstance(question.inputs, str):
-        return [question.inputs]
-    pairs = (
-        f"inputs[{place}]" for place, item in enumerate(question.inputs) if isinstance(item, list) and len(item) != 1
-    )
-    if first := list(islice(pairs, 5)):
-        sentence = f"{', '.join(first)}: not one text. This classifier takes no pairs; send one text each."
-        raise Refusal(422, "tokenizer", sentence)
-    return _some([item if isinstance(item, str) else item[0] for item in question.inputs], "inputs")
+def predict_texts(question: PredictRequest, *, pairs: bool) -> list[str]:
+    """The texts that are asked for, or the pairs of a classifier that reads ``pairs``. Raises Refusal for none, and for
+    what is neither."""
+    if _is_one_pair(question.inputs, pairs=pairs):
+        return _texts([question.inputs], "inputs", pairs=True)
+    return _texts(question.inputs, "inputs", pairs=pairs)
 
 
-def classify_texts(question: ClassifyRequest) -> list[str]:
-    """The texts that are asked for. Raises Refusal for none."""
-    return [question.input] if isinstance(question.input, str) else _some(question.input, "input")
+def classify_texts(question: ClassifyRequest, *, pairs: bool) -> list[str]:
+    """As `predict_texts`; two texts are never a pair."""
+    return _texts(question.input, "input", pairs=pairs)
 
 
-def task_texts(question: TaskRequest) -> list[str]:
-    """The texts that are asked for. Raises Refusal for none."""
-    return [question.inputs] if isinstance(question.inputs, str) else _some(question.inputs, "inputs")
+def task_texts(question: TaskRequest, *, pairs: bool) -> list[str]:
+    """As `predict_texts`; a pair has its own form."""
+    inputs = [question.inputs] if isinstance(question.inputs, TextPair) else question.inputs
+    told = [[item.text, item.text_pair] if isinstance(item, TextPair) else item for item in inputs]
+    return _texts(inputs if isinstance(inputs, str) else told, "inputs", pairs=pairs)
 
 
-def predict_answer(question: PredictRequest, ranked: list[Ranked]) -> Any:
-    """A text's labels with their scores, highest first; a list of such where a list was sent."""
-    return ranked[0] if isinstance(question.inputs, str) else ranked
+def predict_answer(question: PredictRequest, ranked: list[Ranked], *, pairs: bool) -> Any:
+    """A text's (or pair's) labels with their scores, highest first; a list of such where a list of them was sent."""
+    alone = isinstance(question.inputs, str) or _is_one_pair(question.inputs, pairs=pairs)
+    return ranked[0] if alone else ranked
+
+
+def _is_one_pair(inputs: Any, *, pairs: bool) -> bool:
+    """Whether a list of two texts is asked of a classifier of pairs: one pair, as Text Embeddings Inference has it."""
+    return pairs and len(inputs) == 2 and all(isinstance(item, str) for item in inputs) and not isinstance(inputs, str)
 
 
 def classify_answer(
@@ -303,6 +332,7 @@ def info_answer(bundles: Sequence[LoadedBundle], queue: int, most_texts: int) ->
                 "auto_truncate": bundle.predictor.cuts,
                 "classifier": bundle.record.get("classifier", "one network"),
                 "columns": bundle.beside,
+                "pair": bundle.pair,
                 "depth": (bundle.record["depth"] or {}).get("kept"),  # TF-IDF has no blocks
             }
             for bundle in bundles
@@ -317,7 +347,15 @@ def refused(refusal: Refusal, path: str) -> dict[str, Any]:
     return {"error": str(refusal), "error_type": refusal.kind}
 
 
-def _some(texts: list[str], name: str) -> list[str]:
-    if not texts:
+def _texts(inputs: Any, name: str, *, pairs: bool) -> list[str]:
+    """A text, texts, or lists of one text or of a pair, as texts. Raises Refusal for none, and for other lists."""
+    if isinstance(inputs, str):
+        return [inputs]
+    if not inputs:
         raise Refusal(400, "empty", f"{name}: the list is empty. Send at least one text.")
-    return texts
+    lists = [[item] if isinstance(item, str) else item for item in inputs]
+    faults = (f"{name}[{place}]" for place, item in enumerate(lists) if not 1 <= len(item) <= 1 + pairs)
+    if wrong := list(islice(faults, 5)):
+        kind = "a pair. Send lists of two texts" if pairs else "one text. This classifier takes no pairs; send one text"
+        raise Refusal(422, "tokenizer", f"{', '.join(wrong)}: not {kind} each.")
+    return [item[0] if len(item) == 1 else paired(*item) for item in lists]

@@ -53,6 +53,12 @@ class LoadedBundle:
         return listed_names((self.record.get("data", {}).get("columns") or {}).get("with") or "")
 
     @property
+    def pair(self) -> str | None:
+        """What the second texts are called, where it reads pairs."""
+        name: str | None = (self.record.get("data", {}).get("columns") or {}).get("pair")
+        return name
+
+    @property
     def withholds(self) -> bool:
         """Whether a text can be given no answer because none is sure enough."""
         abstention = self.predictor.decisions.abstention

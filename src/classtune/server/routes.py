@@ -120,19 +120,23 @@ class Api:
         """Labels with their scores, highest first: a list for one text, a list of lists for a list of texts."""
         async with _in_time(self.settings):
             question = await read_question(request, PredictRequest, self.settings)
-            texts = with_columns(predict_texts(question), question.columns, self._bundle(question.model).beside)
+            bundle = self._bundle(question.model)
+            pairs = bundle.pair is not None
+            texts = with_columns(predict_texts(question, pairs=pairs), question.columns, bundle.beside)
             scored = await self._score(request, question.model, texts, "inputs", question.truncate)
         ranked = scored.ranked
         if question.raw_scores:
             ranked = with_scores(scored.bundle, ranked, scored.logits)
-        return json_response(predict_answer(question, ranked))
+        return json_response(predict_answer(question, ranked, pairs=pairs))
 
     async def task(self, request: Request) -> Response:
         """Hugging Face's task: for each text a list of labels with their scores, highest first."""
         async with _in_time(self.settings):
             question = await read_question(request, TaskRequest, self.settings)
             truncate = question.parameters.truncation if question.parameters else None
-            texts = with_columns(task_texts(question), question.columns, self._bundle(question.model).beside)
+            bundle = self._bundle(question.model)
+            texts = task_texts(question, pairs=bundle.pair is not None)
+            texts = with_columns(texts, question.columns, bundle.beside)
             scored = await self._score(request, question.model, texts, "inputs", truncate)
         return json_response(task_scores(question, scored.bundle, scored.logits, scored.ranked))
 
@@ -146,8 +150,11 @@ class Api:
         """Each text's label (null where the answer is withheld) and the probabilities of all labels."""
         async with _in_time(self.settings):
             question = await read_question(request, ClassifyRequest, self.settings)
-            truncate = truncate_of(question, self._bundle(question.model).predictor.limit)
-            scored = await self._score(request, question.model, classify_texts(question), "input", truncate)
+            bundle = self._bundle(question.model)
+            truncate = truncate_of(question, bundle.predictor.limit)
+            texts = classify_texts(question, pairs=bundle.pair is not None)
+            texts = with_columns(texts, question.columns, bundle.beside)
+            scored = await self._score(request, question.model, texts, "input", truncate)
         scores = scored.probabilities if question.activated else scored.logits
         identity = question.request_id or request.state.request_id
         return json_response(classify_answer(scored.bundle, identity, scores, scored.ranked, scored.tokens))

@@ -199,7 +199,7 @@ class Visit:
 
 def test_an_export_answers_and_says_that_it_cannot_explain(small_bundle: Path, tmp_path: Path) -> None:
     predictor, bundle = load_predictor(small_bundle)
-    network = ExportedNetwork(lambda ids, mask, output: np.zeros((len(ids), 2)), predictor.encoder)
+    network = ExportedNetwork(lambda inputs, output: np.zeros((len(inputs[0]), 2)), predictor.encoder)
     export = Predictor(network, predictor.labels, Decisions.plain(predictor.labels))
     page = Page([Offered("export", tmp_path, export, bundle.record, None)], None)
     answer, asked = page.classify("export", SPAM)

@@ -7,7 +7,7 @@ import decimal
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -42,28 +42,34 @@ class Broken(str):
 
 
 class RowText(str):
-    """A text with cells of other columns of its row beside it (``--with``); it is equal to the text alone.
+    """A text with what else of its row is read: cells of other columns (``--with``), or the two parts of a pair
+    (``--pair``), which it is the join of. It is equal to the text alone.
 
-    What reads texts need not know of them; what reads columns asks `cells_beside`.
+    What reads texts need not know of them; what reads columns asks `cells_beside`, what reads pairs `pair_of`.
     """
 
     cells: dict[str, str]  # by the name of their column
+    pair: tuple[str, str] | None
 
-    def __new__(cls, text: str, cells: dict[str, str]) -> RowText:
+    def __new__(cls, text: str, cells: dict[str, str] | None = None, pair: tuple[str, str] | None = None) -> RowText:
         row = super().__new__(cls, text)
-        row.cells = cells
+        row.cells, row.pair = cells or {}, pair
         return row
 
-    def __getnewargs__(self) -> tuple[str, dict[str, str]]:  # type: ignore[override]
-        return str(self), self.cells  # what copies and pickles are made of
+    def __getnewargs__(self) -> tuple[str, dict[str, str], tuple[str, str] | None]:  # type: ignore[override]
+        return str(self), self.cells, self.pair  # what copies and pickles are made of
 
 
 @dataclass(frozen=True)
 class RowCells:
-    """The cell of a text, or a tuple of its parts, with cells beside it by column, none of them read yet."""
+    """The cell of a text, or a tuple of its parts, with what else of its row is read, none of it read yet.
+
+    beside: cells by column. pair: a tuple of the one cell of its pair; () where texts have none.
+    """
 
     text: object
-    beside: Mapping[str, object]
+    beside: Mapping[str, object] = field(default_factory=dict)
+    pair: tuple[object, ...] = ()
 
 
 def cells_beside(text: str) -> Mapping[str, str]:
@@ -71,14 +77,43 @@ def cells_beside(text: str) -> Mapping[str, str]:
     return text.cells if isinstance(text, RowText) else {}
 
 
+def paired(first: str, second: str, cells: Mapping[str, str] | None = None) -> RowText:
+    """A pair, as the text that its parts make together; a second part of blanks is none. cells: those beside it."""
+    second = "" if is_blank(second) else str(second)
+    return RowText(_joined([first, second]), dict(cells or {}), (str(first), second))
+
+
+def as_pair(text: str) -> RowText:
+    """A text as a pair; one that was not read as a pair is parted at its first blank line, which joins a pair."""
+    if isinstance(text, RowText) and text.pair:
+        return text
+    first, _, second = text.partition(PART_END)
+    return paired(first, second, cells_beside(text))
+
+
+def parts_of(text: str) -> list[tuple[int, str]]:
+    """Where in a text each of its parts begins, and the part: both of a pair, or a text alone as it is."""
+    if not (isinstance(text, RowText) and text.pair):
+        return [(0, text)]
+    first, second = text.pair
+    return [(0, first), (len(text) - len(second), second)]
+
+
 def with_cells(text: str) -> tuple[str, ...]:
-    """A text and the cells beside it: rows of which both are equal get one answer."""
-    return (text, *cells_beside(text).values())
+    """A text, its parts and the cells beside it: rows of which all are equal get one answer."""
+    return (text, *(part for _, part in parts_of(text)), *cells_beside(text).values())
 
 
-def as_beside(text: str, other: str) -> str:
-    """A text with what stands beside another one: the same row, put in other words."""
-    return RowText(text, other.cells) if isinstance(other, RowText) else text
+def with_beside(text: str, cells: dict[str, str]) -> RowText:
+    """A text, or a pair, with cells beside it."""
+    return RowText(text, cells, text.pair if isinstance(text, RowText) else None)
+
+
+def as_beside(parts: Sequence[str], other: str) -> str:
+    """The parts of a text (`parts_of`) in other words, with what stands beside it."""
+    if not isinstance(other, RowText):
+        return parts[0]
+    return paired(parts[0], parts[1], other.cells) if other.pair else RowText(parts[0], other.cells)
 
 
 def is_blank(text: str) -> bool:
@@ -126,12 +161,19 @@ def as_whole_text(cell: object) -> str:
     `RowCells` are read to a RowText. Raises ValueError for one that takes gigabytes to cut into tokens, too.
     """
     if isinstance(cell, RowCells):
-        return RowText(as_whole_text(cell.text), {name: as_text(one).strip() for name, one in cell.beside.items()})
+        cells = {name: as_text(one).strip() for name, one in cell.beside.items()}
+        text = as_whole_text(cell.text)
+        return paired(text, as_whole_text(cell.pair[0]), cells) if cell.pair else RowText(text, cells)
     parts = [as_text(part) for part in cell] if isinstance(cell, tuple) else [as_text(cell)]
-    text = parts[0] if len(parts) == 1 else PART_END.join(part for part in parts if not is_blank(part))
+    text = parts[0] if len(parts) == 1 else _joined(parts)
+    text = cell if isinstance(cell, RowText) else text
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are read. Shorten it")
     return text
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return PART_END.join(part for part in parts if not is_blank(part))
 
 
 def without_formula(cell: str) -> str:

@@ -27,6 +27,7 @@ LABEL_NAMES = frozenset([
 SHOWN_NAME = 40  # characters
 SHOWN_NAMES = 12
 _TITLE_ROWS = 20
+_OF_TEXTS = ("--with", "--pair")  # flags of columns that are read with the texts, labels or not
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class TableFormat:
     label_separator: str | None = None  # between the labels of a cell that holds several
     label_columns: tuple[str, ...] = ()  # names of columns of 1 and 0, one a label
     beside: tuple[str, ...] = ()  # names of columns that are features beside the text
+    pair: str | None = None  # name of a column of texts, each of which makes a pair with the row's text
     group: str | None = None  # name of a column whose equal cells mark rows that belong together
     preferred_text: str | None = None  # taken where the table has it and ``text`` is unset: a bundle's own column
     preferred_label: str | None = None
@@ -64,7 +66,7 @@ class TableFormat:
     @property
     def named(self) -> list[tuple[str, str]]:
         """(flag, column) for each column that was asked for by name; those of the text together."""
-        one = [("--text", self.text), ("--label", self.label), ("--split-by", self.group)]
+        one = [("--text", self.text), ("--pair", self.pair), ("--label", self.label), ("--split-by", self.group)]
         several = [("--label-columns", name) for name in self.label_columns]
         several += [("--with", name) for name in self.beside]
         return [(flag, name) for flag, name in one if name is not None] + several
@@ -90,6 +92,7 @@ class Columns:
     label: int | None = None
     flags: tuple[int, ...] = ()  # one a label, where each has its own
     beside: tuple[int, ...] = ()  # features beside the text
+    pair: int | None = None
     group: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -113,20 +116,29 @@ class Grid:
     def texts(self, columns: Columns) -> Sequence[Any]:
         """The text cells as `as_whole_text` reads them."""
         beside = {self.names[column]: self.column(column) for column in columns.beside}
-        return text_cells([self.column(column) for column in columns.texts], beside)
+        pair = None if columns.pair is None else self.column(columns.pair)
+        return text_cells([self.column(column) for column in columns.texts], beside, pair)
 
     def text_name(self, columns: Columns) -> str:
         """What the text's column is called; of several their names, joined by commas as ``--text`` takes them."""
         return ",".join(self.names[column] for column in columns.texts)
 
 
-def text_cells(columns: Sequence[Sequence[Any]], beside: Mapping[str, Sequence[Any]] | None = None) -> Sequence[Any]:
-    """The cells of a text column; those of several, a tuple a row. beside: columns whose cells stand beside them."""
+def text_cells(
+    columns: Sequence[Sequence[Any]],
+    beside: Mapping[str, Sequence[Any]] | None = None,
+    pair: Sequence[Any] | None = None,
+) -> Sequence[Any]:
+    """The cells of a text column; those of several, a tuple a row. beside: columns whose cells stand beside them; pair:
+    that of their pairs."""
     cells = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-    if not beside:
+    if not beside and pair is None:
         return cells
-    rows = zip(cells, zip(*beside.values(), strict=True), strict=True)
-    return [RowCells(cell, dict(zip(beside, own, strict=True))) for cell, own in rows]
+    names, nothing = tuple(beside or {}), [()] * len(cells)
+    told = list(zip(*beside.values(), strict=True)) if beside else nothing
+    pairs = nothing if pair is None else [(second,) for second in pair]
+    rows = zip(cells, told, pairs, strict=True)
+    return [RowCells(cell, dict(zip(names, own, strict=True)), second) for cell, own, second in rows]
 
 
 def listed_names(names: str) -> list[str]:
@@ -215,12 +227,12 @@ def choose_columns(
     cells: those of a column, to guess by where its name is not known. What was guessed is in ``Columns.notes``.
     Raises DataError for names that do not exist, that leave more or less than one reading, or that are two columns'.
     """
-    asked = [(flag, name) for flag, name in table.named if flag == "--with" or (flag != "--text" and labelled)]
+    asked = [(flag, name) for flag, name in table.named if flag in _OF_TEXTS or (flag != "--text" and labelled)]
     told = _told_texts(where, names, table)
     asked = [("--text", name) for name in told if table.text is not None] + asked
     _check_asked(where, names, asked, table)
     one_label = labelled and not table.label_columns
-    aside = [names.index(name) for flag, name in asked if flag in ("--label-columns", "--split-by", "--with")]
+    aside = [names.index(name) for flag, name in asked if flag in ("--label-columns", "--split-by", *_OF_TEXTS)]
     columns = [column for column, name in enumerate(names) if name and column not in aside]
     texts, labels = _by_names(names, columns, told, table, one_label=one_label)
     notes: list[str] = []
@@ -242,6 +254,7 @@ def choose_columns(
         label=labels[0] if one_label else None,
         flags=tuple(names.index(name) for name in table.label_columns) if labelled else (),
         beside=tuple(names.index(name) for name in table.beside),
+        pair=None if table.pair is None else names.index(table.pair),
         group=names.index(table.group) if labelled and table.group is not None else None,
         notes=tuple(notes),
     )
@@ -259,7 +272,8 @@ def _check_asked(where: str, names: Sequence[str], asked: Sequence[tuple[str, st
     texts = [name for flag, name in asked if flag == "--text"]
     labels = [name for flag, name in asked if flag in ("--label", "--label-columns")]
     clash = [("--text", flag, name) for flag, name in asked if name in texts and flag in ("--label", "--label-columns")]
-    clash += [("--label", flag, name) for flag, name in asked if name in labels and flag == "--with"]
+    clash += [("--label", flag, name) for flag, name in asked if name in labels and flag in _OF_TEXTS]
+    clash += [("--text", flag, name) for flag, name in asked if name in texts and flag == "--pair"]
     if clash:
         one, other, name = clash[0]
         raise DataError(f"{where}: {one} and {other} both name {name!r}. Name two columns.")

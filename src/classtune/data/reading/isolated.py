@@ -13,7 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from classtune.data.reading.cells import Number, RowText, as_text, cells_beside
+from classtune.data.reading.cells import Number, RowText, as_text, cells_beside, parts_of
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.tables import Table, read_table
 from classtune.errors import DataError, UserError
@@ -43,8 +43,8 @@ def read_upload(path: str | Path, format: TableFormat, *, labelled: bool = False
         raise DataError(answer["problems"])
     table: dict[str, Any] = answer["table"]
     table["columns"] = {name: list(map(_cell, cells)) for name, cells in table["columns"].items()}
-    if beside := table.pop("cells"):
-        table["texts"] = list(map(RowText, table["texts"], beside))
+    rows = zip(table["texts"], table.pop("cells"), table.pop("pairs"), strict=True)
+    table["texts"] = [RowText(text, cells, tuple(pair) or None) for text, cells, pair in rows]
     table["beside"] = tuple(table["beside"])
     if table["label_sets"] is not None:
         table["label_sets"] = [tuple(labels) for labels in table["label_sets"]]
@@ -63,7 +63,8 @@ def main() -> None:
         table = read_table(asked["path"], TableFormat(**format), labelled=asked["labelled"])
         document = {field.name: getattr(table, field.name) for field in fields(table)}
         document["columns"] = {name: list(map(_written, cells)) for name, cells in table.columns.items()}
-        document["cells"] = [dict(cells_beside(text)) for text in table.texts] if table.beside else []
+        document["cells"] = [dict(cells_beside(text)) for text in table.texts]
+        document["pairs"] = [[part for _, part in parts_of(text)] if table.pair else [] for text in table.texts]
         json.dump({"table": document}, sys.stdout)
     except UserError as error:
         json.dump({"problems": error.problems}, sys.stdout)

@@ -83,10 +83,21 @@ class Stream(ABC):
         self.names: list[str] = []
         self.text_columns = ["text"]
         self.beside: tuple[str, ...] = ()  # columns whose cells stand beside the texts
+        self.pair: str | None = None  # the column of their pairs
         self.sizes: list[int] = []
         self.notes: list[str] = []
         self.suffix = path.suffix
         self.escape_formulas = False  # in delimited files; see `without_formula`
+
+    @property
+    def beside_texts(self) -> list[str]:
+        """The columns that are read with the texts."""
+        return [*self.beside, *([self.pair] if self.pair is not None else [])]
+
+    def _cells(self, texts: Sequence[Sequence[Any]], columns: Mapping[str, Sequence[Any]]) -> Sequence[Any]:
+        """The cells of the texts with what is read beside them; columns: those of `beside_texts`, by name."""
+        pair = None if self.pair is None else columns[self.pair]
+        return text_cells(texts, {name: columns[name] for name in self.beside}, pair)
 
     @abstractmethod
     def pieces(self) -> Iterator[Piece]:
@@ -183,8 +194,8 @@ class _Delimited(Stream):
             raise DataError(f"{self.name}: has fastText's lines, not read in pieces. Name a file: -o OUT.csv.")
         has_columns = named_by_file or format.delimiter or format.text or format.header
         if kind == "text" and not has_columns and (suffix == ".txt" or not clearly_delimited(sample)):
-            self.names, self._texts, self._beside = ["text"], [0], list[int]()
-            if format.beside:
+            self.names, self._texts = ["text"], [0]
+            if format.beside or format.pair:
                 choose_columns(self.name, self.names, format, labelled=False)  # says that it has no such columns
         else:
             self._delimiter = (
@@ -202,8 +213,8 @@ class _Delimited(Stream):
         rows = itertools.islice(self._rows(), self._above + int(self._header), None)
         for lines, cells, broken in _cut(((line, self._checked(row)) for line, row in rows), self.size):
             texts = [[row[text] for row in cells] for text in self._texts]
-            beside = {self.names[place]: [row[place] for row in cells] for place in self._beside}
-            yield Piece(cells, text_cells(texts, beside), lines, broken)
+            named = {name: [row[self.names.index(name)] for row in cells] for name in self.beside_texts}
+            yield Piece(cells, self._cells(texts, named), lines, broken)
 
     def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -243,7 +254,7 @@ class _Delimited(Stream):
         self._header = len(grid.lines) < len(sample)
         self.names = grid.names
         columns = grid.guessed or choose_columns(self.name, grid.names, format, labelled=False)
-        self._texts, self._beside = list(columns.texts), list(columns.beside)
+        self._texts, self.beside, self.pair = list(columns.texts), format.beside, format.pair
         self.text_columns = [self.names[text] for text in self._texts]
         self.notes += grid.notes
 
@@ -270,12 +281,12 @@ class _JsonLines(Stream):
         self.names = list(names)
         columns = choose_columns(self.name, self.names, format, labelled=False)
         self.text_columns = [self.names[text] for text in columns.texts]
-        self.beside = format.beside
+        self.beside, self.pair = format.beside, format.pair
 
     def pieces(self) -> Iterator[Piece]:
         for lines, rows, broken in _cut(self._rows(), self.size):
-            texts = [[row.get(name) for _, row in rows] for name in self.text_columns]
-            cells = text_cells(texts, {name: [row.get(name) for _, row in rows] for name in self.beside})
+            columns = {name: [row.get(name) for _, row in rows] for name in (*self.text_columns, *self.beside_texts)}
+            cells = self._cells([columns[name] for name in self.text_columns], columns)
             yield Piece([text for text, _ in rows], cells, lines, broken)
 
     def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
@@ -310,7 +321,7 @@ class _Parquet(Stream):
         self.names = list(file.schema_arrow.names)
         columns = choose_columns(name, self.names, format, labelled=False)
         self.text_columns = [self.names[text] for text in columns.texts]
-        self.beside = format.beside
+        self.beside, self.pair = format.beside, format.pair
         rows = file.metadata.num_rows
         self.sizes = [min(size, rows - start) for start in range(0, rows, size)]
         if self.suffix.lower() != ".parquet":
@@ -322,8 +333,8 @@ class _Parquet(Stream):
         first = 1
         try:
             for rows in self._tables():
-                beside = {name: rows.column(name).to_pylist() for name in self.beside}
-                cells = text_cells([rows.column(name).to_pylist() for name in self.text_columns], beside)
+                columns = {name: rows.column(name).to_pylist() for name in (*self.text_columns, *self.beside_texts)}
+                cells = self._cells([columns[name] for name in self.text_columns], columns)
                 yield Piece(rows, cells, range(first, first + len(rows)))
                 first += len(rows)
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -68,6 +68,7 @@ class Table:
     columns: dict[str, list[Any]] = field(default_factory=dict)  # read for prediction: all of the file, cells as there
     label_kind: str = "text"  # what the labels' cells were: "int", "float", "bool", "text"
     beside: tuple[str, ...] = ()  # names of the columns whose cells stand beside the texts (`cells_beside`)
+    pair: str | None = None  # name of the column whose texts make pairs with the texts (`parts_of`)
     weights: list[float] | None = None  # how often each row counts in learning; None: all alike
 
     @property
@@ -108,7 +109,7 @@ def read_table(
     except DataError as error:
         raise DataError(grid.problems + error.problems) from None
     grid.notes += columns.notes
-    columns = columns if labelled else Columns(columns.texts, beside=columns.beside)
+    columns = columns if labelled else Columns(columns.texts, beside=columns.beside, pair=columns.pair)
     return _table(name, grid, columns, format, keep=not labelled)
 
 
@@ -198,6 +199,7 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
         name=name,
         text_column=grid.text_name(columns),
         beside=tuple(grid.names[column] for column in columns.beside),
+        pair=None if columns.pair is None else grid.names[columns.pair],
         label_column=labels.column,
         encoding=grid.encoding,
         delimiter=grid.delimiter,
