@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,8 @@ RECORDED = {
 @pytest.mark.parametrize("name", RECORDED)
 def test_losses_are_those_that_were_recorded(run: Callable[..., Run], name: str) -> None:
     """If a change of these is meant, record them anew and say so in the changelog."""
+    if name == "gpt2" and tuple(map(int, version("transformers").split(".")[:2])) < (5, 15):
+        pytest.skip("transformers before 5.15 starts GPT-2 from other random weights")
     done = run(name, class_weights="balanced", accumulate=2)
     for kind, expected in RECORDED[name].items():
         np.testing.assert_allclose(done.losses(kind), expected, rtol=1e-5, atol=1e-5)

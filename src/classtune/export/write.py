@@ -256,7 +256,9 @@ def _write_openvino(program: torch.export.ExportedProgram, path: Path, facts: di
         if int8:
             import nncf
 
-            model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+            # Rotary frequencies, which older transformers multiply so, are no weights: 8 bits move every position.
+            frequencies = nncf.IgnoredScope(patterns=[r"bmm.*"], validate=False)
+            model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=frequencies)
             # Else inputs are rounded to 8 bits too, on processors with VNNI alone.
             model.set_rt_info("0", ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
         for name, value in facts.items():
