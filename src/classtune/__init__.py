@@ -25,7 +25,8 @@ from classtune.errors import (
 )
 
 if TYPE_CHECKING:
-    from classtune.estimator import NotFittedError, TextClassifier, load
+    from classtune.estimator import NotFittedError, TextClassifier
+    from classtune.estimator.loaded import load
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,10 +41,14 @@ __all__ = [
     "UserError",
     "load",
 ]
-_LATE = {"NotFittedError", "TextClassifier", "load"}
+_LATE = {
+    "NotFittedError": "classtune.estimator",
+    "TextClassifier": "classtune.estimator",
+    "load": "classtune.estimator.loaded",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATE:
-        return getattr(importlib.import_module("classtune.estimator"), name)
+        return getattr(importlib.import_module(_LATE[name]), name)
     raise AttributeError(f"module 'classtune' has no attribute {name!r}")

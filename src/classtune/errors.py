@@ -7,7 +7,7 @@
         ├── DataError         a table, its columns, its texts or labels
         ├── SourceError       a model or data set that could not be found, fetched or verified
         ├── BundleError       a saved classifier that is missing, damaged or cannot be written
-        └── NotFittedError    an estimator that was asked before it was fitted (see estimator.py)
+        └── NotFittedError    an estimator that was asked before it was fitted (see estimator/)
 
 A message says what, where, got and do:
 ``train.csv line 42: the label is empty. Fill it in, or pass --drop-unlabelled.``

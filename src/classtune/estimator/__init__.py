@@ -1,32 +1,29 @@
-"""`TextClassifier`: scikit-learn's contract over everything else; `load` for saved ones."""
+"""`TextClassifier`: scikit-learn's contract over everything else."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-import random
 import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-import narwhals
 import numpy as np
 import sklearn.exceptions
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from classtune.bundle import check_target, new_bundle, read_record
+from classtune.bundle import check_target, new_bundle
 from classtune.config import Settings, meant, resolve
 from classtune.data.reading.cells import is_blank
-from classtune.data.reading.labels import typed_labels
 from classtune.data.reading.tables import table_from_rows
-from classtune.errors import BundleError, DataError, SettingsError, UserError
+from classtune.errors import DataError, SettingsError, UserError
+from classtune.estimator.inputs import callers_random_state, column_of, counted, texts_of, weights_of
 from classtune.inference.predictor import Predictor, Ranked, load_predictor
 from classtune.jobs.train import train
 from classtune.model.network import Network
@@ -89,14 +86,14 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         resolved, extensions = self._resolved()
         if y is None:
             raise DataError("y: there are no labels. Give one a text.")
-        y = _column(y)
-        table = table_from_rows(_column(X), y, name="training data")
+        y = column_of(y)
+        table = table_from_rows(column_of(X), y, name="training data")
         if sample_weight is not None:
-            table = replace(table, weights=_weights(sample_weight, len(table.texts), own_loss=callable(self.loss)))
+            table = replace(table, weights=weights_of(sample_weight, len(table.texts), own_loss=callable(self.loss)))
         if validation is not None and not (isinstance(validation, tuple | list) and len(validation) == 2):
             raise DataError("validation: give a pair, its texts and its labels.")
-        extra = None if validation is None else table_from_rows(*map(_column, validation), name="validation")
-        with _callers_random_state():
+        extra = None if validation is None else table_from_rows(*map(column_of, validation), name="validation")
+        with callers_random_state():
             self._trained: Any = train(
                 table,
                 resolved,
@@ -162,7 +159,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             raise UserError("This classifier is no single network, so it has no states to give as features.")
         from classtune.explain.attributions import pooled_states
 
-        texts = _texts(X)
+        texts = texts_of(X)
         if not texts:
             return np.zeros((0, self._n_features_out), dtype=np.float32)
         return np.asarray(pooled_states(network, network.encoder.encode(texts)), dtype=np.float32)
@@ -172,9 +169,9 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
         An answer that is withheld counts as not right. sample_weight [texts]: how much each counts, 0 or more.
         """
-        table = table_from_rows(_column(X), _column(y))
+        table = table_from_rows(column_of(X), column_of(y))
         if sample_weight is not None:
-            sample_weight = _counted(sample_weight, len(table.texts))
+            sample_weight = counted(sample_weight, len(table.texts))
         names = np.array(self._fitted().labels, dtype=object)[self._columns]
         truth = [set(labels) for labels in table.label_sets or [(label,) for label in table.labels or []]]
         answers = self._answers(table.texts)
@@ -238,7 +235,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             path = self._kept / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        with _callers_random_state():
+        with callers_random_state():
             self._predictor, _ = load_predictor(self._kept, device=self.device or "auto")
 
     @property
@@ -281,7 +278,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
     def _probabilities(self, X: Any) -> NDArray[np.float64]:
         """Probabilities with columns in the order of the bundle's labels; NaN for texts that are blank."""
-        predictor, texts = self._fitted(), _texts(X, blanks=True)
+        predictor, texts = self._fitted(), texts_of(X, blanks=True)
         rows = [row for row, text in enumerate(texts) if not is_blank(text)]
         scores = np.full((len(texts), len(predictor.labels)), np.nan)
         places = [f"texts row {row + 1}" for row in rows]
@@ -317,40 +314,6 @@ _SIGNATURE = inspect.Signature(
 TextClassifier.__init__.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
 
 
-class LoadedClassifier(TextClassifier):
-    """A `TextClassifier` that was read from a bundle: it predicts, and cannot be saved or fitted again."""
-
-    def __init__(self, folder: str | Path, *, device: str = "cpu") -> None:
-        self.folder = folder
-        self.device = device
-        self._kept = Path(folder)
-        with _callers_random_state():
-            self._predictor, bundle = load_predictor(self._kept, device=device)
-        # Labels that were numbers come back as numbers: a bundle knows them by their text.
-        kind = bundle.record.get("data", {}).get("label_kind", "text")
-        self.classes_, self._columns = np.unique(typed_labels(bundle.labels, kind), return_index=True)
-        self.result_ = bundle.record
-
-    @contextlib.contextmanager
-    def _bundle(self) -> Iterator[Path]:
-        if read_record(self._kept) != self.result_:
-            raise BundleError(
-                f"{self._kept}: was replaced since it was loaded: what answers here is not there any more."
-            )
-        yield self._kept
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation: tuple[Any, Any] | None = None) -> Self:
-        raise UserError("A loaded bundle is not trained any further: fit a new TextClassifier.")
-
-    def save(self, folder: str | Path, *, force: bool = False) -> None:
-        raise UserError(f"This classifier was loaded from {self.folder}: copy that folder.")
-
-
-def load(folder: str | Path, *, device: str = "cpu") -> LoadedClassifier:
-    """Load a bundle; its files and golden texts are checked. Raises BundleError."""
-    return LoadedClassifier(folder, device=device)
-
-
 def print_note(line: str) -> None:
     """A line of progress on standard error."""
     import sys
@@ -365,69 +328,3 @@ def _silent(*_: Any) -> None:
 def _scored(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """The rows of texts that were not blank."""
     return np.flatnonzero(~np.isnan(scores[:, 0]))
-
-
-def _texts(X: Any, *, blanks: bool = False) -> list[str]:
-    """Texts to predict; none is allowed. Raises DataError for what is not text."""
-    X = _column(X)
-    return table_from_rows(X, blanks=blanks).texts if not isinstance(X, Sized) or len(X) else []
-
-
-def _numbers(values: Any, rows: int) -> NDArray[np.float64]:
-    """sample_weight as one number a row. Raises DataError."""
-    try:
-        weights = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError("sample_weight: holds what is no number. Give a number above 0 for each row.") from None
-    if weights.shape != (rows,):
-        raise DataError(f"sample_weight: its shape is {weights.shape}, and there are {rows:,} rows. Give one a row.")
-    return weights
-
-
-def _counted(values: Any, rows: int) -> NDArray[np.float64]:
-    """Weights of an average, one a row. Raises DataError."""
-    weights = _numbers(values, rows)
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
-        raise DataError("sample_weight: give each row a number of 0 or more, and one row more than 0.")
-    return weights
-
-
-def _weights(values: Any, rows: int, *, own_loss: bool) -> list[float]:
-    """One number above 0 a row. Raises DataError, and SettingsError where nothing would weigh by them."""
-    if own_loss:
-        raise SettingsError("sample_weight: a loss of your own takes none. Give one of the two.")
-    weights = _numbers(values, rows)
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
-    if len(wrong):
-        raise DataError(
-            f"sample_weight row {wrong[0] + 1}: is {weights[wrong[0]]:g}, and so {len(wrong):,} in all are no number "
-            "above 0. Leave out the rows that shall not count."
-        )
-    listed: list[float] = weights.tolist()
-    return listed
-
-
-def _column(values: Any) -> Any:
-    """The one column of a data frame or of an array [rows, 1], the list of a generator; else ``values``."""
-    if isinstance(values, Iterator):
-        return list(values)
-    if isinstance(values, np.ndarray):
-        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-    if hasattr(values, "columns"):
-        frame = narwhals.from_native(values, pass_through=True, eager_only=True)
-        if isinstance(frame, narwhals.DataFrame) and len(frame.columns) == 1:
-            return frame.get_column(frame.columns[0]).to_native()
-    return values
-
-
-@contextlib.contextmanager
-def _callers_random_state() -> Iterator[None]:
-    """Whatever is drawn within, the global generators of Python, NumPy and torch are afterwards what they were."""
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    try:
-        with torch.random.fork_rng(devices=list(devices)):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)

@@ -1,0 +1,82 @@
+"""What callers of an estimator give: texts, labels and weights in any form, and their random state, left as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Sized
+from typing import Any
+
+import narwhals
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from classtune.data.reading.tables import table_from_rows
+from classtune.errors import DataError, SettingsError
+
+
+def texts_of(X: Any, *, blanks: bool = False) -> list[str]:
+    """Texts to predict; none is allowed. Raises DataError for what is not text."""
+    X = column_of(X)
+    return table_from_rows(X, blanks=blanks).texts if not isinstance(X, Sized) or len(X) else []
+
+
+def _numbers(values: Any, rows: int) -> NDArray[np.float64]:
+    """sample_weight as one number a row. Raises DataError."""
+    try:
+        weights = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError("sample_weight: holds what is no number. Give a number above 0 for each row.") from None
+    if weights.shape != (rows,):
+        raise DataError(f"sample_weight: its shape is {weights.shape}, and there are {rows:,} rows. Give one a row.")
+    return weights
+
+
+def counted(values: Any, rows: int) -> NDArray[np.float64]:
+    """Weights of an average, one a row. Raises DataError."""
+    weights = _numbers(values, rows)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        raise DataError("sample_weight: give each row a number of 0 or more, and one row more than 0.")
+    return weights
+
+
+def weights_of(values: Any, rows: int, *, own_loss: bool) -> list[float]:
+    """One number above 0 a row. Raises DataError, and SettingsError where nothing would weigh by them."""
+    if own_loss:
+        raise SettingsError("sample_weight: a loss of your own takes none. Give one of the two.")
+    weights = _numbers(values, rows)
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+    if len(wrong):
+        raise DataError(
+            f"sample_weight row {wrong[0] + 1}: is {weights[wrong[0]]:g}, and so {len(wrong):,} in all are no number "
+            "above 0. Leave out the rows that shall not count."
+        )
+    listed: list[float] = weights.tolist()
+    return listed
+
+
+def column_of(values: Any) -> Any:
+    """The one column of a data frame or of an array [rows, 1], the list of a generator; else ``values``."""
+    if isinstance(values, Iterator):
+        return list(values)
+    if isinstance(values, np.ndarray):
+        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if hasattr(values, "columns"):
+        frame = narwhals.from_native(values, pass_through=True, eager_only=True)
+        if isinstance(frame, narwhals.DataFrame) and len(frame.columns) == 1:
+            return frame.get_column(frame.columns[0]).to_native()
+    return values
+
+
+@contextlib.contextmanager
+def callers_random_state() -> Iterator[None]:
+    """Whatever is drawn within, the global generators of Python, NumPy and torch are afterwards what they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    try:
+        with torch.random.fork_rng(devices=list(devices)):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
