@@ -141,6 +141,7 @@ def test_evaluate_judges_a_bundle_on_any_table(small_bundle: Path, small_csv: Pa
     assert counted == [30, 30]
     shown = command("evaluate", small_bundle, small_csv)
     assert f"{100 * ran.document['test']['accuracy']:.2f} %" in shown.out
+    assert "as if each were answered" not in shown.out
 
 
 def test_predict_prints_the_form_of_hugging_face(small_bundle: Path, command: Run) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from small import QUICK, Run, one_thread, rows, train_small, write_csv
 
 from classtune import load
+from classtune.decisions.abstention import promise
 
 pytest_plugins = ["bundle_fixtures"]
 
@@ -35,6 +38,21 @@ def test_calibration_is_saved_and_applied_alike_everywhere(wide_bundle: Path, co
     for ranked, row in zip(command("predict", wide_bundle, *NEW, "--json").document, python, strict=True):
         assert [entry["score"] for entry in ranked] == pytest.approx(sorted(row, reverse=True), abs=1e-9)
         assert "answer" not in ranked[0]  # Hugging Face's form, where the answer is simply the first
+
+
+def test_evaluate_says_how_many_texts_get_an_answer(wide_bundle: Path, tmp_path: Path, command: Run) -> None:
+    """The figures beside it are of all rows, and alone they would hide that many get no answer."""
+    bundle, table = Path(shutil.copytree(wide_bundle, tmp_path / "bundle")), write_csv(tmp_path / "new.csv", rows(90))
+    scores = [one[0]["score"] for one in command("predict", bundle, table, "--text", "text", "--json").document]
+    record = json.loads((bundle / "classtune.json").read_text(encoding="utf-8"))
+    promised = promise(np.linspace(0.6, 1, 100), np.zeros(100, dtype=np.bool_), 0.1)
+    record["decisions"]["abstention"] = replace(promised, threshold=float(np.median(scores))).record()
+    (bundle / "classtune.json").write_text(json.dumps(record), encoding="utf-8")
+    shown = command("evaluate", bundle, table).out
+    answered = sum(score >= np.median(scores) for score in scores) / len(scores)
+    assert 0.4 < answered < 0.6
+    assert f"as if each were answered. {100 * answered:.1f} % of them are, and 0.0 % of these wrongly" in shown
+    assert "as if each were answered" not in command("evaluate", wide_bundle, table).out
 
 
 def test_other_shares_in_the_field_move_the_scores(wide_bundle: Path, command: Run) -> None:

@@ -172,6 +172,16 @@ def test_a_label_without_validation_rows_leaves_nothing_to_promise() -> None:
     found = decide(logits[known], truth[known], THREE, shares, trained_prior=np.array([0.6, 0.3, 0.1]))
     assert found.abstention is not None
     assert not found.abstention.promised
+    assert "No held-out row has 'c'. Nothing can be promised of it. Add held-out rows of every label." in found.notes
+    # Without a word on the field, texts of the third label are none of those that the promise was shown on.
+    usual = DecisionSettings(calibration="none", max_error=0.4)
+    found = decide(logits[known], truth[known], THREE, usual, trained_prior=np.array([0.6, 0.3, 0.1]))
+    assert found.abstention is not None
+    assert found.abstention.promised
+    assert any("What is promised holds among texts of the other labels only" in note for note in found.notes)
+    logits, truth = rows([0.5, 0.4, 0.1], 900)
+    found = decide(logits, truth, THREE, usual, trained_prior=np.array([0.6, 0.3, 0.1]))
+    assert not [note for note in found.notes if "No held-out row has" in note]
 
 
 def test_costs_change_answers_and_not_probabilities() -> None:

@@ -35,6 +35,7 @@ Truth = npt.NDArray[Any]
 
 SHARE_THAT_FITS = 1 / 3
 ROWS_FOR_F1 = 50
+_SHOWN_LABELS = 10
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,11 @@ def decide(
         level = (1 - CONFIDENCE) / networks
         abstention = promise(confidence, chosen != truth_validation[rows], wishes.max_error, level=level)
         found = replace(found, abstention=abstention)
+        absent = [
+            label for label, share in zip(labels, _shares(truth_validation, len(labels)), strict=True) if not share
+        ]
+        if absent:
+            notes.append(_unheard(absent, promised=abstention.promised))
         notes += _how_promised(abstention, len(fits), len(promises), len(rows), len(truth_validation), networks)
     return replace(found, notes=tuple(notes))
 
@@ -266,6 +272,15 @@ def _rows(
         return every, every
     fits = deal(truth, round(1 / SHARE_THAT_FITS), seed=seed, groups=groups) == 0
     return every[fits], every[~fits]
+
+
+def _unheard(absent: Sequence[str], *, promised: bool) -> str:
+    """That labels which no held-out row has are outside what the held-out rows promise."""
+    names = ", ".join(map(repr, absent[:_SHOWN_LABELS])) + (", …" if len(absent) > _SHOWN_LABELS else "")
+    what = (
+        "What is promised holds among texts of the other labels only" if promised else "Nothing can be promised of it"
+    )
+    return f"No held-out row has {names}. {what}. Add held-out rows of every label."
 
 
 def _how_promised(abstention: Abstention, fitted: int, promised: int, used: int, rows: int, networks: int) -> list[str]:

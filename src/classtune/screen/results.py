@@ -128,6 +128,14 @@ def show_scores(judged: Mapping[str, Figures]) -> None:
     metrics = metrics_of(next(iter(judged.values())))
     rows = [(name, *_scores(figures, metrics)) for name, figures in judged.items()]
     show(rows, ("on the test rows", *_score_names(metrics)))
+    for name, figures in judged.items():
+        if given := figures.answered:
+            low, high = (100 * end for end in given.error_of_answered_ci95)
+            say(
+                f"{name}: the figures are of all rows, as if each were answered. {100 * given.answered:.1f} % of them "
+                f"are, and {100 * given.error_of_answered:.1f} % of these wrongly (95 % interval {low:.1f} to "
+                f"{high:.1f} %)."
+            )
 
 
 def _score_names(metrics: Sequence[Metric]) -> list[str]:
