@@ -65,6 +65,21 @@ def test_numbers_in_another_file_are_the_same_labels(write: Write) -> None:
     assert problem.startswith("c.csv lines 2, 3, 4, 5, 6, … (9): the label '7' is not in a.csv.")
 
 
+def test_truth_values_in_another_file_are_the_same_labels(write: Write) -> None:
+    """A spreadsheet writes TRUE, pandas True, and JSON and Parquet have neither: one label."""
+    texts = [f"some words number {row} of {'many' * row}" for row in range(20)]
+    table = read_table(
+        write("a.csv", "text,label\n" + "".join(f"{t},{'TRUE' if n % 2 else 'FALSE'}\n" for n, t in enumerate(texts)))
+    )
+    for name, cells in (
+        ("b.csv", "text,label\nother,True\nagain,False\n"),
+        ("c.jsonl", '{"text": "other", "label": true}\n{"text": "again", "label": false}\n'),
+    ):
+        material = prepare(table, resolve(overrides={"split_by": "exact"}), test=read_table(write(name, cells)))
+        assert material.labels == ["FALSE", "TRUE"]
+        assert material.truth[-2:].tolist() == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("labels", "kind"),
     [([1, 2], "int"), ([1.0, 2.5], "float"), ([True, False], "bool"), (["1", "2"], "text"), ([1, "2"], "text")],

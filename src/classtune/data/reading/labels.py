@@ -63,11 +63,16 @@ def typed_labels(labels: Sequence[str], kind: str) -> list[Any]:
         return list(labels)
 
 
-def same_numbers(labels: Iterable[str], known: Collection[str]) -> dict[str, str]:
-    """Labels that are not known, but as a number are: {"1.0": "1"} where 1 is known, or the other way round."""
-    numbers = {_number(label): label for label in known}
+def same_values(labels: Iterable[str], known: Collection[str]) -> dict[str, str]:
+    """Labels that are not known, but as a number or a truth value are: {"1.0": "1"} where 1 is known, or the other way
+    round; so with true (JSON, Parquet), True (Python) and TRUE (spreadsheets)."""
+    values = {_value(label): label for label in known}
     unknown = (label for label in labels if label not in known)
-    return {label: numbers[_number(label)] for label in unknown if _number(label) in numbers}
+    return {label: values[_value(label)] for label in unknown if _value(label) in values}
+
+
+def _value(label: str) -> str:
+    return label.lower() if label.lower() in ("true", "false") else _number(label)
 
 
 def _number(label: str) -> str:

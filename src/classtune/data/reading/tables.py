@@ -36,7 +36,7 @@ from classtune.data.reading.labels import (
     label_kind,
     label_names,
     merge_numbers,
-    same_numbers,
+    same_values,
 )
 from classtune.data.reading.table_folders import read_folder
 from classtune.errors import DataError
@@ -77,8 +77,8 @@ class Table:
         return [f"{self.name} {self.unit} {line}" for line in self.lines]
 
     def with_known(self, labels: Collection[str]) -> Table:
-        """The table with these labels, where it writes one of them as another number does: 1.0 for 1."""
-        same = same_numbers(set(self.labels or []), labels)
+        """The table with these labels, where it writes one of them in another way: 1.0 for 1, TRUE for true."""
+        same = same_values(set(self.labels or []), labels)
         if not same or self.labels is None or self.label_sets is not None:
             return self
         return replace(self, labels=[same.get(label, label) for label in self.labels])
