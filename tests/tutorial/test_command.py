@@ -16,6 +16,7 @@ from classtune.candidates import tail
 from classtune.config import resolve
 from classtune.data.reading.tables import Table, table_from_rows
 from classtune.errors import BundleError, Interrupted, SettingsError, SourceError
+from classtune.files import Busy, claimed
 from classtune.jobs import steps
 from classtune.jobs import tutorial as job
 from classtune.jobs.train import train
@@ -196,6 +197,14 @@ def test_nothing_is_overwritten_unasked(table: Table, gpt2: Callable[[str], Path
         run(table, tmp_path / "out", gpt2("gpt2"), [3])
     run(table, tmp_path / "out", gpt2("gpt2"), [2], force=True)
     assert [path.name for path in (tmp_path / "out" / "rows").iterdir()] == ["02.json"]
+
+
+def test_two_runs_do_not_write_to_one_folder(table: Table, gpt2: Callable[[str], Path], tmp_path: Path) -> None:
+    run(table, tmp_path / "out", gpt2("gpt2"), [3])
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    with claimed(tmp_path / "out"), pytest.raises(Busy, match="another run is writing here"):
+        run(table, tmp_path / "out", gpt2("gpt2"), [2], force=True)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
 
 
 # -- bad input

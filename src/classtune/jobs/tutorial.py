@@ -28,7 +28,7 @@ from classtune.data.audit.copies import copied_letters
 from classtune.data.dataset import Material, prepare
 from classtune.data.reading.tables import Table
 from classtune.errors import BundleError, Interrupted, SettingsError, SourceError, writing
-from classtune.files import replacing, sha256
+from classtune.files import claimed, replacing, sha256
 from classtune.jobs import steps
 from classtune.jobs.steps import Notify
 from classtune.jobs.tutorial_rows import RECIPE, ROWS, Row
@@ -133,50 +133,53 @@ def run_tutorial(
     is in the cache or a hub answers, else the default model. resume: finished rows in the folder are taken as they
     are. force: they are measured again. told: settings over each row's.
     Raises SettingsError for rows that the model cannot follow, BundleError for a folder that holds something else,
-    Interrupted on Ctrl-C, and what reading and training raise.
+    Busy where another run writes to it, Interrupted on Ctrl-C, and what reading and training raise.
     """
     began = time.perf_counter()
     name, because = _choose_model(model, notify)
     notify(f"model: {name}{because}")
     told = {"model": name, **(told or {})}
     chosen, skipped = _choose_rows(rows, name, notify)
-    _open(folder, resume=resume, force=force)
     for number, reason in skipped.items():
         notify(f"row {number} is skipped: {reason}")
     settings = {row.number: _settings(row, told) for row in chosen}
-    material = prepare(table, next(iter(settings.values())), progress=progress)
-    run = _Run(material, folder, _identity(material), notify, progress)
-    done: dict[int, dict[str, Any]] = {}
-    passes: dict[str, _Shared] = defaultdict(_Shared)
-    try:
-        for row in _in_order(chosen, settings):
-            found = run.finished(row.number, settings[row.number])
-            if found is None:
-                if row.same_as in done:
-                    found = {**done[row.same_as], "own_seconds": 0.0, "history": []}
-                else:
-                    found = _train_row(row, settings[row.number], passes[_trunk_of(settings[row.number])], run)
-                run.keep(row.number, settings[row.number], found)
-                notify(_line(row, found))
-            done[row.number] = found
-    except KeyboardInterrupt:
-        kept = f"{len(done)} of {len(chosen)} rows are in {folder}: give the same command with --resume to go on."
-        raise Interrupted(f"Stopped. {kept}") from None
-    document = {
-        "model": name,
-        "why": because.strip(" ()"),
-        "data": table.name,
-        "splits": material.splits.sizes(),
-        "rows": [_told(row, done[row.number], table.name) for row in sorted(chosen, key=lambda row: row.number)],
-        "skipped": [{"row": number, "change": ROWS[number].change, "reason": why} for number, why in skipped.items()],
-        "baselines": _baselines(material, next(iter(settings.values())).seed),
-        "passes": _passes(passes),
-        "seconds": time.perf_counter() - began,
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONS}},
-        "folder": str(folder),
-    }
-    write_tables(folder, document)
-    return document
+    with claimed(folder, notify):
+        _open(folder, resume=resume, force=force)
+        material = prepare(table, next(iter(settings.values())), progress=progress)
+        run = _Run(material, folder, _identity(material), notify, progress)
+        done: dict[int, dict[str, Any]] = {}
+        passes: dict[str, _Shared] = defaultdict(_Shared)
+        try:
+            for row in _in_order(chosen, settings):
+                found = run.finished(row.number, settings[row.number])
+                if found is None:
+                    if row.same_as in done:
+                        found = {**done[row.same_as], "own_seconds": 0.0, "history": []}
+                    else:
+                        found = _train_row(row, settings[row.number], passes[_trunk_of(settings[row.number])], run)
+                    run.keep(row.number, settings[row.number], found)
+                    notify(_line(row, found))
+                done[row.number] = found
+        except KeyboardInterrupt:
+            kept = f"{len(done)} of {len(chosen)} rows are in {folder}: give the same command with --resume to go on."
+            raise Interrupted(f"Stopped. {kept}") from None
+        document = {
+            "model": name,
+            "why": because.strip(" ()"),
+            "data": table.name,
+            "splits": material.splits.sizes(),
+            "rows": [_told(row, done[row.number], table.name) for row in sorted(chosen, key=lambda row: row.number)],
+            "skipped": [
+                {"row": number, "change": ROWS[number].change, "reason": why} for number, why in skipped.items()
+            ],
+            "baselines": _baselines(material, next(iter(settings.values())).seed),
+            "passes": _passes(passes),
+            "seconds": time.perf_counter() - began,
+            "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONS}},
+            "folder": str(folder),
+        }
+        write_tables(folder, document)
+        return document
 
 
 def _choose_model(model: str | None, notify: Notify) -> tuple[str, str]:
