@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from written import xlsx
 
 from classtune.data.reading import arrow, cells, delimited, excel, isolated, packed, streams, tables
 from classtune.data.reading.cells import Number
@@ -101,6 +102,67 @@ def test_merged_cells_hold_their_value_in_each_row(write: Write) -> None:
     table = read_table(write("u.xlsx", book(title, merged)))
     assert (table.labels, table.lines) == (["x", "x"], [6, 7])
     assert table.notes[-1] == "what stands above the header is no part of the table: 'Export'."
+
+
+def filled(*rows: str) -> str:
+    """Rows of the columns A, B, …, their cells parted by bars, as a sheet's XML."""
+    lines = (enumerate(row.split("|")) for row in rows)
+    cells = [
+        "".join(cell(f"{chr(65 + at)}{row}", text) for at, text in line if text) for row, line in enumerate(lines, 1)
+    ]
+    return "".join(f'<row r="{row}">{line}</row>' for row, line in enumerate(cells, 1))
+
+
+def test_what_stands_above_the_header_is_no_header(write: Write) -> None:
+    """A title with a date beside it; names of groups, merged over the columns that they group."""
+    table = read_table(write("t.xlsx", book(filled("Tickets", "", "as of|2024-05-01", "text|label", "a|x", "b|y"))))
+    assert (table.texts, table.labels, table.lines) == (["a", "b"], ["x", "y"], [5, 6])
+    groups = filled("Ticket||Class", "subject|text|label", "s|a|x", "s|b|y")
+    merged = '<mergeCells count="1"><mergeCell ref="A1:B1"/></mergeCells>'
+    table = read_table(write("u.xlsx", book(groups, merged)))
+    assert (table.texts, table.labels) == (["a", "b"], ["x", "y"])
+    assert "what stands above the header is no part of the table: 'Ticket'." in table.notes
+    # The same words below a header are rows.
+    table = read_table(
+        write("v.csv", "what it says,of what\nwords of a,x\ntext,label\nmore words,y\nand more,x\nagain,y\n"),
+        TableFormat(label="of what", text="what it says"),
+    )
+    assert table.texts[1] == "text"
+
+
+def test_what_is_hidden_is_said_and_hidden_sheets_are_none(write: Write) -> None:
+    hidden = book(filled("text|label", "a|x", "b|y").replace('<row r="3"', '<row r="3" hidden="1"'))
+    columns = '<cols><col min="2" max="16384" hidden="1"/></cols><sheetData>'
+    table = read_table(write("t.xlsx", edited(hidden, "xl/s.xml", "<sheetData>", columns)))
+    assert table.labels == ["x", "y"]
+    assert (
+        "1 hidden row and 1 hidden column: read as the others are. Delete what is not meant to be here." in table.notes
+    )
+    two = xlsx(Table={1: ["text", "label"], 2: ["a", "x"]}, Lists={1: ["x"], 2: ["y"]})
+    assert "has 2 sheets: 'Table', 'Lists'. Choose with --sheet NAME." in problem(write("u.xlsx", two))
+    one = edited(two, "xl/workbook.xml", '<sheet name="Lists"', '<sheet name="Lists" state="hidden"')
+    assert read_table(write("v.xlsx", one)).labels == ["x"]
+    assert "no sheet is called 'List'. It has: 'Table', 'Lists'" in problem(
+        write("v.xlsx", one), format=TableFormat(sheet="List")
+    )
+
+
+def test_files_with_the_wrong_ending_say_what_they_are(write: Write) -> None:
+    assert problem(write("t.xlsx", "text,label\na,x\n")).endswith("It is text: if it is a table, rename it to .csv.")
+    assert "It is an old Excel file, or has a password" in problem(write("u.xlsx", b"\xd0\xcf\x11\xe0" + bytes(600)))
+    macros = book(filled("text|label", "a|x", "b|y"))
+    assert read_table(write("v.xlsm", macros)).labels == ["x", "y"]
+    assert "v.csv: is a zip or Excel file, not a text table." in problem(write("v.csv", macros))
+
+
+def edited(data: bytes, part: str, old: str, new: str) -> bytes:
+    """A workbook with a change in one of its parts."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(buffer, "w") as copy:
+        for name in archive.namelist():
+            text = archive.read(name).decode()
+            copy.writestr(name, text.replace(old, new) if name == part else text)
+    return buffer.getvalue()
 
 
 def test_a_dictionary_of_parquet_stays_one_text(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,13 +17,15 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from classtune.data.reading.cells import Broken
-from classtune.data.reading.columns import Grid, TableFormat, title_rows, with_names
+from classtune.data.reading.columns import Grid, TableFormat, is_known, title_rows, with_names
 from classtune.errors import DataError, require
 
 MOST_UNZIPPED = 1 << 29  # bytes of a workbook, unzipped
 MOST_CELLS = 20_000_000  # of the rectangle that a sheet's cells span
 _REFERENCE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
 _CHUNK = 1 << 18
+_TRUE = ("1", "true")
+_MOST_ROWS = 1 << 20  # that Excel has
 _NO_RESULT = (
     "holds a formula whose result was never saved. Open the file in a spreadsheet program and save it, "
     "or save it as .csv"
@@ -39,6 +41,8 @@ class Sheet:
     cells: int = 0
     last: str = ""  # the cell farthest out
     broken: dict[tuple[int, int], Broken] = field(default_factory=dict)  # (row, column) from 0
+    hidden_rows: set[int] = field(default_factory=set)
+    hidden_columns: list[tuple[int, int]] = field(default_factory=list)  # first and last
 
 
 def read_excel(name: str, data: bytes, table: TableFormat, *, labelled: bool) -> Grid:
@@ -47,7 +51,7 @@ def read_excel(name: str, data: bytes, table: TableFormat, *, labelled: bool) ->
     Raises DataError for workbooks that cannot be read, or are larger than the limits above.
     """
     require(name, "excel", "python_calamine")
-    from python_calamine import CalamineError, PasswordError, load_workbook
+    from python_calamine import CalamineError, PasswordError, SheetVisibleEnum, load_workbook
 
     looked_at = look_at(name, data)
     try:
@@ -56,36 +60,75 @@ def read_excel(name: str, data: bytes, table: TableFormat, *, labelled: bool) ->
     except PasswordError:
         raise DataError(f"{name}: is protected by a password. Save it without one.") from None
     except CalamineError as error:
-        raise DataError(f"{name}: cannot be read as Excel ({error}).") from None
+        raise DataError(f"{name}: cannot be read as Excel ({error}).{_rather(data)}") from None
     listed = ", ".join(map(repr, sheets))
     if table.sheet is not None and table.sheet not in sheets:
         raise DataError(f"{name}: no sheet is called {table.sheet!r}. It has: {listed}.")
     filled = [table.sheet] if table.sheet is not None else [sheet for sheet, cells in sheets.items() if cells.height]
+    shown = {one.name for one in workbook.sheets_metadata if one.visible == SheetVisibleEnum.Visible}
+    filled = [
+        sheet for sheet in filled if sheet in shown
+    ] or filled  # lists that a program keeps stand on hidden sheets
     if len(filled) > 1:
         raise DataError(f"{name}: has {len(filled)} sheets: {', '.join(map(repr, filled))}. Choose with --sheet NAME.")
     if not filled:
         raise DataError(f"{name}: the sheet is empty.")
     sheet = sheets[filled[0]]
     cells = [[_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
-    for (row, column), broken in looked_at.get(filled[0], Sheet()).broken.items():
+    seen = looked_at.get(filled[0], Sheet())
+    for (row, column), broken in seen.broken.items():
         if row < len(cells) and column < len(cells[row]):
             cells[row][column] = broken
-    notes = _fill_merged(cells, sheet.merged_cell_ranges or [])
+    merged = sheet.merged_cell_ranges or []
+    notes = _fill_merged(cells, merged)
     numbered = [(row, number) for number, row in enumerate(cells, 1) if any(row)]
     if not numbered:
         raise DataError(f"{name}: the sheet is empty.")
-    top = title_rows([row for row, _ in numbered], table)
+    spanned = {first[0] + 1 for first, last in merged if last[1] > first[1]}
+    above = _groups_of_names(numbered, spanned)
+    top = above + title_rows([row for row, _ in numbered[above:]], table)
     if top:
         title = next(cell for cell in numbered[0][0] if cell)
         notes.append(f"what stands above the header is no part of the table: {title[:60]!r}.")
         numbered = numbered[top:]
     used = [column for column in range(len(cells[0])) if any(row[column] for row, _ in numbered)]
+    notes += _hidden(seen, {number for _, number in numbered}, {column + 1 for column in used})
     rows = [[row[column] for column in used] for row, _ in numbered]
     if len(used) == 1 and labelled:
         raise DataError(f"{name}: the sheet has one column only: {rows[0][0][:60]!r}.")
     grid = with_names(rows, [number for _, number in numbered], table, labelled=labelled)
     grid.unit, grid.notes = "row", notes + grid.notes
     return grid
+
+
+def _rather(data: bytes) -> str:
+    """What a file that is no workbook is, by its first bytes."""
+    if data.startswith(b"\xd0\xcf\x11\xe0"):
+        return " It is an old Excel file, or has a password: save it as .xlsx, without one."
+    if not data.startswith(b"PK") and b"\0" not in data[:_CHUNK]:
+        return " It is text: if it is a table, rename it to .csv."
+    return ""
+
+
+def _groups_of_names(numbered: list[tuple[list[str], int]], spanned: set[int]) -> int:
+    """1 where a row of names of groups, with cells merged over several columns, stands above the row of names; or 0.
+
+    spanned: numbers of rows with such cells.
+    """
+    if len(numbered) < 3 or numbered[0][1] not in spanned:
+        return 0
+    names = [cell for cell in numbered[1][0] if cell]
+    return int(any(map(is_known, names)) and len(names) > sum(map(bool, numbered[0][0])))
+
+
+def _hidden(sheet: Sheet, rows: set[int], columns: set[int]) -> list[str]:
+    """That rows and columns which are read are hidden from who looks at the sheet."""
+    hidden = {
+        "row": len(rows & sheet.hidden_rows),
+        "column": sum(any(first <= column <= last for first, last in sheet.hidden_columns) for column in columns),
+    }
+    told = [f"{count:,} hidden {what}{'s' * (count != 1)}" for what, count in hidden.items() if count]
+    return [f"{' and '.join(told)}: read as the others are. Delete what is not meant to be here."] if told else []
 
 
 def _text(cell: Any) -> str:
@@ -164,6 +207,10 @@ def _pass_over(name: str, file: IO[bytes]) -> Sheet:
         nonlocal row, column, kind, inside, formula, value
         if tag == "row":
             row, column = int(attributes.get("r", row + 1)), 0
+            if attributes.get("hidden") in _TRUE and row <= _MOST_ROWS:
+                sheet.hidden_rows.add(row)
+        elif tag == "col" and attributes.get("hidden") in _TRUE:
+            sheet.hidden_columns.append((int(attributes.get("min", 0)), int(attributes.get("max", 0))))
         elif tag == "c":
             column += 1
             match = _REFERENCE.fullmatch(attributes.get("r", ""))

@@ -30,12 +30,12 @@ KINDS = {
     ".json": "jsonl",
     ".parquet": "parquet",
     ".xlsx": "excel",
+    ".xlsm": "excel",  # its macros are not looked at
 }
 PACKED = (".gz", ".zip")
 UNREADABLE = {
     ".xls",
     ".xlsb",
-    ".xlsm",
     ".ods",
     ".xml",
     ".html",
