@@ -18,9 +18,9 @@ from classtune.data.reading.tables import Table, table_from_rows
 from classtune.errors import BundleError, Interrupted, SettingsError, SourceError
 from classtune.files import Busy, claimed
 from classtune.jobs import steps
-from classtune.jobs import tutorial as job
 from classtune.jobs.train import train
-from classtune.jobs.tutorial_rows import ROWS, Row, parse_rows
+from classtune.jobs.tutorial import chosen, job, kept
+from classtune.jobs.tutorial.rows import ROWS, Row, parse_rows
 from classtune.model.activations import ActivationStore
 from classtune.training.loop import fit
 
@@ -261,7 +261,8 @@ def test_a_larger_gpt2_is_taken_where_it_is_at_hand(
             return Path(name)
         raise SourceError(f"{name}: nowhere.")
 
-    monkeypatch.setattr(job, "fetch_model", fetch)
+    monkeypatch.setattr(chosen, "fetch_model", fetch)
+    monkeypatch.setattr(kept, "fetch_model", fetch)
     monkeypatch.setattr(steps, "fetch_model", fetch)
     document = run(table, tmp_path / "out", gpt2("gpt2"), [6, 7])
     assert [row["model"] for row in document["rows"]] == ["gpt2-medium"]
@@ -281,14 +282,14 @@ def test_the_default_model_is_gpt2_where_it_can_be_had(monkeypatch: pytest.Monke
             return Path(name)
         raise SourceError("nowhere")
 
-    monkeypatch.setattr(job, "fetch_model", fetch)
+    monkeypatch.setattr(chosen, "fetch_model", fetch)
     for cached, hub, expected in (
         (True, False, "gpt2 (in the cache)"),
         (False, True, "gpt2 (from the hub)"),
         (False, False, "smollm2-135m (gpt2 is not in the cache, and no hub gives it)"),
     ):
         places.update({True: cached, False: hub})
-        assert "".join(job._choose_model(None, lambda _: None)) == expected
+        assert "".join(chosen.choose_model(None, lambda _: None)) == expected
 
 
 def test_the_command(command: Run, gpt2: Callable[[str], Path], tmp_path: Path) -> None:

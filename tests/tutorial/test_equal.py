@@ -22,7 +22,7 @@ from classtune.config import Settings, resolve
 from classtune.data.reading.tables import Table, table_from_rows
 from classtune.data.splits import Splits, tutorial_split
 from classtune.jobs.train import train
-from classtune.jobs.tutorial_rows import ROWS
+from classtune.jobs.tutorial.rows import ROWS
 from classtune.model.adapters import add_lora
 from classtune.model.backbone import load_backbone, quiet_transformers
 from classtune.training.loop import shuffled_batches

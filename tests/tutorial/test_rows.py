@@ -13,7 +13,7 @@ from gpt2_folders import BLOCKS
 from small import rows
 
 from classtune.config import parse_assignments, parse_value, resolve
-from classtune.jobs.tutorial_rows import ROWS
+from classtune.jobs.tutorial.rows import ROWS
 
 pytest_plugins = ["gpt2_fixture"]
 

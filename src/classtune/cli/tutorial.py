@@ -34,7 +34,7 @@ def tutorial(
     """
     from classtune.config import resolve
     from classtune.data.catalogue import open_data
-    from classtune.jobs.tutorial_rows import RECIPE, parse_rows
+    from classtune.jobs.tutorial.rows import RECIPE, parse_rows
     from classtune.screen.results import show_tutorial
     from classtune.screen.terminal import Screen
 
@@ -42,7 +42,7 @@ def tutorial(
     with Screen(quiet=quiet) as view:
         table = open_data(data, TableFormat(quoting=resolve(RECIPE).quoting), notify=view.note)
         view.note("loading torch and transformers")
-        from classtune.jobs.tutorial import run_tutorial
+        from classtune.jobs.tutorial.job import run_tutorial
 
         document = run_tutorial(
             table,

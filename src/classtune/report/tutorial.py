@@ -1,4 +1,4 @@
-"""The tutorial's table as Markdown, CSV and one HTML page with its curves, from the document of `jobs/tutorial.py`.
+"""The tutorial's table as Markdown, CSV and one HTML page with its curves, from the document of `jobs/tutorial/`.
 
 Knows the document only. Same document, same bytes.
 """
