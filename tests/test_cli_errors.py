@@ -269,3 +269,25 @@ def test_what_nobody_foresaw_is_one_line_and_a_file(
         f"the traceback in {file}.\n"
     )
     assert "in fail\n" in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        (["--lr", "0.1"], "--set learning_rate=…"),
+        (["--lr=0.1"], "--set learning_rate=…"),
+        (["--max-length", "64"], "--set max_tokens=…"),
+        (["--batch-size", "8"], "--set batch_size=…"),
+        (["--bach-size", "8"], "--set batch_size=…"),
+        (["--num-epochs", "3"], "--epochs"),
+        (["--random-state", "3"], "--seed"),
+    ],
+)
+def test_an_option_of_a_setting_s_name_says_how_the_setting_is_told(
+    told: list[str], meant: str, command: Run, tmp_path: Path
+) -> None:
+    ran = command("train", tmp_path / "t.csv", *told)
+    assert ran.code == 2
+    assert f"No such option: {told[0].partition('=')[0]}. Did you mean {meant}?" in ran.err
+    assert "Did you mean" not in command("predict", tmp_path, "text", *told).err
+    assert "Did you mean" not in command("train", tmp_path / "t.csv", "--zzz", "1").err

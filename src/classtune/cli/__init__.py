@@ -16,6 +16,7 @@ from classtune.cli.loop import drift, next_texts, start
 from classtune.cli.streams import standard_streams
 from classtune.cli.tables import audit, datasets, models
 from classtune.cli.tutorial import tutorial
+from classtune.cli.unknown import Command
 from classtune.cli.use import evaluate, explain, info, predict
 from classtune.errors import ClasstuneError, UserError, printable
 from classtune.jobs.passes.place import Place
@@ -53,9 +54,9 @@ for command in (
     *(demo, start, audit, train, compare, evaluate, predict, explain, info),
     *(serve, export, push, models, datasets, tutorial),
 ):
-    app.command()(command)
-app.command("next")(next_texts)
-app.command()(drift)
+    app.command(cls=Command)(command)
+app.command("next", cls=Command)(next_texts)
+app.command(cls=Command)(drift)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ Knows nothing of models or data.
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -156,6 +157,12 @@ def meant(name: str, known: Iterable[str]) -> str:
     """`did_you_mean` of a setting's name: what it is called here, or the nearest of the known names."""
     here = _ELSEWHERE.get(name)
     return did_you_mean(name, known) if here is None else f"Did you mean {here!r}?"
+
+
+def setting_meant(name: str) -> str | None:
+    """The setting of this name, of this name elsewhere, or of one that is nearly so; None where there is none."""
+    near = difflib.get_close_matches(name, [*Settings.model_fields, *_ELSEWHERE], n=1, cutoff=0.8)
+    return _ELSEWHERE.get(near[0], near[0]) if near else None
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
