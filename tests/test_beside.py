@@ -183,3 +183,36 @@ def test_two_versions_read_the_columns_of_both(bundle: Path, small_bert: Path, t
     command("train", table, "-o", tmp_path / "plain", "--model", small_bert, *QUICK)
     two = command("evaluate", bundle, tmp_path / "plain", table, "--json").document
     assert two["test"][str(bundle)]["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_classifier_in_python_reads_the_columns_of_a_data_frame(
+    library: str, small_bert: Path, tmp_path: Path
+) -> None:
+    from sklearn.base import clone
+
+    import classtune
+
+    frames = pytest.importorskip(library)
+    rows: list[dict[str, Any]] = [
+        {**dict(zip(HEADER, row, strict=True)), "price": number % 7} for number, row in enumerate(lines())
+    ]
+    frame = frames.DataFrame(rows)
+    told = {"effort": "fast", "split_by": "exact", "depth": "all", "model": str(small_bert)}
+    classifier = clone(classtune.TextClassifier(text="text", columns=["product", "price"], **told))
+    with one_thread():
+        classifier.fit(frame, frame["label"])
+        assert classifier.result_["data"]["columns"]["with"] == "product,price"
+        assert classifier.score(frame, frame["label"]) == 1.0
+        classifier.save(tmp_path / "bundle")
+        loaded = classtune.load(tmp_path / "bundle")
+        swapped = frames.DataFrame([row | {"product": OTHER[row["product"]]} for row in rows])
+        assert (loaded.predict(swapped) != loaded.predict(frame)).all()
+        assert loaded.predict_proba(frame) == pytest.approx(classifier.predict_proba(frame), abs=1e-6)
+        assert loaded.predict(["help"]).shape == (1,)  # as with empty cells
+        with pytest.raises(classtune.DataError, match=r"no column is called 'price' \(columns\)"):
+            loaded.predict(frame[["text", "product"]])
+    with pytest.raises(classtune.DataError, match=r"has no columns, such as 'price' \(columns\). Give a data frame"):
+        classtune.TextClassifier(columns="product,price").fit(["a", "b"], ["x", "y"])
+    with pytest.raises(classtune.DataError, match="Choose with text=NAME"):
+        classtune.TextClassifier().fit(frames.DataFrame({"text": ["a", "b"], "title": ["c", "d"]}), ["x", "y"])

@@ -119,8 +119,10 @@ def test_any_kind_of_column_gives_the_same_classifier(column: Any, small_llama: 
 def test_a_column_of_a_data_frame(small_llama: Path, fitted: TextClassifier) -> None:
     frame = narwhals.from_dict({"text": NEW}, backend="pyarrow")
     assert np.array_equal(fitted.predict_proba(frame["text"]), fitted.predict_proba(NEW))
-    with pytest.raises(DataError, match="Give a list or one column of texts"):
-        fitted.predict(pa.table({"text": NEW, "other": NEW}))
+    both = pa.table({"text": NEW, "other": NEW[::-1]})
+    assert np.array_equal(fitted.predict_proba(both), fitted.predict_proba(NEW))
+    with pytest.raises(DataError, match=r"could hold the text: 'title', 'body'\. Choose with text=NAME\."):
+        fitted.predict(pa.table({"title": NEW, "body": NEW}))
     with pytest.raises(DataError, match=r"a single str\. Give a list of texts"):
         fitted.predict("a text")
 

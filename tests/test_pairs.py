@@ -193,3 +193,26 @@ def test_exports_read_pairs(to: str, bundle: Path, later: Path, tmp_path: Path, 
     _, scores = answered(bundle, later)
     found = [next(one["score"] for one in ranked if one["label"] == "fits") for ranked in ran.document]
     assert found == pytest.approx(scores[:, 0].tolist(), abs=1e-4)
+
+
+def test_a_classifier_in_python_reads_pairs(bundle: Path, later: Path, small_bert: Path) -> None:
+    import pandas
+
+    import classtune
+
+    table, scores = answered(bundle, later)
+    loaded = classtune.load(bundle)
+    pairs = [tuple(part for _, part in parts_of(text)) for text in table.texts]
+    for asked in (pairs, pandas.read_csv(later), table.texts):
+        assert loaded.predict_proba(asked)[:, 0] == pytest.approx(scores[:, 0], abs=1e-6)
+    questions, answers, labels = zip(*lines(), strict=True)
+    told: dict[str, Any] = {"candidates": "one", "split_by": "exact", "depth": "all", "epochs": 1}
+    with one_thread():
+        found = [
+            classtune.TextClassifier(str(small_bert), pair="answer", **told).fit(given, labels).predict_proba(asked)
+            for given, asked in (
+                (list(zip(questions, answers, strict=True)), pairs),
+                (pandas.DataFrame({"question": questions, "answer": answers}), pandas.read_csv(later)),
+            )
+        ]
+    assert found[0] == pytest.approx(found[1], abs=1e-6)

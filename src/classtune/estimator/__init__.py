@@ -21,10 +21,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeatures
 from classtune.bundle import check_target, new_bundle
 from classtune.config import Settings, meant, resolve
 from classtune.data.reading.cells import is_blank
+from classtune.data.reading.columns import TableFormat, listed_names
 from classtune.data.reading.tables import table_from_rows
 from classtune.errors import DataError, SettingsError, UserError
 from classtune.estimator.inputs import callers_random_state, column_of, counted, texts_of, weights_of
 from classtune.inference.predictor import Predictor, Ranked, load_predictor
+from classtune.inference.tables import of_bundles
 from classtune.jobs.train import train
 from classtune.model.network import Network
 from classtune.training.extensions import Extensions
@@ -44,6 +46,9 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     loss: a setting's value, or a callable (logits, truth) → loss. optimizer: a callable (parameters, lr=…) →
     optimizer, such as a class of torch.optim. metrics: name → callable (truth, probabilities) → figure.
     on_epoch: called with each epoch's figures; True stops training. See `classtune.training.extensions`.
+    text, columns, pair: of texts that come as a data frame, the names of their column, of columns that are features
+    beside it (``train --with``), and of the texts that make pairs with it (``--pair``; else a text may be a tuple of
+    both). `predict` reads the same columns of its frames.
     verbose: lines of progress on standard error.
 
     After `fit`: ``classes_`` (label names, sorted), ``result_`` (the document that ``train --json`` prints).
@@ -51,8 +56,8 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     All rows given to `fit` are for training and validation; keep test rows aside, or pass ``test=0.2``.
 
     Texts (``X``) may be any sequence or iterable of strings, an array, a column of any data frame, or a data frame of
-    one column; a text may be a tuple of its parts, such as (subject, body). scikit-learn's clone, pickle and joblib
-    work; a pickle holds the bundle's files.
+    one column or several; a text may be a tuple of its parts, such as (subject, body). scikit-learn's clone, pickle
+    and joblib work; a pickle holds the bundle's files.
     """
 
     # What each parameter is stored under; `__init__` takes them by name.
@@ -63,6 +68,9 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     metrics: Mapping[str, Any] | None
     on_epoch: Callable[[dict[str, Any]], object] | None
     settings: Mapping[str, Any] | None
+    text: str | None
+    columns: str | Sequence[str] | None
+    pair: str | None
     device: str | None
     verbose: bool
 
@@ -87,12 +95,17 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         if y is None:
             raise DataError("y: there are no labels. Give one a text.")
         y = column_of(y)
-        table = table_from_rows(column_of(X), y, name="training data")
+        format = self._format()
+        table = table_from_rows(column_of(X), y, name="training data", format=format)
+        if lacking := {*format.beside} - {*table.beside}:
+            raise DataError(f"X: has no columns, such as {min(lacking)!r} (columns). Give a data frame.")
         if sample_weight is not None:
             table = replace(table, weights=weights_of(sample_weight, len(table.texts), own_loss=callable(self.loss)))
         if validation is not None and not (isinstance(validation, tuple | list) and len(validation) == 2):
             raise DataError("validation: give a pair, its texts and its labels.")
-        extra = None if validation is None else table_from_rows(*map(column_of, validation), name="validation")
+        extra = None
+        if validation is not None:
+            extra = table_from_rows(*map(column_of, validation), name="validation", format=format)
         with callers_random_state():
             self._trained: Any = train(
                 table,
@@ -159,7 +172,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             raise UserError("This classifier is no single network, so it has no states to give as features.")
         from classtune.explain.attributions import pooled_states
 
-        texts = texts_of(X)
+        texts = texts_of(X, self._as_fitted())
         if not texts:
             return np.zeros((0, self._n_features_out), dtype=np.float32)
         return np.asarray(pooled_states(network, network.encoder.encode(texts)), dtype=np.float32)
@@ -169,7 +182,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
         An answer that is withheld counts as not right. sample_weight [texts]: how much each counts, 0 or more.
         """
-        table = table_from_rows(column_of(X), column_of(y))
+        table = table_from_rows(column_of(X), column_of(y), format=self._as_fitted())
         if sample_weight is not None:
             sample_weight = counted(sample_weight, len(table.texts))
         names = np.array(self._fitted().labels, dtype=object)[self._columns]
@@ -278,12 +291,22 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
     def _probabilities(self, X: Any) -> NDArray[np.float64]:
         """Probabilities with columns in the order of the bundle's labels; NaN for texts that are blank."""
-        predictor, texts = self._fitted(), texts_of(X, blanks=True)
+        predictor, texts = self._fitted(), texts_of(X, self._as_fitted(), blanks=True)
         rows = [row for row, text in enumerate(texts) if not is_blank(text)]
         scores = np.full((len(texts), len(predictor.labels)), np.nan)
         places = [f"texts row {row + 1}" for row in rows]
         scores[rows] = predictor.probabilities([texts[row] for row in rows], places=places)
         return scores
+
+    def _format(self) -> TableFormat:
+        """Which columns of a data frame are read, as the parameters say."""
+        columns = listed_names(self.columns) if isinstance(self.columns, str) else self.columns or ()
+        return TableFormat(text=self.text, pair=self.pair, beside=tuple(columns))
+
+    def _as_fitted(self) -> TableFormat:
+        """Which columns of a data frame are read, as the classifier was fitted."""
+        self._fitted()
+        return of_bundles(TableFormat(), [self.result_])
 
     def _fitted(self) -> Predictor:
         if not hasattr(self, "_predictor"):
@@ -293,7 +316,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
 # scikit-learn reads the parameters of an estimator from the signature of __init__: get_params, set_params, clone, grids
 # and repr follow it. Here it is made of the settings, so that a new setting is a parameter without another line.
-_OWN = ("recipe", "settings", "optimizer", "metrics", "on_epoch")
+_OWN = ("recipe", "settings", "optimizer", "metrics", "on_epoch", "text", "columns", "pair")
 _PARAMETERS: dict[str, Any] = {
     "model": None,
     **dict.fromkeys(_OWN),

@@ -12,14 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.tables import table_from_rows
 from classtune.errors import DataError, SettingsError
 
 
-def texts_of(X: Any, *, blanks: bool = False) -> list[str]:
-    """Texts to predict; none is allowed. Raises DataError for what is not text."""
+def texts_of(X: Any, format: TableFormat, *, blanks: bool = False) -> list[str]:
+    """Texts to predict; none is allowed. format: which columns of a data frame are read. Raises DataError for what is
+    not text."""
     X = column_of(X)
-    return table_from_rows(X, blanks=blanks).texts if not isinstance(X, Sized) or len(X) else []
+    return table_from_rows(X, blanks=blanks, format=format).texts if not isinstance(X, Sized) or len(X) else []
 
 
 def _numbers(values: Any, rows: int) -> NDArray[np.float64]:

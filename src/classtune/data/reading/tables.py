@@ -28,6 +28,7 @@ from classtune.data.reading.cells import (
 from classtune.data.reading.columns import Columns, Grid, TableFormat, choose_columns
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.formats import display_name, read_bytes, read_grid
+from classtune.data.reading.frames import chosen_of, frame_of, pairs_in
 from classtune.data.reading.labelling import listed_labels
 from classtune.data.reading.labels import (
     WHOLE_CELLS,
@@ -113,34 +114,47 @@ def read_table(
     return _table(name, grid, columns, format, keep=not labelled)
 
 
-def table_from_rows(texts: Any, labels: Any = None, *, name: str = "texts", blanks: bool = False) -> Table:
+def table_from_rows(
+    texts: Any, labels: Any = None, *, name: str = "texts", blanks: bool = False, format: TableFormat = _FOUND_OUT
+) -> Table:
     """A table of Python's own rows: lists, tuples, other iterables, numpy arrays, or pandas, polars or Arrow columns.
 
     Cells that are not text are written as text, as in a file: 1 → "1", True → "true". Lines count from 1. A text may be
     a tuple of its parts, which are joined as the cells of several text columns are.
     ``labels``: one a row; or several a row, as lists, tuples or sets of labels, as a data frame of a column of 1 and 0
     for each label, or as such an array [rows, labels], whose labels are then called "0", "1", ….
-    ``blanks``: keep texts that are empty.
+    ``blanks``: keep texts that are empty. ``format``: which columns are read where ``texts`` is a data frame of
+    several; with a pair, a text of other kinds may be a tuple of two.
     Raises DataError as ``read_table`` does, and when texts and labels are not equally many.
     """
-    cells = [_values(texts, name)]
+    frame = frame_of(texts)
+    cells = (
+        [pairs_in(_values(texts, name)) if format.pair else _values(texts, name)]
+        if frame is None
+        else [*frame.values()]
+    )
+    named = ["text"] if frame is None else list(frame)
     names, label_cells = ([], []) if labels is None else _label_columns(labels, f"labels of {name}")
     for column in label_cells:
         if len(column) != len(cells[0]):
             raise DataError(f"{name}: {len(cells[0]):,} texts and {len(column):,} labels. Give one label a text.")
     if not cells[0]:
         raise DataError(f"{name}: there are no rows.")
+    columns = Columns((0,)) if frame is None else chosen_of(name, frame, format)
+    first = len(cells)
     cells += label_cells
     grid = Grid(
-        ["text", *(names or ["label"])],
+        [*named, *(names or ["label"])],
         lambda column: cells[column],
         range(1, len(cells[0]) + 1),
         unit="row",
         of_python=True,
     )
-    flags = tuple(range(1, len(cells))) if names else ()
-    columns = Columns((0,), label=None if names or labels is None else 1, flags=flags)
-    return _table(name, grid, columns, TableFormat(lenient=blanks))
+    grid.notes += columns.notes
+    flags = tuple(range(first, len(cells))) if names else ()
+    columns = replace(columns, label=None if names or labels is None else first, flags=flags)
+    table = _table(name, grid, columns, TableFormat(lenient=blanks))
+    return table if frame is not None else replace(table, pair=format.pair)
 
 
 def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep: bool = False) -> Table:
