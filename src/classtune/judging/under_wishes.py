@@ -6,7 +6,7 @@ The figures themselves compare plain calibrated answers: like with like.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,9 @@ def judge_under_wishes(
         costs = decisions.thresholds.costs if decisions.thresholds and not decisions.multi else None
         cost = None
         if costs is not None:
-            given = decisions.answers(probabilities).argmax(1)
+            given = replace(decisions, abstention=None).choices(
+                probabilities
+            )  # withheld ones too, as accuracy has them
             cost = float(np.average(np.array(costs)[truth, given], weights=weights))
         weighted = float(np.average(right, weights=weights)) if wishes.deploy_prior else None
         figures[name] = Wished(float(right.mean()), weighted, cost)
