@@ -58,17 +58,17 @@ def finish(arguments: list[Any], log: Path, prepare: Callable[[], None] | None =
     return process.exitcode, time.monotonic() - started, log.read_text(encoding="utf-8")
 
 
-def timed(arguments: list[Any], log: Path) -> float:
+def timed(arguments: list[Any], log: Path, prepare: Callable[[], None] | None = None) -> float:
     """Seconds of a command that is left alone, once the process that forks others has everything imported."""
     finish(["--help"], log)
-    code, seconds, said = finish(arguments, log)
+    code, seconds, said = finish(arguments, log, prepare)
     assert code == 0, said
     return seconds
 
 
-def kill_after(seconds: float, arguments: list[Any], log: Path) -> bool:
+def kill_after(seconds: float, arguments: list[Any], log: Path, prepare: Callable[[], None] | None = None) -> bool:
     """SIGKILL after so many seconds; whether it still ran."""
-    process = start(arguments, log)
+    process = start(arguments, log, prepare)
     process.join(seconds)
     ran = process.exitcode is None
     with contextlib.suppress(ProcessLookupError):

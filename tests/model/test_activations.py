@@ -141,7 +141,9 @@ def test_a_store_larger_than_the_disk_is_refused(
 ) -> None:
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(psutil, "disk_usage", lambda _: usage(free=10))
-    with pytest.raises(ClasstuneError, match=r"The activations take .* MB; .* are free\. Set TMPDIR"):
+    with pytest.raises(
+        ClasstuneError, match=r"The activations take .* MB; .* are free\. Set TMPDIR.* --set store=float16"
+    ):
         filled(make_network("llama"), texts, 0)
 
 

@@ -29,6 +29,10 @@ Precision = Literal["auto", "float32", "float16"]
 HALF_TOLERANCE = 1e-3
 _SAMPLE_TEXTS = 64
 SAMPLE_SECONDS, LONG_SECONDS = 1.0, 60.0  # work that takes longer is announced
+_LESS = (
+    "Set TMPDIR to a larger disk, pass --set store=float16 (half as much) or --effort fast (nearly none), "
+    "or use fewer texts."
+)
 _UNUSED = 2  # references to a buffer that only the store holds: its own and that of the call that counts them
 
 
@@ -105,8 +109,7 @@ class ActivationStore:
             if needed > free:
                 raise StoreTooLarge(
                     f"The activations take {needed / 2**20:,.0f} MB; memory for {self.limit_bytes / 2**20:,.0f} MB "
-                    f"and {free / 2**20:,.0f} MB of {tempfile.gettempdir()} are free. "
-                    "Set TMPDIR to a larger disk, or use fewer texts."
+                    f"and {free / 2**20:,.0f} MB of {tempfile.gettempdir()} are free. {_LESS}"
                 )
         self._rows = self._reserve(shape[0] + 1, network.width)
         self._rows[-1] = 0
@@ -141,7 +144,7 @@ class ActivationStore:
             except OSError as error:
                 raise StoreTooLarge(
                     f"{tempfile.gettempdir()}: no room for {size / 2**20:,.0f} MB of activations ({error.strerror}). "
-                    "Set TMPDIR to a larger disk, or use fewer texts."
+                    + _LESS
                 ) from None
             return np.memmap(file, self.dtype, "r+", shape=(rows, width))
 
