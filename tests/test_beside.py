@@ -216,3 +216,20 @@ def test_a_classifier_in_python_reads_the_columns_of_a_data_frame(
         classtune.TextClassifier(columns="product,price").fit(["a", "b"], ["x", "y"])
     with pytest.raises(classtune.DataError, match="Choose with text=NAME"):
         classtune.TextClassifier().fit(frames.DataFrame({"text": ["a", "b"], "title": ["c", "d"]}), ["x", "y"])
+
+
+def test_feedback_brings_the_cells_that_it_has(bundle: Path, small_bert: Path, tmp_path: Path, command: Run) -> None:
+    feedback = tmp_path / "feedback.jsonl"
+    told = [{"text": "please help me with number 0", "label": "login", "product": "card", "price": 0}]
+    told += [{"text": f"what about {n}", "label": "login", "product": "web"} for n in range(8)]
+    told += [{"text": "please help me with number 1", "label": "billing"}]
+    feedback.write_text("".join(json.dumps(row) + "\n" for row in told), encoding="utf-8")
+    table = write(tmp_path / "t.csv", lines())
+    ran = command(
+        *["train", table, "-o", tmp_path / "next", "--model", small_bert, *QUICK, "--with", "product,price"],
+        *["--add", feedback, "--keep", "columns"],
+    )
+    assert ran.code == 0, ran.err
+    assert f"{feedback}: 8 texts are new; 2 stand in {table}, 2 rows of which get another label." in ran.err
+    asked = write(tmp_path / "later.csv", [["anything", "web", ""]], ["text", "product", "price"])
+    assert command("predict", tmp_path / "next", asked, "--json").document[0][0]["label"] == "login"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from classtune.config import resolve
 from classtune.data.dataset import prepare
+from classtune.data.reading.cells import RowText, cells_beside
 from classtune.data.reading.tables import Table, table_from_rows
 from classtune.data.splits import grouped_split, joined_groups
 from classtune.data.versions import Earlier, RowHashes, hashes, with_added
@@ -104,3 +106,14 @@ def test_a_test_file_comes_before_the_earlier_test_rows() -> None:
         earlier=earlier_of(texts, np.arange(10), rows=90),
     )
     assert [material.texts[row] for row in material.splits.test] == held.texts
+
+
+def test_an_added_label_holds_for_the_text_with_its_cells() -> None:
+    def rows(name: str, *lines: tuple[str, str, str]) -> Table:
+        texts = [RowText(text, {"product": product}) if product else text for text, product, _ in lines]
+        return replace(table_from_rows(texts, [label for *_, label in lines], name=name), beside=("product",))
+
+    old = rows("old", ("help", "card", "a"), ("help", "app", "a"), ("why", "card", "a"), ("why", "app", "a"))
+    merged = with_added(old, [rows("more", ("Help", "app", "b"), ("why", "", "c"), ("help", "web", "d"))]).table
+    assert merged.labels == ["a", "b", "c", "c", "d"]
+    assert dict(cells_beside(merged.texts[4])) == {"product": "web"}

@@ -213,7 +213,9 @@ def _of_another_file(format: TableFormat, name: str) -> TableFormat:
     return TableFormat(
         label_separator=format.label_separator,
         label_columns=() if name.endswith(".jsonl") else format.label_columns,
-        beside=() if name.endswith(".jsonl") else format.beside,
+        beside=format.beside,
+        pair=format.pair,
+        may_lack=name.endswith(".jsonl"),
         drop_unlabelled=format.drop_unlabelled,
         drop_empty=format.drop_empty,
         preferred_text=format.text or format.preferred_text,

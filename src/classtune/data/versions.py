@@ -14,12 +14,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from classtune.data.reading.cells import cells_beside
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, Splits, fold, grouped_split, joined_groups
 from classtune.errors import DataError
 from classtune.stats import BoolArray
 
 Hashes = NDArray[np.uint64]
+_Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def hashes(texts: Iterable[str]) -> Hashes:
@@ -126,7 +128,8 @@ class Merged:
 
 def with_added(table: Table, others: Sequence[Table]) -> Merged:
     """The table, and after it the rows of the others whose text it has not; where it has it, their label is the right
-    one. Of several rows about one text the last is right.
+    one. Of several rows about one text the last is right. A text with cells beside it is another than the text with
+    other cells; one without is about all of them.
 
     Raises DataError where one has several labels a row and another has one.
     """
@@ -139,25 +142,26 @@ def with_added(table: Table, others: Sequence[Table]) -> Merged:
     ]
     if problems:
         raise DataError(problems)
-    said: dict[str, tuple[Table, int]] = {}
+    said: dict[_Key, tuple[Table, int]] = {}
     for other in others:
         for row, text in enumerate(other.texts):
-            said[fold(text)] = (other, row)
+            said[_key(text)] = (other, row)
     labels = list(table.labels or [])
     sets = None if table.label_sets is None else list(table.label_sets)
     changed, met = 0, set()
     for row, text in enumerate(table.texts):
-        folded = fold(text)
-        if folded not in said:
+        key = _key(text)
+        key = key if key in said else (key[0], ())
+        if key not in said:
             continue
-        met.add(folded)
-        other, place = said[folded]
+        met.add(key)
+        other, place = said[key]
         label = _label(other, place)
         changed += label != labels[row]
         labels[row] = label
         if sets is not None and other.label_sets is not None:
             sets[row] = other.label_sets[place]
-    new = [where for folded, where in said.items() if folded not in met]
+    new = [where for key, where in said.items() if key not in met]
     names = " and ".join(other.name for other in others)
     texts = [*table.texts, *(other.texts[row] for other, row in new)]
     merged = replace(
@@ -179,6 +183,11 @@ def with_added(table: Table, others: Sequence[Table]) -> Merged:
             "another label."
         )
     return Merged(merged, np.arange(len(merged.texts)) >= len(table.texts), notes)
+
+
+def _key(text: str) -> _Key:
+    """What rows are the same by: the folded text, and the cells beside it that are not empty."""
+    return fold(text), tuple(sorted((name, cell) for name, cell in cells_beside(text).items() if cell))
 
 
 def _label(table: Table, row: int) -> str:

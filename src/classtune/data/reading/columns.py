@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from classtune.data.reading.cells import RowCells
@@ -47,6 +47,7 @@ class TableFormat:
     label_columns: tuple[str, ...] = ()  # names of columns of 1 and 0, one a label
     beside: tuple[str, ...] = ()  # names of columns that are features beside the text
     pair: str | None = None  # name of a column of texts, each of which makes a pair with the row's text
+    may_lack: bool = False  # of ``beside`` and ``pair`` those are read that the table has; the others are empty cells
     group: str | None = None  # name of a column whose equal cells mark rows that belong together
     preferred_text: str | None = None  # taken where the table has it and ``text`` is unset: a bundle's own column
     preferred_label: str | None = None
@@ -231,6 +232,9 @@ def choose_columns(
     cells: those of a column, to guess by where its name is not known. What was guessed is in ``Columns.notes``.
     Raises DataError for names that do not exist, that leave more or less than one reading, or that are two columns'.
     """
+    if table.may_lack:
+        there = tuple(name for name in table.beside if name in names)
+        table = replace(table, beside=there, pair=table.pair if table.pair in names else None)
     asked = [(flag, name) for flag, name in table.named if flag in _OF_TEXTS or (flag != "--text" and labelled)]
     told = _told_texts(where, names, table)
     asked = [("--text", name) for name in told if table.text is not None] + asked
