@@ -32,6 +32,8 @@ _OLD = "old"
 # Files beyond this size with so small a part of them on the disk hold nothing: reading them would take hours.
 _SPARSE_BYTES, _SPARSE_SHARE = 1 << 26, 64
 _AT_CWD, _EXCHANGE = -100, 2
+# A folder with one of these is a bundle or an export; its own folders lie no deeper than so many.
+_RECORDS, _DEPTH = ("classtune.json", "classtune-export.json"), 3
 
 
 class Busy(UserError):
@@ -62,6 +64,13 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(folder)
 
 
+def check_outside_bundles(path: Path, named: str = "") -> None:
+    """Raise BundleError for a place in a bundle or export: its record proves what lies there, which goes with it."""
+    for folder in [*Path(os.path.realpath(path)).parents][:_DEPTH]:
+        if any((folder / name).is_file() for name in _RECORDS):
+            raise BundleError(f"{named or path}: lies in the bundle {folder}. Name a place outside of it.")
+
+
 def check_file(path: Path, *, force: bool, others: Iterable[str | Path] = (), flag: str = "") -> None:
     """Raise BundleError where a file cannot be written: before any work is done, and again before it is put in place.
 
@@ -71,6 +80,7 @@ def check_file(path: Path, *, force: bool, others: Iterable[str | Path] = (), fl
     named = f"{flag} {path}".lstrip()
     if not path.parent.is_dir():
         raise BundleError(f"{named}: there is no folder {path.parent}. Make it, or name another place.")
+    check_outside_bundles(path, named)
     if any(_same(path, Path(other)) for other in others):
         raise BundleError(f"{named}: this command reads or writes that file already. Name another one.")
     if path.is_dir():

@@ -128,3 +128,21 @@ def test_a_folder_that_cannot_be_written(
         assert str(read_only) in ran.err
     with contextlib.suppress(PermissionError):
         assert os.listdir(read_only) == []
+
+
+def test_nothing_is_written_into_a_bundle(copy: Path, small_llama: Path, tmp_path: Path, command: Any) -> None:
+    """Its record proves what lies there: answers over one of its files would damage it, a bundle in it go with it."""
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    table = write_csv(tmp_path / "texts.csv", rows(60))
+    kept = next(path for path in copy.joinpath("texts").iterdir() if path.suffix == ".jsonl")
+    for told in (
+        ["predict", copy, table, "--text", "text", "-o", copy / "answers.csv"],
+        ["predict", copy, table, "--text", "text", "-o", kept, "--force"],
+        ["predict", copy, table, "--text", "text", "-o", f"{copy / 'out'}/"],
+        ["audit", table, "--fix", copy / "fixed.csv"],
+        ["train", table, "-o", copy / "inner", "--model", small_llama, *QUICK],
+    ):
+        ran = command(*told)
+        assert (ran.code, ran.out) == (2, ""), told
+        assert f"lies in the bundle {os.path.realpath(copy)}. Name a place outside of it." in ran.err
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before

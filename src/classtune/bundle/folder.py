@@ -35,7 +35,7 @@ from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Settings
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, reading, writing
-from classtune.files import check_regular, replacing
+from classtune.files import check_outside_bundles, check_regular, replacing
 from classtune.model.network import Network
 from classtune.model.tokens import TokenRules
 
@@ -89,6 +89,7 @@ def check_target(folder: Path, *, force: bool) -> None:
     """Raise BundleError where a bundle cannot be written: before any work is done, and again before it is replaced."""
     if folder.exists() and not folder.is_dir():
         raise BundleError(f"{folder}: is a file. Name a folder.")
+    check_outside_bundles(folder)
     if folder.is_dir() and any(folder.iterdir()):
         written = next((folder / name for name in (RECORD, EXPORTED) if (folder / name).is_file()), None)
         if written is None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from classtune.data.reading.streams import SUFFIXES, Stream
 from classtune.errors import BundleError, DataError, writing
-from classtune.files import Busy, check_regular, claimed, clear_leftovers, inside, replacing
+from classtune.files import Busy, check_outside_bundles, check_regular, claimed, clear_leftovers, inside, replacing
 
 MANIFEST = "manifest.json"
 PROBLEMS = "problems.jsonl"
@@ -120,7 +120,8 @@ class ShardFolder:
 
     @contextlib.contextmanager
     def alone(self, notify: Callable[[str], None] = lambda line: None) -> Iterator[None]:
-        """Keep other runs out while this lasts. Raises DataError where one is at work here."""
+        """Keep other runs out while this lasts. Raises DataError where one is at work here, BundleError in a bundle."""
+        check_outside_bundles(self.folder, f"-o {self.folder}")
         try:
             with claimed(self.folder, notify):
                 yield
