@@ -9,8 +9,9 @@ import pytest
 from small import QUICK, Run, write_csv
 
 from classtune.config import resolve
-from classtune.jobs.foreign import MULTILINGUAL, about_languages
+from classtune.jobs.foreign import about_languages
 from classtune.sources import MODELS, Local
+from classtune.sources.registry import MULTILINGUAL
 
 pytest_plugins = ["bundle_fixtures"]
 
@@ -33,6 +34,7 @@ def test_a_foreign_table_is_told_of_the_models_that_do_not_know_it_and_of_one_th
     assert "and gpt2 was trained on English" in said(GERMAN, model="gpt2")
     assert said([*ENGLISH, *GERMAN]).startswith("The texts are 50 % German, ")
     assert said(ENGLISH) == ""
+    assert said(GERMAN, model=MULTILINGUAL) == ""
 
 
 def test_a_language_that_no_model_is_known_for_leaves_tf_idf() -> None:
@@ -55,3 +57,9 @@ def test_train_says_it_before_the_work_and_keeps_it(
     (note,) = [note for note in ran.document["notes"] if "German" in note]
     assert ran.err.count(note) == 1
     assert ran.err.index(note) < ran.err.index("training:")
+
+
+def test_models_lists_the_one_that_train_names(command: Run) -> None:
+    (line,) = [line for line in command("models").out.splitlines() if line.startswith(MULTILINGUAL)]
+    assert "100 languages; 0.5 GB of the Hugging Face Hub" in line
+    assert "stored in 4 bits" in command("models").out

@@ -9,14 +9,7 @@ from classtune.config.areas import ChoiceSettings
 from classtune.data.languages import language_shares
 from classtune.judging.comparison import LEXICAL_IN_WORDS
 from classtune.sources import models
-
-MULTILINGUAL = "intfloat/multilingual-e5-small"
-# Those of its pretraining (XLM-R's), by their codes.
-_KNOWS = (
-    "af am ar as az be bg bn br bs ca cs cy da de el en eo es et eu fa fi fr fy ga gd gl gu ha he hi hr hu hy id is it "
-    "ja jv ka kk km kn ko ku ky la lo lt lv mg mk ml mn mr ms my nb ne nl nn no om or pa pl ps pt ro ru sa sd si sk sl "
-    "so sq sr su sv sw ta te th tl tr ug uk ur uz vi xh yi zh"
-)
+from classtune.sources.registry import MULTILINGUAL
 
 
 def about_languages(texts: Sequence[str], settings: ChoiceSettings, *, seed: int) -> str:
@@ -36,7 +29,7 @@ def about_languages(texts: Sequence[str], settings: ChoiceSettings, *, seed: int
     subject, language = " and ".join(names), " and ".join(map(_name, sorted(spoken)))
     advice = (
         f"Try --model {MULTILINGUAL}, of the Hugging Face Hub (100 languages, 0.5 GB)."
-        if set(foreign) <= set(_KNOWS.split())
+        if set(foreign) <= set(known[MULTILINGUAL].languages)
         else f"Try a Hub model of it with --model, and look at {LEXICAL_IN_WORDS}, which knows every language."
     )
     return f"The texts are {told}, by a look at some, and {subject} {were} trained on {language} alone. {advice}"

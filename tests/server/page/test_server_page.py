@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ import pytest
 from numpy.typing import NDArray
 from small import one_thread
 
+from classtune.bundle import read_held_out
 from classtune.config import Progress
 from classtune.data.reading.tables import read_table
 from classtune.decisions.abstention import Abstention
@@ -429,6 +431,21 @@ def test_bars_show_few_labels_and_fold_the_rest() -> None:
     assert "<summary>12 less likely labels</summary>" in shown
     assert "<0>" not in shown
     assert (wording.percent(0.99999), wording.percent(1e-9), wording.percent(0.5)) == ("over 99 %", "under 1 %", "50 %")
+
+
+def test_examples_are_held_out_texts(small_bundle: Path) -> None:
+    """Golden texts are of no table, and a training text shows nothing."""
+    predictor, bundle = load_predictor(small_bundle)
+    served = SimpleNamespace(
+        name="b",
+        folder=small_bundle,
+        predictor=predictor,
+        record=bundle.record,
+        neighbours=Neighbours.load(small_bundle),
+    )
+    examples = [text for (text,) in Page([served], None).examples("b")]
+    assert examples
+    assert set(examples) <= set(read_held_out(small_bundle))
 
 
 def test_every_label_gets_an_example_from_the_surest_text() -> None:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from classtune.bundle import read_held_out
 from classtune.config import Progress
 from classtune.data.reading.cells import is_blank
 from classtune.data.reading.columns import TableFormat
@@ -33,6 +34,8 @@ from classtune.server.page.feedback import add_feedback
 
 MOST_CHARACTERS = 50_000
 MOST_ROWS = 20_000
+# Of texts to try: characters of one, and how many are scored, of which the surest of each label is shown.
+_LONGEST_EXAMPLE, _SCORED_EXAMPLES = 120, 60
 # Each word is left out once to explain a text: a long text would hold the server up.
 MOST_EXPLAINED_WORDS = 200
 # The report holds no script; this keeps it so even if one got in.
@@ -100,11 +103,16 @@ class Page:
         return wording.heading(shown.predictor.labels, multi=shown.predictor.decisions.multi)
 
     def examples(self, name: str) -> list[list[str]]:
-        """One row a text to try."""
+        """One row a text to try: of the held-out texts that a bundle keeps the surest of each label."""
         shown = self.bundle(name)
+        held_out = [text for text in read_held_out(shown.folder) if len(text) <= _LONGEST_EXAMPLE][:_SCORED_EXAMPLES]
+        scored = shown.record.get("golden", [])
+        if held_out:
+            scores = on_own_thread(lambda: shown.predictor.probabilities(held_out))
+            scored = [{"text": text, "scores": row} for text, row in zip(held_out, scores.tolist(), strict=True)]
         near = shown.neighbours
         training = list(zip(near.texts, near.labels, strict=True)) if near else []
-        texts = wording.example_texts(shown.predictor.labels, shown.record.get("golden", []), training)
+        texts = wording.example_texts(shown.predictor.labels, scored, training)
         return [[text] for text in texts]
 
     def code(self, name: str) -> str:

@@ -43,7 +43,8 @@ def heading(labels: Sequence[str], *, multi: bool) -> str:
 def example_texts(
     labels: Sequence[str], golden: Sequence[Mapping[str, Any]], training: Sequence[tuple[str, str]] = ()
 ) -> list[str]:
-    """A text for each of the first labels to try: golden texts of a record, else short training texts (text, label)."""
+    """A text for each of the first labels to try: of texts with their scores (held-out ones, or a record's golden
+    texts), else of short training texts (text, label)."""
     scored = [(entry["text"], entry["scores"]) for entry in golden]
     examples: list[str] = []
     for number, label in enumerate(labels[:EXAMPLES]):
