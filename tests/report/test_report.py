@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import re
 from dataclasses import fields, replace
@@ -16,6 +17,7 @@ from made_up import EVIL, full, multilabel, result
 from classtune.data.audit.audit import Finding
 from classtune.decisions.decide import Prior
 from classtune.errors import BundleError
+from classtune.jobs.compare import write_comparison
 from classtune.judging.figures import Confused
 from classtune.report import curves, plots
 from classtune.report.page import CONTENTS, model_card, write_report
@@ -304,9 +306,17 @@ def test_front_matter_survives_odd_names(name: str) -> None:
     assert list(figures_in_front(model_card(named))) == ["Accuracy", "Macro F1"]
 
 
-def test_page_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="the report cannot be written"):
-        write_report(tmp_path / "missing" / "report.html", result())
+def test_a_page_that_cannot_be_written_is_one_clear_error_that_names_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not the place where it is written first, which the user never named and which is gone."""
+
+    def no_room(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", no_room)
+    with pytest.raises(BundleError, match=f"^{re.escape(str(tmp_path / 'page.html'))}: the disk is full"):
+        write_comparison(tmp_path / "page.html", result())
 
 
 def test_options_in_advice_stand_as_code_and_nothing_else_becomes_html(tmp_path: Path) -> None:

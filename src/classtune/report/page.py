@@ -12,7 +12,6 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from classtune.errors import BundleError
 from classtune.judging.comparison import LEXICAL
 from classtune.judging.figures import Confused, Figures
 from classtune.judging.metrics import Metric, metrics_of
@@ -58,7 +57,7 @@ FINDINGS = {
 def write_report(
     path: Path, result: Result, *, quotes: str | None = None, sections: Collection[str] = CONTENTS
 ) -> None:
-    """Write a result as one self-contained HTML page. Same result, same bytes. Raises BundleError if it cannot.
+    """Write a result as one self-contained HTML page. Same result, same bytes. Raises OSError.
 
     Of the bundle's place it says the folder's name: reports are handed on, and served. quotes: where the page that
     quotes the rows lies, for one that does not. sections: which of CONTENTS it has.
@@ -66,10 +65,7 @@ def write_report(
     result = replace(_apart(result), bundle=Path(result.bundle).name if result.bundle else None)
     contents = [(key, title) for key, title in CONTENTS.items() if key in sections]
     page = _render("report.html.j2", result, figures=_figures(result), quotes=quotes, contents=contents)
-    try:
-        path.write_bytes(page.encode("utf-8", "replace"))
-    except OSError as error:
-        raise BundleError(f"{path}: the report cannot be written ({error.strerror}). Choose another folder.") from error
+    path.write_bytes(page.encode("utf-8", "replace"))
 
 
 def model_card(result: Result) -> str:
