@@ -89,6 +89,23 @@ def test_rows_that_one_learned_from_open_no_gate(small_bundle: Path, poor: Path)
     assert mixed["learned"][str(small_bundle)] == len(learned)
 
 
+def test_bundles_that_were_told_different_things_are_compared_by_plain_answers(
+    small_bundle: Path, small_llama: Path, tmp_path: Path
+) -> None:
+    """The same weights: by its costs the second calls all spam, which says nothing of how well it tells them apart."""
+    costly = tmp_path / "costly"
+    train_small(small_llama, costly, cost="spam:fn=1000000,fp=0.000001")
+    said: list[str] = []
+    document = compared(small_bundle, costly, NEW, notify=said.append)
+    assert (document["paired"]["gained"], document["paired"]["lost"], document["changed"]) == (0, 0, [])
+    one, other = document["test"].values()
+    assert one["log_loss"] == pytest.approx(other["log_loss"], abs=1e-6)
+    assert any("compared are their plain calibrated answers" in line for line in said)
+    said.clear()
+    compared(small_bundle, Path(shutil.copytree(small_bundle, tmp_path / "copy")), NEW, notify=said.append)
+    assert not any("plain calibrated" in line for line in said)
+
+
 def test_few_rows_open_no_gate(small_bundle: Path, tmp_path: Path) -> None:
     """Equal answers on 4 texts prove nothing."""
     copy = shutil.copytree(small_bundle, tmp_path / "copy")

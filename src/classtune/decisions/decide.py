@@ -63,6 +63,22 @@ class Decisions:
         """Softmax and the most probable label; with ``multi`` sigmoids and every label of 0.5 or more."""
         return cls(tuple(labels), multi, Calibration(multi=multi))
 
+    @property
+    def told(self) -> tuple[Any, ...]:
+        """What the user said of costs, shares in the field, precision and recall; equal for classifiers told alike."""
+        thresholds, prior = self.thresholds, self.prior
+        moved = None if prior is None or prior.deployed == prior.trained else prior.deployed
+        costs = None if thresholds is None else thresholds.costs
+        facts = () if thresholds is None else thresholds.facts
+        return self.labels if moved else (), moved, costs, tuple((f["label"], f["wish"], f["wanted"]) for f in facts)
+
+    def untold(self) -> Self:
+        """The same without what the user `told`: plain calibrated answers."""
+        if not any(self.told):
+            return self
+        prior = None if self.prior is None else replace(self.prior, deployed=self.prior.trained)
+        return replace(self, prior=prior, thresholds=None, abstention=None)
+
     def probabilities(self, logits: FloatArray) -> Floats:
         """Calibrated probabilities (n, k) for the shares of the field, of logits (n, k)."""
         calibrated = self.calibration.apply(logits)

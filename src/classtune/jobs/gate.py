@@ -12,7 +12,7 @@ from classtune.data.reading.columns import TableFormat
 from classtune.data.versions import hashes
 from classtune.errors import ClasstuneError
 from classtune.inference.tables import as_trained, of_bundles
-from classtune.jobs.side_by_side import answered, compared
+from classtune.jobs.side_by_side import answered, compared, like_with_like
 from classtune.server.registry import Gate, LoadedBundle
 from classtune.stats import BoolArray
 
@@ -33,9 +33,10 @@ def gate_of(table: str, folders: list[Path]) -> Gate:
     def gate(old: LoadedBundle, new: LoadedBundle) -> str:
         rows = open_data(table, of_bundles(TableFormat(), [old.record, new.record]))
         rows = rows.with_known({*old.predictor.labels, *new.predictor.labels})
+        decisions = like_with_like([one.predictor.decisions for one in (old, new)], lambda line: None)
         sides = [
-            answered(one.version, one.predictor.decisions, one.predictor.logits(rows.texts, places=rows.places))
-            for one in (old, new)
+            answered(one.version, own, one.predictor.logits(rows.texts, places=rows.places))
+            for one, own in zip((old, new), decisions, strict=True)
         ]
         found = compared(sides[0], sides[1], rows, learned=_learned((old, new), rows.texts)).gate
         if not found.passed:

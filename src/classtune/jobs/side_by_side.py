@@ -138,18 +138,37 @@ def evaluate_two(
     if old.resolve() == new.resolve():
         raise SettingsError(f"{old}: is given twice. Name two bundles, the old one first.")
     table = table.with_known(sorted({label for folder in (old, new) for label in read_record(folder)["labels"]}))
-    sides, learned = [], {}
+    found, learned = [], {}
     for folder in (old, new):
         learned[str(folder)] = learned_rows(folder, table.texts)
         predictor, bundle = load_exported(folder, runtime, device)
         logits = predictor.logits(table.texts, places=table.places, progress=progress)
-        sides.append(answered(str(folder), adjusted(bundle, wishes, logits, notify), logits))
+        found.append((adjusted(bundle, wishes, logits, notify), logits))
+    decisions = [one for one, _ in found]
+    if wishes.get("deploy_prior") != "estimate":  # of which each makes its own shares, told the same
+        decisions = like_with_like(decisions, notify)
+    sides = [
+        answered(str(folder), own, logits)
+        for folder, own, (_, logits) in zip((old, new), decisions, found, strict=True)
+    ]
     if copies := copies_in_words(table.texts):
         notify(copies)
     for name, rows in learned.items():
         if rows.any():
             notify(learned_in_words(name, rows))
     return compared(sides[0], sides[1], table, margin=margin, learned=learned)
+
+
+def like_with_like(sides: Sequence[Decisions], notify: Notify) -> list[Decisions]:
+    """What two classifiers are compared by: their own decisions where both were told the same costs, class priors and
+    wishes, else plain calibrated answers of both; then that is noted."""
+    if all(one.multi == sides[0].multi and one.told == sides[0].told for one in sides):
+        return list(sides)
+    notify(
+        "The two were told different costs, class priors, precisions or recalls: compared are their plain calibrated "
+        "answers. Pass the same to both, such as --cost, to compare them under it."
+    )
+    return [one.untold() for one in sides]
 
 
 def answered(name: str, decisions: Decisions, logits: Floats) -> Answered:
