@@ -193,6 +193,7 @@ def test_exports_read_pairs(to: str, bundle: Path, later: Path, tmp_path: Path, 
     _, scores = answered(bundle, later)
     found = [next(one["score"] for one in ranked if one["label"] == "fits") for ranked in ran.document]
     assert found == pytest.approx(scores[:, 0].tolist(), abs=1e-4)
+    assert "data" not in json.loads((tmp_path / "out" / "classtune.json").read_text(encoding="utf-8"))
 
 
 def test_a_classifier_in_python_reads_pairs(bundle: Path, later: Path, small_bert: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,12 @@ def _check_members(folder: Path, members: list[dict[str, Any]]) -> None:
             raise ValueError(f"the share of its member {member['name']!r} is no number above 0")
     if not math.isclose(sum(member["weight"] for member in members), 1.0, rel_tol=1e-6):
         raise ValueError("the shares of its members do not make a whole")
+
+
+def columns_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a bundle's table had its texts, labels, pairs, and columns beside them; of an export those of its pairs."""
+    said = record.get("data") or record.get("export") or {}
+    return said.get("columns") or {}
 
 
 def decisions_of(folder: Path, record: dict[str, Any]) -> Decisions:

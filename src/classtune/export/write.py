@@ -19,7 +19,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classtune.bundle import EXPORTED, Bundle, check_target, new_bundle, put_record, read_held_out, read_record
+from classtune.bundle import (
+    EXPORTED,
+    Bundle,
+    check_target,
+    columns_of,
+    new_bundle,
+    put_record,
+    read_held_out,
+    read_record,
+)
 from classtune.data.reading.tables import Table
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean, require
@@ -291,7 +300,7 @@ def _write_record(
     folder: Path, to: str, bundle: Bundle, precision: str, check: dict[str, Any], lost: dict[str, Any] | None
 ) -> None:
     """classtune.json of an export, with the golden texts' scores as the export itself gives them."""
-    encoder, columns = _encoder(folder, bundle), (bundle.record.get("data") or {}).get("columns") or {}
+    encoder, columns = _encoder(folder, bundle), columns_of(bundle.record)
     left, file = _left(bundle), FILES[to, precision]
     predictor = Predictor(ExportedNetwork(start(folder / file, to), encoder), bundle.labels, left)
     golden: Sequence[str] = [entry["text"] for entry in bundle.record["golden"]]
@@ -303,13 +312,14 @@ def _write_record(
             "precision": precision,
             "needs_mask": encoder.needs_mask,
             "token_types": encoder.types,
+            # Of pairs where both texts stand in a table; of others nothing that names the table's columns.
+            **({"columns": {key: columns[key] for key in ("text", "pair")}} if "pair" in columns else {}),
             # What softmax (or sigmoids) of the graph's logits are: curves follow the averaged windows of a text.
             "logits": "not calibrated; the probabilities are" if left.calibration.curves else "calibrated",
             "check": check,
             "lost": lost,
         },
         "decisions": left.record(),
-        "data": {"columns": {key: name for key, name in columns.items() if key != "with"}},
         "golden": [{"text": text, "scores": row} for text, row in zip(golden, scores, strict=True)],
     }
     put_record(folder, record)

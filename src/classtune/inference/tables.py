@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.bundle import Bundle, learned_rows, read_record, read_validation
+from classtune.bundle import Bundle, columns_of, learned_rows, read_record, read_validation
 from classtune.config import Progress
 from classtune.config.areas import DecisionSettings
 from classtune.data.reading.cells import LabelSet
@@ -45,7 +45,7 @@ def of_bundles(format: TableFormat, records: Sequence[Mapping[str, Any]]) -> Tab
 
     Raises SettingsError for bundles of which one reads pairs and another does not, or of other columns.
     """
-    columns = [record.get("data", {}).get("columns") or {} for record in records]
+    columns = [columns_of(record) for record in records]
     beside = [*format.beside, *(name for one in columns for name in listed_names(one.get("with") or ""))]
     last, names = columns[-1], tuple(dict.fromkeys(beside))
     pairs = dict.fromkeys(one.get("pair") for one in columns)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from classtune.bundle import RECORD, ROWS, Bundle, read_rows
+from classtune.bundle import RECORD, ROWS, Bundle, columns_of, read_rows
 from classtune.data.reading.columns import listed_names
 from classtune.data.versions import Hashes
 from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean
@@ -50,12 +50,12 @@ class LoadedBundle:
     @property
     def beside(self) -> list[str]:
         """The columns that it reads beside a text."""
-        return listed_names((self.record.get("data", {}).get("columns") or {}).get("with") or "")
+        return listed_names(columns_of(self.record).get("with") or "")
 
     @property
     def pair(self) -> str | None:
         """What the second texts are called, where it reads pairs."""
-        name: str | None = (self.record.get("data", {}).get("columns") or {}).get("pair")
+        name: str | None = columns_of(self.record).get("pair")
         return name
 
     @property
