@@ -9,8 +9,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import narwhals
-
 from classtune.data.reading.cells import RowCells
 from classtune.data.reading.columns import Columns, TableFormat, choose_columns
 from classtune.errors import DataError
@@ -29,6 +27,8 @@ def frame_of(values: Any) -> dict[str, list[Any]] | None:
     """The columns of a data frame of several, missing cells None; None for anything else."""
     if not hasattr(values, "columns"):
         return None
+    import narwhals
+
     frame = narwhals.from_native(values, pass_through=True, eager_only=True)
     if not isinstance(frame, narwhals.DataFrame) or len(frame.columns) < 2:
         return None
