@@ -144,6 +144,20 @@ def test_evaluate_judges_a_bundle_on_any_table(small_bundle: Path, small_csv: Pa
     assert "as if each were answered" not in shown.out
 
 
+def test_what_the_result_does_not_say_is_said_without_progress_too(
+    small_llama: Path, tmp_path: Path, command: Run
+) -> None:
+    three = [*rows(60), *((f"the parcel {n} is late again", "ship") for n in range(30))]
+    table, known = (
+        write_csv(tmp_path / "t.csv", three),
+        write_csv(tmp_path / "v.csv", [(f"{t}!", la) for t, la in rows(20)]),
+    )
+    told = ["--model", small_llama, "--depth", "1", "--epochs", "1", "--split-by", "exact", "--set", "candidates=one"]
+    ran = command("train", table, "--validation", known, "-o", tmp_path / "b", *told, "-q")
+    assert ran.code == 0, ran.err
+    assert ran.out.count("labels without a validation row: 'ship'. Nothing is fitted to them") == 1
+
+
 def test_predict_prints_the_form_of_hugging_face(small_bundle: Path, command: Run) -> None:
     ran = command("predict", small_bundle, "win a prize", "see you at 7", "--json")
     assert ran.code == 0

@@ -47,8 +47,9 @@ def show_training(result: Result) -> None:
         say(result.earlier.sentence)
     if result.cross_validation:
         say(result.cross_validation.sentence)
-    for note in result.decisions.notes:
-        say(note)
+    for note in result.notes:  # progress told them too, where it is shown and was kept
+        if result.copies is None or note != result.copies.sentence:
+            say(note)
     seconds = ", ".join(
         f"{step} {value:.0f} s" for step, value in result.timing.items() if step != "total" and value >= 0.5
     )

@@ -66,9 +66,8 @@ def read_excel(name: str, data: bytes, table: TableFormat, *, labelled: bool) ->
         raise DataError(f"{name}: no sheet is called {table.sheet!r}. It has: {listed}.")
     filled = [table.sheet] if table.sheet is not None else [sheet for sheet, cells in sheets.items() if cells.height]
     shown = {one.name for one in workbook.sheets_metadata if one.visible == SheetVisibleEnum.Visible}
-    filled = [
-        sheet for sheet in filled if sheet in shown
-    ] or filled  # lists that a program keeps stand on hidden sheets
+    # On hidden sheets stand the lists that a program keeps.
+    filled = [sheet for sheet in filled if sheet in shown] or filled
     if len(filled) > 1:
         raise DataError(f"{name}: has {len(filled)} sheets: {', '.join(map(repr, filled))}. Choose with --sheet NAME.")
     if not filled:
