@@ -13,6 +13,9 @@ import pytest
 from small import SEVERAL, rows
 
 from classtune.bundle import MEMBERS, RECORD, load_bundle
+from classtune.candidates import tail
+from classtune.candidates.backbone import Backbone
+from classtune.candidates.folds import HeldOut
 from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
 from classtune.data.versions import hashes
@@ -66,6 +69,43 @@ def test_the_figures_of_a_probe_are_those_of_the_network_that_ships(small_bert: 
     right = np.array(LABELS)[tested][:, None] == np.array(trained.labels)
     figures = trained.result.document()["test"]
     assert -np.log(scores[right]).mean() == pytest.approx(figures["log_loss"], rel=1e-6)
+
+
+def test_a_tail_that_is_chosen_learns_from_the_rows_that_judged_it_too(
+    small_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[list[int]] = []
+
+    def train_tail(backbone: Backbone, learn: Any, validation: Any, name: str, **told: Any) -> Any:
+        taught.append([len(learn), len(validation)])
+        return real(backbone, learn, validation, name, **told)
+
+    real = tail.train_tail
+    monkeypatch.setattr(tail, "train_tail", train_tail)
+    trained = run(small_bert, keep="bert tail", validation=0.25, effort="balanced")
+    sizes = trained.result.document()["splits"]
+    assert taught == [[sizes["train"], sizes["validation"]], [sizes["train"] + sizes["validation"], 0]]
+    tested = np.isin(hashes(TEXTS), trained.rows.test)
+    scores = trained.predictor.probabilities([text for text, test in zip(TEXTS, tested, strict=True) if test])
+    right = np.array(LABELS)[tested][:, None] == np.array(trained.labels)
+    assert -np.log(scores[right]).mean() == pytest.approx(trained.result.document()["test"]["log_loss"], rel=1e-5)
+    monkeypatch.setattr("classtune.jobs.backbones.learns_again", lambda held_out: False)
+    once = run(small_bert, keep="bert tail", validation=0.25, effort="balanced")
+    assert once.result.document()["training"] == trained.result.document()["training"]  # as it was judged
+    assert not all(weight.equal(_weights_of(once)[name]) for name, weight in _weights_of(trained).items())
+
+
+@pytest.mark.parametrize(
+    ("train", "judged", "final", "crossed"),
+    [(range(8), range(8, 10), range(8), False), (range(8), range(8), range(8), True)],
+    ids=["rows that the user gave to judge", "cross-validated"],
+)
+def test_a_tail_is_not_trained_twice_where_it_has_learned_from_all(
+    train: range, judged: range, final: range, crossed: bool
+) -> None:
+    folds = ((np.array(train), np.array(judged)),)
+    assert not tail.learns_again(HeldOut(np.array(judged), folds, np.array(final), folds, crossed))
+    assert tail.learns_again(HeldOut(np.arange(10), folds, np.arange(10), folds, crossed=False))
 
 
 def test_a_blend_comes_back_with_the_same_scores(blend: tuple[Trained, Path]) -> None:

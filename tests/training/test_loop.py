@@ -43,6 +43,7 @@ class Run:
         train: Any = TRAIN,
         validation: Any = VALIDATION,
         spoil: Callable[[Network, Examples], None] | None = None,
+        like: History | None = None,
         **special: Any,
     ) -> None:
         settings = resolve(overrides=USUAL | special)
@@ -54,7 +55,13 @@ class Run:
         if spoil:
             spoil(network, self.examples)
         self.history: History = fit(
-            self.tail, self.examples, train, validation, settings, progress=lambda *news: self.told.append(news)
+            self.tail,
+            self.examples,
+            train,
+            validation,
+            settings,
+            like=like,
+            progress=lambda *news: self.told.append(news),
         )
         self.weights = {n: p.detach().clone() for n, p in network.classifier.named_parameters()}
 
@@ -181,6 +188,19 @@ def test_without_validation_rows_the_last_epoch_is_kept(run: Callable[..., Run])
     assert done.losses() == [None, None, None]
     last = run(train=ROWS, validation=ROWS[:0], keep_best=False)
     assert done.same_weights(last)
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_a_training_like_another_ends_where_that_was_best(run: Callable[..., Run], average: bool) -> None:
+    rough = {"learning_rate": 0.02, "schedule": "constant", "epochs": 8, "batch_size": 2, "clip": 0.0}
+    judged = run(**rough, average=average)
+    best = judged.history
+    assert 1 <= best.best_epoch < 8
+    assert best.averaged == average
+    again = run(**rough, average=average, validation=ROWS[:0], like=best)
+    assert again.history.epochs == best.best_epoch
+    assert again.same_weights(judged)  # of the same rows; the mean of the steps where that was the better
+    assert again.told[-1][1] == again.told[-1][2]
 
 
 def test_rows_that_do_not_fill_a_batch_are_left_out_on_request(run: Callable[..., Run]) -> None:

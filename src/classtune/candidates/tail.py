@@ -20,6 +20,8 @@ from classtune.training.loop import History, Rows, fit
 # The probe's solution is sure of the rows that it has learned, and a tail that starts so sure has little left to learn:
 # its head starts from this share of it (docs/log.md).
 HEAD_SHARE = 0.5
+# Beyond so many training rows, the validation rows would teach little, and a second training is long.
+MOST_AGAIN = 20_000
 
 
 def learn_tail(backbone: Backbone, held_out: HeldOut, blocks: int | None = None) -> Learned:
@@ -47,6 +49,26 @@ def learn_tail(backbone: Backbone, held_out: HeldOut, blocks: int | None = None)
         return Learned(weights.changed(), logits, backbone.logits(backbone.tail, splits.test), history)
 
 
+def learns_again(held_out: HeldOut) -> bool:
+    """Whether the rows that judged a tail should teach it too, once it is chosen. They do where cross-validation judged
+    it, and never where the user gave them."""
+    learned = sum(len(learn) for learn, _ in held_out.tails)
+    return not held_out.crossed and learned < len(held_out.final) <= MOST_AGAIN
+
+
+def taught_again(backbone: Backbone, held_out: HeldOut, learned: Learned, blocks: int | None = None) -> Learned:
+    """The same tail, trained once more with the validation rows that judged it, for as many epochs as they chose; the
+    mean of both trainings' weights (Wortsman et al. 2022, "Model soups"), since each alone varies (docs/log.md).
+    """
+    with (weights := backbone.weights).restored():
+        _train_last(backbone, blocks)
+        name = f"again{'' if blocks is None else f'-{blocks}'}"
+        train_tail(backbone, held_out.final, held_out.final[:0], name, like=learned.history)
+        weights.take(weights.halfway(learned.state))
+        test = backbone.logits(backbone.tail, backbone.material.splits.test)
+        return replace(learned, state=weights.changed(), test=test)
+
+
 def tried(backbone: Backbone, learn: Rows, judged: Rows, values: Mapping[str, Any]) -> Floats:
     """Logits of some rows by a tail that learned from others under other settings; nothing of it stays."""
     kept = backbone.settings, backbone.checkpoint, backbone.extensions
@@ -66,8 +88,8 @@ def _train_last(backbone: Backbone, blocks: int | None) -> None:
         backbone.network.freeze(backbone.network.depth - blocks)
 
 
-def train_tail(backbone: Backbone, learn: Rows, validation: Rows, name: str) -> History:
-    """Train the tail on some rows, from the probe of these rows where the settings say so."""
+def train_tail(backbone: Backbone, learn: Rows, validation: Rows, name: str, *, like: History | None = None) -> History:
+    """Train the tail on some rows, from the probe of these rows where the settings say so. like: see `fit`."""
     torch.manual_seed(backbone.settings.seed)  # as if it were the only candidate
     if backbone.settings.head_start == "probe" and backbone.has_probe:
         start_from(backbone, probe_of(backbone, learn), HEAD_SHARE)
@@ -83,6 +105,7 @@ def train_tail(backbone: Backbone, learn: Rows, validation: Rows, name: str) -> 
         backbone.pieces.rows(learn),
         backbone.pieces.rows(validation),
         backbone.settings,
+        like=like,
         checkpoint=None if backbone.checkpoint is None else backbone.checkpoint.part(name),
         extensions=backbone.extensions.within(f"{Path(backbone.settings.model).name} {name}", log),
         progress=backbone.progress,

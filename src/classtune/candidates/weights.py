@@ -43,6 +43,12 @@ class Weights:
             if not torch.equal(value, self._before[name])
         }
 
+    def halfway(self, changed: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Within `restored`: the mean of the weights as they are now and of those that `changed` gave elsewhere."""
+        now = self.changed()
+        before = {name: self._before[name] for name in now | changed}
+        return {name: (now.get(name, value) + changed.get(name, value)) / 2 for name, value in before.items()}
+
     def take(self, changed: dict[str, Tensor]) -> None:
         """Put in what `changed` gave, for good."""
         with torch.no_grad():

@@ -24,7 +24,7 @@ from classtune.candidates.cost import duration
 from classtune.candidates.folds import HeldOut
 from classtune.candidates.probe import learn_probe
 from classtune.candidates.sample import BUDGET_SECONDS, weigh_further
-from classtune.candidates.tail import learn_tail
+from classtune.candidates.tail import learn_tail, learns_again, taught_again
 from classtune.candidates.tuning import tune
 from classtune.config import Settings, backbone_names, seconds_of
 from classtune.data.splits import Rows
@@ -141,10 +141,11 @@ class Backbones:
                 kind = {"head": "head", "all": "all blocks", "lora": "LoRA"}.get(
                     str(backbone.settings.trainable), "tail"
                 )
-                self._add_learned(backbone, f"{shown} {kind}", "tail", partial(learn_tail, backbone), ms, shared)
+                learn, again = partial(learn_tail, backbone), partial(taught_again, backbone)
+                self._add_learned(backbone, f"{shown} {kind}", "tail", learn, ms, shared, again)
                 if backbone.tries_last_block:
-                    learn = partial(learn_tail, backbone, blocks=1)
-                    self._add_learned(backbone, f"{shown} tail, last block", "tail", learn, ms, shared)
+                    learn, again = partial(learn, blocks=1), partial(again, blocks=1)
+                    self._add_learned(backbone, f"{shown} tail, last block", "tail", learn, ms, shared, again)
             if probed and contrastive.suits(network, material, self.contest.held_out, self.contest.settings):
                 self._add_contrastive(backbone)
         self.contest.notes += network.notes
@@ -234,19 +235,23 @@ class Backbones:
         learn: Callable[[HeldOut], Learned],
         ms: float,
         shared: float,
+        again: Callable[[HeldOut, Learned], Learned] | None = None,
     ) -> None:
         started = time.perf_counter()
         learned = learn(self.contest.held_out)
         spent = shared + time.perf_counter() - started
         network = backbone.network
         size = 4 * sum(parameter.numel() for parameter in network.classifier.parameters())
+        entry = Entry(name, kind, learned.held_out, learned.test, ms, backbone.cost, spent, size, backbone, learned)
 
         def ships() -> Member:
-            return Member(name, backbone.become(learned), Weight(1.0, 1.0), backbone.settings)
+            assert entry.learned is not None
+            return Member(name, backbone.become(entry.learned), Weight(1.0, 1.0), backbone.settings)
 
-        self.contest.entries.append(
-            Entry(name, kind, learned.held_out, learned.test, ms, backbone.cost, spent, size, backbone, learned, ships)
-        )
+        entry.ships = ships
+        if again is not None and backbone.start is not None and learns_again(self.contest.held_out):
+            entry.again = lambda: again(self.contest.held_out, learned)
+        self.contest.entries.append(entry)
 
     def _network_ms(self, backbone: Backbone) -> float:
         """What a text costs with this network, on the fast layers that answer later."""

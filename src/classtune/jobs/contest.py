@@ -6,6 +6,7 @@ The cheap ones are added first, then the backbones (`backbones`), the smallest f
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +101,16 @@ class Contest:
             if key not in best or loss < best[key][0]:
                 best[key] = (loss, entry)
         return [entry for _, entry in best.values()]
+
+    def teach_again(self, choice: Choice) -> None:
+        """Let what is chosen learn from the validation rows too, which have done their work."""
+        for name in choice.members:
+            entry = self.entry(name)
+            if entry.again is not None:
+                started = time.perf_counter()
+                entry.learned = entry.again()
+                entry.test = entry.learned.test
+                entry.train_seconds += time.perf_counter() - started
 
     def members(self, choice: Choice) -> list[Member]:
         """What a bundle of the choice holds."""

@@ -49,7 +49,7 @@ class Entry:
         test: of the final model. cost: multiplications that a text takes, by which candidates are chosen: milliseconds
         differ from run to run.
     ships: gives the member that a bundle holds; None for what never ships. learn: as it learns, of what is cheap to
-        train; None for what a backbone learns.
+        train; None for what a backbone learns. again: what it becomes once it learns from the validation rows too.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Entry:
     learned: Learned | None = None
     ships: Callable[[], Member] | None = None
     learn: Learn | None = None
+    again: Callable[[], Learned] | None = None
 
 
 def cheap_entries(

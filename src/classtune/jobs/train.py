@@ -159,6 +159,8 @@ def train(
             else "Stopped before anything was finished; nothing was written."
         ) from None
     choice = contest.choose()
+    with clock.time("epochs"):
+        contest.teach_again(choice)
     judged, tested = contest.logits(choice)
     members = contest.members(choice)
     with clock.time("calibration"):

@@ -56,12 +56,14 @@ class History:
         not asked for). With several labels a text, accuracy is the share of texts with every label right at 0.5.
     best_epoch, best_loss: the lowest validation loss once a temperature is fitted to it, for one follows in any case;
         without validation rows the last epoch.
+    averaged: whether the best weights are the running mean.
     judged: how many sets of weights validation rows chose among.
     """
 
     points: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     best_loss: float = math.inf
+    averaged: bool = False
     epochs: int = 0
     judged: int = 0
     stopped: str = "all epochs"
@@ -74,12 +76,14 @@ def fit(
     validation: Rows,
     settings: TrainingSettings,
     *,
+    like: History | None = None,
     checkpoint: Checkpoint | None = None,
     extensions: Extensions = NOTHING,
     progress: Progress,
 ) -> History:
     """Train the parameters of ``network`` that ask for gradients; leaves it with the best (or last) weights.
 
+    like: without validation rows, the training whose best epoch is the last one here, its mean where it was the mean's.
     extensions: callables in place of the settings' loss and optimizer, and one that is called after each epoch.
     Raises ClasstuneError when the loss is no longer a number.
     """
@@ -101,11 +105,13 @@ def fit(
     epochs = epochs_of(settings, steps_per_epoch)
     steps = steps_per_epoch * epochs
     history, best = History(), {name: p.detach().clone() for name, p in trained.items()}
-    mean = RunningMean(trained) if settings.average and settings.keep_best and len(validation) else None
+    last = epochs if like is None else min(like.best_epoch, epochs)
+    averages = bool(len(validation)) if like is None else like.averaged
+    mean = RunningMean(trained) if settings.average and settings.keep_best and averages else None
     kept = best if mean is None else best | {f"mean/{name}": value for name, value in mean.values.items()}
     if checkpoint and (state := checkpoint.load(trained, kept, optimizer)):
         history = History(**state)
-    for epoch in range(history.epochs, epochs):
+    for epoch in range(history.epochs, last):
         if settings.patience and epoch - history.best_epoch >= settings.patience:
             history.stopped = f"{settings.patience} epochs without a better validation loss"
             break
@@ -141,22 +147,24 @@ def fit(
                     done = epoch + (index + 1) / per_epoch
                     history.points.append({"epoch": done, "step": step, "examples": before + seen, **point})
                     network.train()
-            progress("epochs", before + seen, epochs * examples_per_epoch)
+            progress("epochs", before + seen, last * examples_per_epoch)
         point = _after_epoch(judge, train, validation, settings, loss_sum / seen)
         history.points.append({"epoch": epoch + 1, "step": step, "examples": before + seen, **point})
         history.epochs = epoch + 1
-        loss_now, winner = point["calibrated_loss"], _values(trained)
+        loss_now, averaged = point["calibrated_loss"], like is not None and like.averaged
         if mean and loss_now is not None:
             with mean.in_place():
-                averaged = history.points[-1]["averaged_loss"] = judge(validation)[1]
-            if averaged is not None and averaged < loss_now:
-                loss_now, winner = averaged, mean.values
+                loss_of_mean = history.points[-1]["averaged_loss"] = judge(validation)[1]
+            if averaged := loss_of_mean is not None and loss_of_mean < loss_now:
+                loss_now = loss_of_mean
+        winner = mean.values if mean and averaged else _values(trained)
         if loss_now is not None and settings.keep_best:
             history.judged += 1 if mean is None else 2
         better = loss_now is None or loss_now < history.best_loss
         if better:
             history.best_epoch = epoch + 1
             history.best_loss = math.inf if loss_now is None else loss_now
+            history.averaged = averaged
         if better or not settings.keep_best:
             for name, value in winner.items():
                 best[name].copy_(value)
