@@ -50,7 +50,7 @@ TABLES = {
     "intents": [(f"{say} {label} order {n}", label) for n in range(3) for say in OPENINGS for label in CLASSES],
     "rare-test": [(f"so: {text} again", label) for text, label in ROWS[::5]],
     "intents-test": [(f"now {label} my order {n}", label) for n in range(2) for label in CLASSES],
-    "later": ROWS[::3],
+    "later": [(f"again: {text}, please", topic) for text, topic in ROWS[::3]],
     "few": ROWS[:48],
     "today": [(f"{text} please", "") for text, _ in ROWS],
     "pool": [(f"{text} please", "") for text, _ in ROWS],

@@ -118,6 +118,11 @@ def test_in_pieces_it_is_read_alike(name: str, write: Write) -> None:
     assert [piece.lines[0] for piece in stream.pieces()] == table.lines
 
 
+def test_a_label_that_is_a_column_s_number_hides_no_row_above_it(write: Write) -> None:
+    path = write("t.tsv", "I was charged twice\t27\ncannot sign in\t27\nwhere is it\t2\nthank you\t0\n")
+    assert len(read_table(path, TableFormat(header=False, text="1", label="2")).texts) == 4
+
+
 def test_what_was_rejected_is_never_a_positive(write: Write) -> None:
     rows = [("good", "accept"), ("bad", "reject"), ("later", "ignore")]
     path = write("t.jsonl", lines(*({"text": text, "label": "POS", "answer": answer} for text, answer in rows)))

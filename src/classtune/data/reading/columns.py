@@ -175,14 +175,17 @@ def has_header(rows: Sequence[Sequence[str]], asked: Sequence[str], *, labelled:
 def title_rows(rows: Sequence[Sequence[str]], table: TableFormat) -> int:
     """How many rows stand above the header: of one filled cell, above one with a name that is known or asked for; of
     several (a date beside the title), above one with a name for the text and one for the label."""
-    names = {*table.asked, *table.preferred}
+    if table.header is False:
+        return 0
+    asked = {name for name in table.asked if not name.isdecimal()}  # a number is a place
+    names = {*asked, *table.preferred}
     several = False  # cells in a row above
     for above, row in enumerate(rows[:_TITLE_ROWS]):
         filled = [cell.strip() for cell in row if cell.strip()]
         known = any(is_known(cell) or cell in names for cell in filled)
         if len(filled) > 1 and known:
             both = all(any(is_known(cell, kind) for cell in filled) for kind in (TEXT_NAMES, LABEL_NAMES))
-            return above if both or not several or {*table.asked} & {*filled} else 0
+            return above if both or not several or asked & {*filled} else 0
         if known:
             return 0
         several = several or len(filled) > 1
