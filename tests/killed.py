@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TRIES = int(os.environ.get("CLASSTUNE_FAULT_TRIES", "2"))
+TRIES = int(os.environ.get("CLASSTUNE_FAULT_TRIES", "3"))
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [

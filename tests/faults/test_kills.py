@@ -22,7 +22,10 @@ pytest_plugins = ["bundle_fixtures"]
 
 LONG = ["--depth", "2", "--epochs", "12", "--split-by", "exact", "--set", "patience=0", "--set", "batch_size=4"]
 # One network with its checkpoints, or candidates in cross-validation, of which a cheap one is chosen.
-RUNS = {"one network": ["--set", "candidates=one"], "candidates": ["--effort", "best", "--set", "least_steps=10"]}
+RUNS = {
+    "one network": ["--set", "candidates=one"],
+    "candidates": ["--effort", "best", "--set", "least_steps=10", "--epochs", "4"],
+}
 
 
 def moments(seconds: float, seed: int) -> Iterator[float]:
