@@ -121,13 +121,12 @@ class Api:
         async with _in_time(self.settings):
             question = await read_question(request, PredictRequest, self.settings)
             bundle = self._bundle(question.model)
-            pairs = bundle.pair is not None
-            texts = with_columns(predict_texts(question, pairs=pairs), question.columns, bundle.beside)
-            scored = await self._score(request, question.model, texts, "inputs", question.truncate)
+            texts = _asked(question, predict_texts, bundle)
+            scored = await self._score(request, bundle, texts, "inputs", question.truncate)
         ranked = scored.ranked
         if question.raw_scores:
             ranked = with_scores(scored.bundle, ranked, scored.logits)
-        return json_response(predict_answer(question, ranked, pairs=pairs))
+        return json_response(predict_answer(question, ranked, pairs=bundle.pair is not None))
 
     async def task(self, request: Request) -> Response:
         """Hugging Face's task: for each text a list of labels with their scores, highest first."""
@@ -135,9 +134,7 @@ class Api:
             question = await read_question(request, TaskRequest, self.settings)
             truncate = question.parameters.truncation if question.parameters else None
             bundle = self._bundle(question.model)
-            texts = task_texts(question, pairs=bundle.pair is not None)
-            texts = with_columns(texts, question.columns, bundle.beside)
-            scored = await self._score(request, question.model, texts, "inputs", truncate)
+            scored = await self._score(request, bundle, _asked(question, task_texts, bundle), "inputs", truncate)
         return json_response(task_scores(question, scored.bundle, scored.logits, scored.ranked))
 
     async def root(self, request: Request) -> Response:
@@ -152,9 +149,7 @@ class Api:
             question = await read_question(request, ClassifyRequest, self.settings)
             bundle = self._bundle(question.model)
             truncate = truncate_of(question, bundle.predictor.limit)
-            texts = classify_texts(question, pairs=bundle.pair is not None)
-            texts = with_columns(texts, question.columns, bundle.beside)
-            scored = await self._score(request, question.model, texts, "input", truncate)
+            scored = await self._score(request, bundle, _asked(question, classify_texts, bundle), "input", truncate)
         scores = scored.probabilities if question.activated else scored.logits
         identity = question.request_id or request.state.request_id
         return json_response(classify_answer(scored.bundle, identity, scores, scored.ranked, scored.tokens))
@@ -191,10 +186,9 @@ class Api:
             raise Refusal(404, "not_found", str(error.args[0])) from None
 
     async def _score(
-        self, request: Request, name: str | None, texts: list[str], field: str, truncate: bool | None
+        self, request: Request, bundle: LoadedBundle, texts: list[str], field: str, truncate: bool | None
     ) -> _Scored:
         """Run the texts in the queue. Raises Refusal for everything that stands in the way."""
-        bundle = self._bundle(name)
         predictor = bundle.predictor
         characters = check_size(texts, field, self.settings)
         places = [field] if len(texts) == 1 else [f"{field}[{number}]" for number in range(len(texts))]
@@ -224,6 +218,13 @@ class Api:
         self.metrics.answered(bundle.name, [answer_of(entries) for entries in ranked])
         self.metrics.drift.add(bundle, texts, probabilities)
         return _Scored(bundle, logits, probabilities, ranked, items.tokens)
+
+
+def _asked(
+    question: PredictRequest | ClassifyRequest | TaskRequest, read: Callable[..., list[str]], bundle: LoadedBundle
+) -> list[str]:
+    """The texts, or pairs, of a question, with the cells that were sent beside them. read: what takes them out."""
+    return with_columns(read(question, pairs=bundle.pair is not None), question.columns, bundle.beside)
 
 
 def _add_get(
