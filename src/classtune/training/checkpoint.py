@@ -199,9 +199,7 @@ class Checkpoint:
             self.folder.rmdir()
 
     def _refuse_other(self, kept: Mapping[str, Any]) -> None:
-        was = kept.get("identity") or {}
-        differing = [key for key, value in self.identity.items() if was.get(key) != value]
-        if differing:
+        if differing := _differing(self.identity, kept.get("identity") or {}):
             raise BundleError(
                 f"{self.folder}: the interrupted run had other {', '.join(differing)}. "
                 "Give the same command again with --resume, or leave --resume out to start anew."
@@ -220,6 +218,19 @@ class Checkpoint:
             self.notify(f"{path}: is damaged and is made again.")
             return None
         return kept
+
+
+def _differing(now: Mapping[str, Any], was: Mapping[str, Any]) -> list[str]:
+    """What is not as it was, by name; of settings and versions in brackets which of them."""
+    found = []
+    for key, value in now.items():
+        before = was.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping) and value != before:
+            names = sorted(name for name in value.keys() | before.keys() if value.get(name) != before.get(name))
+            found.append(f"{key} ({', '.join(names)})")
+        elif value != before:
+            found.append(key)
+    return found
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
