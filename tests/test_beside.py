@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from small import Run, one_thread
+from written import written_as
 
 from classtune.data.reading.cells import cells_beside
 from classtune.data.reading.columns import TableFormat
@@ -107,17 +108,7 @@ def test_a_table_is_read_by_the_names_of_its_columns(bundle: Path, later: Path) 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_shards_answer_as_the_table_does(suffix: str, bundle: Path, later: Path, tmp_path: Path, command: Run) -> None:
     table, scores = answered(bundle, later)
-    rows = [dict(zip(table.columns, cells, strict=True)) for cells in zip(*table.columns.values(), strict=True)]
-    path = tmp_path / f"in{suffix}"
-    if suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    elif suffix == ".parquet":
-        import pyarrow
-        import pyarrow.parquet
-
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    else:
-        path.write_bytes(later.read_bytes())
+    path = written_as(suffix, table, tmp_path)
     for again in (["--force"], ["--resume"]):
         assert command("predict", bundle, path, "-o", f"{tmp_path}/out/", *again).code == 0
     (shard,) = (tmp_path / "out").glob(f"*{suffix}")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from small import Run, one_thread
+from written import written_as
 
 from classtune.data.reading.cells import as_pair, paired, parts_of
 from classtune.data.reading.columns import TableFormat
@@ -124,17 +125,7 @@ def test_train_tells_of_the_pair_and_the_bundle_remembers_it(small_bert: Path, t
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_shards_answer_as_the_table_does(suffix: str, bundle: Path, later: Path, tmp_path: Path, command: Run) -> None:
     table, scores = answered(bundle, later)
-    rows = [dict(zip(table.columns, cells, strict=True)) for cells in zip(*table.columns.values(), strict=True)]
-    path = tmp_path / f"in{suffix}"
-    if suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    elif suffix == ".parquet":
-        import pyarrow
-        import pyarrow.parquet
-
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    else:
-        path.write_bytes(later.read_bytes())
+    path = written_as(suffix, table, tmp_path)
     assert command("predict", bundle, path, "-o", f"{tmp_path}/out/").code == 0
     (shard,) = (tmp_path / "out").glob(f"*{suffix}")
     found = read_table(shard, TableFormat(text="question"), labelled=False).columns["score:fits"]

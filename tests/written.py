@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,23 @@ from classtune.errors import DataError, UserError
 def pairs(table: Table) -> list[tuple[str, str]]:
     assert table.labels is not None
     return list(zip(table.texts, table.labels, strict=True))
+
+
+def written_as(suffix: str, table: Table, folder: Path) -> Path:
+    """All columns of a table that was read for prediction, in a file of this format."""
+    rows = [dict(zip(table.columns, cells, strict=True)) for cells in zip(*table.columns.values(), strict=True)]
+    path = folder / f"in{suffix}"
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    elif suffix == ".parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([table.columns, *(row.values() for row in rows)])
+    return path
 
 
 def problems(path: str | Path, *args: Any, error: type[UserError] = DataError, **options: Any) -> list[str]:
