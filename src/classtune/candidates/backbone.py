@@ -61,7 +61,7 @@ class Learned:
 
 
 class Backbone:
-    """A network, cut, with what its candidates are made from; `open` makes one ready.
+    """A network, cut, with what its candidates are made from; `climb`, `prepare` and `pass_trunk` make it ready.
 
     settings: those of this backbone alone (model, pooling and blocks are resolved). choice: the depth.
     """

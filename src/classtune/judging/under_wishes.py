@@ -52,9 +52,8 @@ def judge_under_wishes(
         costs = decisions.thresholds.costs if decisions.thresholds and not decisions.multi else None
         cost = None
         if costs is not None:
-            given = replace(decisions, abstention=None).choices(
-                probabilities
-            )  # withheld ones too, as accuracy has them
+            # Withheld ones too, as accuracy has them.
+            given = replace(decisions, abstention=None).choices(probabilities)
             cost = float(np.average(np.array(costs)[truth, given], weights=weights))
         weighted = float(np.average(right, weights=weights)) if wishes.deploy_prior else None
         figures[name] = Wished(float(right.mean()), weighted, cost)
