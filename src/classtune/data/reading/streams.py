@@ -213,7 +213,8 @@ class _Delimited(Stream):
         rows = itertools.islice(self._rows(), self._above + int(self._header), None)
         for lines, cells, broken in _cut(((line, self._checked(row)) for line, row in rows), self.size):
             texts = [[row[text] for row in cells] for text in self._texts]
-            named = {name: [row[self.names.index(name)] for row in cells] for name in self.beside_texts}
+            places = {name: self.names.index(name) for name in self.beside_texts}
+            named = {name: [row[place] for row in cells] for name, place in places.items()}
             yield Piece(cells, self._cells(texts, named), lines, broken)
 
     def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
