@@ -1,7 +1,7 @@
 """Files and folders that are whole or not there, names that stay inside their folder, one writer at a time.
 
 What classtune writes for a moment is called ``.NAME.classtune-…``: nothing else is ever cleared away.
-Knows nothing of what the files hold.
+Knows nothing of what the files hold, but by which a folder is a bundle or an export: nothing else is written there.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ _OLD = "old"
 # Files beyond this size with so small a part of them on the disk hold nothing: reading them would take hours.
 _SPARSE_BYTES, _SPARSE_SHARE = 1 << 26, 64
 _AT_CWD, _EXCHANGE = -100, 2
-# A folder with one of these is a bundle or an export; its own folders lie no deeper than so many.
-_RECORDS, _DEPTH = ("classtune.json", "classtune-export.json"), 3
+# The record of a bundle; that of a plain Hugging Face folder that `export` wrote, by which it may be replaced.
+RECORD, EXPORTED = "classtune.json", "classtune-export.json"
+_DEPTH = 3  # of the folders in either, at most
 
 
 class Busy(UserError):
@@ -67,7 +68,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def check_outside_bundles(path: Path, named: str = "") -> None:
     """Raise BundleError for a place in a bundle or export: its record proves what lies there, which goes with it."""
     for folder in [*Path(os.path.realpath(path)).parents][:_DEPTH]:
-        if any((folder / name).is_file() for name in _RECORDS):
+        if any((folder / name).is_file() for name in (RECORD, EXPORTED)):
             raise BundleError(f"{named or path}: lies in the bundle {folder}. Name a place outside of it.")
 
 

@@ -29,8 +29,6 @@ from classtune.bundle.kept_rows import (
 )
 from classtune.bundle.network import write_model
 from classtune.bundle.record import (
-    EXPORTED,
-    RECORD,
     SCHEMA_VERSION,
     TEXTS,
     check_files,
@@ -40,6 +38,7 @@ from classtune.bundle.record import (
     read_record,
     without_quotes,
 )
+from classtune.files import EXPORTED, RECORD
 
 # Files that whoever writes a bundle puts beside the record.
 REPORT, CARD = "report.html", "README.md"

@@ -18,9 +18,7 @@ import torch
 
 from classtune.bundle.network import read_network, write_model
 from classtune.bundle.record import (
-    EXPORTED,
     KINDS,
-    RECORD,
     RECORD_BYTES,
     SCHEMA_VERSION,
     check_files,
@@ -35,7 +33,7 @@ from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Settings
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, reading, writing
-from classtune.files import check_outside_bundles, check_regular, replacing
+from classtune.files import EXPORTED, RECORD, check_outside_bundles, check_regular, replacing
 from classtune.model.network import Network
 from classtune.model.tokens import TokenRules
 

@@ -14,10 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from classtune.bundle.record import CONFIG, RECORD
+from classtune.bundle.record import CONFIG
 from classtune.config import Settings
 from classtune.errors import BundleError, reading
-from classtune.files import check_regular
+from classtune.files import RECORD, check_regular
 from classtune.model.backbone import assemble, own_memory, quiet_transformers
 from classtune.model.network import Network
 from classtune.model.tokens import TokenRules

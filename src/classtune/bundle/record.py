@@ -13,12 +13,9 @@ from typing import Any
 
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError
-from classtune.files import check_regular, inside, kept_aside, sha256
+from classtune.files import RECORD, check_regular, inside, kept_aside, sha256
 
 SCHEMA_VERSION = 4
-RECORD = "classtune.json"
-# Of a plain Hugging Face folder that `export` wrote: the names of its files, by which it may be replaced.
-EXPORTED = "classtune-export.json"
 CONFIG = "config.json"
 # All that quotes rows of the table. Bundles of an earlier schema have these files beside classtune.json.
 TEXTS = "texts"
