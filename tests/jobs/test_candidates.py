@@ -82,7 +82,9 @@ def test_a_tail_that_is_chosen_learns_from_the_rows_that_judged_it_too(
 
     real = tail.train_tail
     monkeypatch.setattr(tail, "train_tail", train_tail)
-    trained = run(small_bert, keep="bert tail", validation=0.25, effort="balanced")
+    notes: list[str] = []
+    trained = run(small_bert, keep="bert tail", validation=0.25, effort="balanced", notes=notes)
+    assert "bert tail is chosen, and is trained once more, with the validation rows." in notes
     sizes = trained.result.document()["splits"]
     assert taught == [[sizes["train"], sizes["validation"]], [sizes["train"] + sizes["validation"], 0]]
     tested = np.isin(hashes(TEXTS), trained.rows.test)

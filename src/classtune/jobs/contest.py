@@ -107,6 +107,7 @@ class Contest:
         for name in choice.members:
             entry = self.entry(name)
             if entry.again is not None:
+                self.notify(f"{name} is chosen, and is trained once more, with the validation rows.")
                 started = time.perf_counter()
                 entry.learned = entry.again()
                 entry.test = entry.learned.test
