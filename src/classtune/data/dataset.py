@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -14,28 +14,15 @@ from classtune.config import Progress
 from classtune.config.areas import RowSettings, SplitSettings
 from classtune.data.audit.audit import Audit, audit_rows
 from classtune.data.near import near_groups
+from classtune.data.parts import TUTORIALS, divide, groups_of
 from classtune.data.reading.cells import LabelSet
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.tables import Table
-from classtune.data.splits import (
-    Rows,
-    Splits,
-    copies_in_words,
-    grouped_split,
-    joined_groups,
-    numbered,
-    rarest_labels,
-    rows_without_leaks,
-    tutorial_imdb_split,
-    tutorial_split,
-    undersample,
-)
+from classtune.data.splits import Rows, Splits, copies_in_words, joined_groups
 from classtune.data.versions import Earlier
 from classtune.errors import DataError, SettingsError, did_you_mean
 
 _SHOWN_LABELS = 10
-# Splits that are the tutorial's own: they make all three parts and keep no copies together.
-_TUTORIALS = {"llms-from-scratch": tutorial_split, "llms-from-scratch-imdb": tutorial_imdb_split}
 
 
 @dataclass
@@ -131,22 +118,15 @@ def prepare(
         test_share=settings.test,
         progress=progress,
     )
-    groups = _groups(tables, near, settings, notes)
-    rows = _free_rows(tables, groups, settings, notes)
-    parts = _split(table, rows, groups, settings, list(given), earlier, notes).__dict__
-    start = len(table.texts)
-    for name, extra in given.items():
-        parts = parts | {name: np.arange(start, start + len(extra.texts))}
-        start += len(extra.texts)
-    if settings.balance == "undersample" and settings.split not in _TUTORIALS:
-        parts = parts | {"train": undersample(table.labels, parts["train"], settings.seed)}
+    groups = groups_of(tables, near, settings, notes)
+    splits = divide(table, given, groups, settings, earlier, notes)
     material = Material(
         texts=texts,
         places=list(chain.from_iterable(part.places for part in tables)),
         labels=labels,
         truth=_truth(tables, labels),
         groups=near if groups is near else joined_groups(texts, groups),
-        splits=Splits(**parts),
+        splits=splits,
         notes=notes,
         data=DataFacts(
             table.name,
@@ -167,7 +147,7 @@ def prepare(
 
 def _check_settings(tables: Sequence[Table], settings: RowSettings, earlier: Earlier | None) -> None:
     name, problems = tables[0].name, []
-    tutorial = settings.split in _TUTORIALS
+    tutorial = settings.split in TUTORIALS
     if tutorial and earlier is not None:
         problems.append(f'split = "{settings.split}" makes its own parts: leave --from out, or use split = "grouped".')
     if tutorial and len(tables) > 1:
@@ -209,74 +189,6 @@ def _check_labels(table: Table, given: Sequence[Table], labels: list[str]) -> No
 
 def _label_sets(table: Table) -> list[LabelSet]:
     return [(label,) for label in table.labels or []] if table.label_sets is None else table.label_sets
-
-
-def _groups(tables: Sequence[Table], near: Rows, settings: RowSettings, notes: list[str]) -> Rows | None:
-    """Equal numbers for rows that stay together beside copies; a row with nothing in the column is alone."""
-    if settings.split_by == "exact" or settings.split in _TUTORIALS:
-        return None
-    if settings.split_by == "near":
-        return near
-    cells = list(chain.from_iterable(part.groups or [] for part in tables))
-    alone = sum(not cell.strip() for cell in cells)
-    if alone:
-        notes.append(f"{alone:,} rows have nothing in {settings.split_by!r}: each is split by its text alone.")
-    return numbered(cell if cell.strip() else row for row, cell in enumerate(cells))
-
-
-def _free_rows(tables: Sequence[Table], groups: Rows | None, settings: RowSettings, notes: list[str]) -> Rows:
-    """Rows of the first table that may train: their like is in no other table. Raises DataError where none is left."""
-    table, given = tables[0], tables[1:]
-    if not given:
-        return np.arange(len(table.texts))
-    rows = rows_without_leaks(table.texts, chain.from_iterable(part.texts for part in given))
-    if groups is not None:
-        rows = rows[~np.isin(groups[rows], groups[len(table.texts) :])]
-    left_out = len(table.texts) - len(rows)
-    if left_out:
-        names = " and ".join(part.name for part in given)
-        column = f" or share their {settings.split_by!r} with rows there"
-        like = {"exact": "", "near": " or are near copies of rows there"}.get(settings.split_by, column)
-        if not len(rows):
-            raise DataError(
-                f"{table.name}: all of its rows stand in {names} too{like}: nothing is left to train on. Give others."
-            )
-        notes.append(f"{left_out:,} rows of {table.name} stand in {names} too{like}; they are left out of training.")
-    return rows
-
-
-def _split(
-    table: Table,
-    rows: Rows,
-    groups: Rows | None,
-    settings: SplitSettings,
-    given: Sequence[str],
-    earlier: Earlier | None,
-    notes: list[str],
-) -> Splits:
-    """Parts of the table's ``rows``, but for those that are ``given``."""
-    assert table.labels is not None
-    if settings.split in _TUTORIALS:
-        return _TUTORIALS[settings.split](table.texts, table.labels, seed=settings.seed)
-    strata = table.labels if table.label_sets is None else rarest_labels(table.label_sets)
-    texts, strata = [table.texts[row] for row in rows], [strata[row] for row in rows]
-    groups = None if groups is None else groups[rows]
-    validation = 0.0 if "validation" in given else settings.validation
-    if earlier is not None and "test" not in given:
-        earlier = replace(earlier, trains=earlier.trains[rows])
-        shares = {"validation": validation, "test": settings.test}
-        part = earlier.split(texts, strata, groups, **shares, seed=settings.seed, notes=notes)
-    else:
-        part = grouped_split(
-            texts,
-            strata,
-            validation=validation,
-            test=0.0 if "test" in given else settings.test,
-            seed=settings.seed,
-            groups=groups,
-            rare="refuse" if table.label_sets is None else "train",
-        )
-    return Splits(rows[part.train], rows[part.validation], rows[part.test])
 
 
 def _weights(tables: Sequence[Table]) -> NDArray[np.float32] | None:
