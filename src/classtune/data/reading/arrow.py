@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from classtune.data.reading.columns import Grid
+from classtune.data.reading.grid import Grid
 from classtune.data.reading.packed import MOST_BYTES, too_large
 from classtune.errors import DataError
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice, zip_longest
 from typing import Literal
 
-from classtune.data.reading.columns import Grid, TableFormat, is_known, title_rows, with_names
+from classtune.data.reading.columns import TableFormat, is_known
 from classtune.data.reading.faults import Faults
+from classtune.data.reading.grid import Grid
+from classtune.data.reading.headers import title_rows, with_names
 from classtune.errors import DataError, SettingsError
 
 DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}

@@ -17,7 +17,9 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from classtune.data.reading.cells import Broken
-from classtune.data.reading.columns import Grid, TableFormat, is_known, title_rows, with_names
+from classtune.data.reading.columns import TableFormat, is_known
+from classtune.data.reading.grid import Grid
+from classtune.data.reading.headers import title_rows, with_names
 from classtune.errors import DataError, require
 
 MOST_UNZIPPED = 1 << 29  # bytes of a workbook, unzipped

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from classtune.data.reading.arrow import read_parquet
-from classtune.data.reading.columns import Grid, TableFormat
+from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.delimited import check_length, clearly_delimited, read_delimited, split_lines, without_end
 from classtune.data.reading.excel import read_excel
+from classtune.data.reading.grid import Grid
 from classtune.data.reading.json_tables import read_json
 from classtune.data.reading.labelling import fast_text
 from classtune.data.reading.packed import read_within, unpacked

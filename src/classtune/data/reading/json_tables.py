@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from classtune.data.reading.cells import Number
-from classtune.data.reading.columns import Grid, is_known
+from classtune.data.reading.columns import is_known
 from classtune.data.reading.faults import Faults
+from classtune.data.reading.grid import Grid
 from classtune.data.reading.labelling import plain_rows
 from classtune.errors import DataError
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from classtune.data.reading.columns import LABEL_NAMES, Grid, is_known
+from classtune.data.reading.columns import LABEL_NAMES, is_known
+from classtune.data.reading.grid import Grid
 
 _FAST_TEXT = re.compile(r"(?:__label__\S+\s+)+")
 Row = dict[str, Any]

@@ -20,7 +20,7 @@ from typing import Any
 
 from classtune.data.reading.arrow import open_parquet, plain_table
 from classtune.data.reading.cells import without_formula
-from classtune.data.reading.columns import TableFormat, choose_columns, text_cells, title_rows, with_names
+from classtune.data.reading.columns import TableFormat, choose_columns
 from classtune.data.reading.delimited import (
     MOST_CHARACTERS,
     DelimitedRows,
@@ -42,6 +42,8 @@ from classtune.data.reading.formats import (
     guess_encoding,
     kind_of,
 )
+from classtune.data.reading.grid import text_cells
+from classtune.data.reading.headers import title_rows, with_names
 from classtune.data.reading.json_tables import json_object
 from classtune.data.reading.labelling import fast_text
 from classtune.errors import DataError, SettingsError

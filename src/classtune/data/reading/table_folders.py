@@ -7,7 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from classtune.data.reading.columns import Columns, Grid
+from classtune.data.reading.columns import Columns
+from classtune.data.reading.grid import Grid
 from classtune.data.reading.packed import read_within
 from classtune.errors import DataError
 

@@ -25,10 +25,11 @@ from classtune.data.reading.cells import (
     is_blank,
     is_matrix,
 )
-from classtune.data.reading.columns import Columns, Grid, TableFormat, choose_columns
+from classtune.data.reading.columns import Columns, TableFormat, choose_columns
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.formats import display_name, read_bytes, read_grid
 from classtune.data.reading.frames import chosen_of, frame_of, pairs_in
+from classtune.data.reading.grid import Grid
 from classtune.data.reading.labelling import listed_labels
 from classtune.data.reading.labels import (
     WHOLE_CELLS,
