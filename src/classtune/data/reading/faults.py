@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 SHOWN_LINES = 5
+_Value = TypeVar("_Value")
 
 
 class Faults:
@@ -17,6 +19,25 @@ class Faults:
     def add(self, line: int, fault: str) -> None:
         """A sentence, or more, that begins in the middle: ``the text is empty. Fill it in.``"""
         self._lines.setdefault(fault, []).append(line)
+
+    def read(
+        self,
+        cells: Sequence[object],
+        lines: Sequence[int],
+        what: Callable[[object], _Value],
+        role: str,
+        instead: _Value,
+    ) -> list[_Value]:
+        """The cells of a column as ``what`` reads them; where it raises ValueError that is a fault, and ``instead`` is
+        what was read. role: what faults call the cells."""
+        values = []
+        for cell, line in zip(cells, lines, strict=True):
+            try:
+                values.append(what(cell))
+            except ValueError as fault:
+                self.add(line, f"the {role} {fault}.")
+                values.append(instead)
+        return values
 
     def problems(self) -> list[str]:
         """One a fault: ``a.csv line 2: …``, or ``a.csv lines 2, 5, 9, 11, 14, … (57): …``."""

@@ -1,13 +1,15 @@
-"""Texts of Python's own with what stands beside them: a data frame of several columns, or tuples that are pairs.
+"""Rows of Python's own as columns of cells: lists, arrays, data frames, and tuples that are pairs.
 
-Knows no labels; `tables.py` makes a table of what is found here.
+`tables.py` makes a table of what is found here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from classtune.data.reading.cells import RowCells
 from classtune.data.reading.columns import Columns, TableFormat, choose_columns
@@ -32,12 +34,7 @@ def frame_of(values: Any) -> dict[str, list[Any]] | None:
     frame = narwhals.from_native(values, pass_through=True, eager_only=True)
     if not isinstance(frame, narwhals.DataFrame) or len(frame.columns) < 2:
         return None
-    columns = {}
-    for name in frame.columns:
-        missing = frame.get_column(name).is_null().to_list()
-        cells = zip(frame.get_column(name).to_list(), missing, strict=True)
-        columns[str(name)] = [None if absent else cell for cell, absent in cells]
-    return columns
+    return {str(name): _cells(frame.get_column(name)) for name in frame.columns}
 
 
 def chosen_of(name: str, frame: dict[str, list[Any]], format: TableFormat) -> Columns:
@@ -57,3 +54,53 @@ def pairs_in(cells: Sequence[Any]) -> list[Any]:
     return [
         RowCells(cell[0], pair=(cell[1],)) if isinstance(cell, tuple) and len(cell) == 2 else cell for cell in cells
     ]
+
+
+def labels_of(labels: Any, name: str) -> tuple[list[str], list[list[Any]]]:
+    """(names, columns) of a data frame or a two-dimensional array, a label each; else no names and the one column.
+
+    Raises DataError for what holds no labels, or columns of one name.
+    """
+    if isinstance(labels, np.ndarray) and labels.ndim == 2:
+        names, columns = [str(column) for column in range(labels.shape[1])], labels.T.tolist()
+    elif hasattr(labels, "columns"):
+        import narwhals
+
+        try:
+            series = list(narwhals.from_native(labels, eager_only=True).iter_columns())
+        except narwhals.exceptions.DuplicateError:
+            raise DataError(f"{name}: columns of the same name. Give each label its own.") from None
+        except TypeError:
+            raise DataError(f"{name}: a {type(labels).__name__}. Give a list or a data frame.") from None
+        names, columns = [str(column.name) for column in series], [column.to_list() for column in series]
+    else:
+        return [], [values_of(labels, name)]
+    if not names:
+        raise DataError(f"{name}: no column. Give one for each label.")
+    return names, columns
+
+
+def values_of(column: Any, name: str) -> list[Any]:
+    """One column of Python's as a list, missing cells of a data frame None. Raises DataError for what is none."""
+    if isinstance(column, str | bytes | dict):
+        raise DataError(f"{name}: a single {type(column).__name__}. Give a list of texts.")
+    if isinstance(column, np.ndarray):
+        if column.ndim != 1:
+            raise DataError(f"{name}: an array of {column.ndim} dimensions. Give one.")
+        return list(column.tolist())
+    if isinstance(column, list | tuple):
+        return list(column)
+    import narwhals
+
+    try:
+        series = narwhals.from_native(column, series_only=True)
+    except TypeError:  # no data frame library's
+        if isinstance(column, Iterable) and not hasattr(column, "columns"):
+            return [value.as_py() if hasattr(value, "as_py") else value for value in column]
+        raise DataError(f"{name}: a {type(column).__name__}. Give a list or one column of texts.") from None
+    return _cells(series)
+
+
+def _cells(series: Any) -> list[Any]:
+    missing = series.is_null().to_list()
+    return [None if absent else cell for cell, absent in zip(series.to_list(), missing, strict=True)]

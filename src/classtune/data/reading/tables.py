@@ -7,39 +7,19 @@ Knows nothing of models; which bytes make a cell is in formats.py, which column 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import numpy as np
-
-from classtune.data.reading.cells import (
-    LabelSet,
-    as_flag,
-    as_labels,
-    as_text,
-    as_whole_text,
-    holds_several,
-    is_blank,
-    is_matrix,
-)
+from classtune.data.reading.cells import LabelSet, as_text, as_whole_text, is_blank
 from classtune.data.reading.columns import Columns, TableFormat, choose_columns
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.formats import display_name, read_bytes, read_grid
-from classtune.data.reading.frames import chosen_of, frame_of, pairs_in
+from classtune.data.reading.frames import chosen_of, frame_of, labels_of, pairs_in, values_of
 from classtune.data.reading.grid import Grid
-from classtune.data.reading.labelling import listed_labels
-from classtune.data.reading.labels import (
-    WHOLE_CELLS,
-    as_label,
-    joined_by,
-    label_kind,
-    label_names,
-    merge_numbers,
-    same_values,
-)
+from classtune.data.reading.label_columns import read_labels
+from classtune.data.reading.labels import label_names, same_values
 from classtune.data.reading.table_folders import read_folder
 from classtune.errors import DataError
 
@@ -130,12 +110,12 @@ def table_from_rows(
     """
     frame = frame_of(texts)
     cells = (
-        [pairs_in(_values(texts, name)) if format.pair else _values(texts, name)]
+        [pairs_in(values_of(texts, name)) if format.pair else values_of(texts, name)]
         if frame is None
         else [*frame.values()]
     )
     named = ["text"] if frame is None else list(frame)
-    names, label_cells = ([], []) if labels is None else _label_columns(labels, f"labels of {name}")
+    names, label_cells = ([], []) if labels is None else labels_of(labels, f"labels of {name}")
     for column in label_cells:
         if len(column) != len(cells[0]):
             raise DataError(f"{name}: {len(cells[0]):,} texts and {len(column):,} labels. Give one label a text.")
@@ -162,19 +142,19 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
     """The chosen columns as checked text; ``keep`` all others beside them."""
     where = f"{name} {grid.unit}"
     faults, notes = Faults(name, grid.unit), list(grid.notes)
-    texts = _read(grid.texts(columns), grid.lines, as_whole_text, "text", "-", faults)
+    texts = faults.read(grid.texts(columns), grid.lines, as_whole_text, "text", "-")
     characters = sum(map(len, texts))
     if characters > MOST_CHARACTERS_IN_ALL:
         raise DataError(
             f"{name}: its texts have {characters:,} characters in all, and at most {MOST_CHARACTERS_IN_ALL:,} are read "
             "at once. Cut it into several files."
         )
-    labels = _labels(grid, columns, format, where, faults)
+    labels = read_labels(grid, columns, format, faults)
     notes += labels.notes
     groups = None
     if columns.group is not None:
         called = f"cell of {grid.names[columns.group]!r}"
-        groups = _read(grid.column(columns.group), grid.lines, as_text, called, "-", faults)
+        groups = faults.read(grid.column(columns.group), grid.lines, as_text, called, "-")
     dropped: Counter[str] = Counter()
     kept: list[int] = []
     leave_out = {True: "or leave the row out", False: "or pass --drop-{}"}[grid.of_python]
@@ -239,145 +219,3 @@ def _distinct(names: Sequence[str]) -> list[str]:
             free = f"{free} ({column})"
         distinct[free] = None
     return list(distinct)
-
-
-@dataclass
-class _Labels:
-    """Labels to be shown, label sets where a row may have several, and what their column or columns are called."""
-
-    shown: list[str] | None = None
-    sets: list[LabelSet] | None = None
-    column: str | None = None
-    kind: str = "text"
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def _labels(grid: Grid, columns: Columns, format: TableFormat, where: str, faults: Faults) -> _Labels:
-    if columns.flags:
-        names = [grid.names[column] for column in columns.flags]
-        flags = [
-            _read(grid.column(column), grid.lines, as_flag, f"cell of {name!r}", False, faults)
-            for column, name in zip(columns.flags, names, strict=True)
-        ]
-        order = sorted(range(len(names)), key=names.__getitem__)
-        sets = [tuple(names[index] for index in order if row[index]) for row in zip(*flags, strict=True)]
-        return _Labels([", ".join(labels) for labels in sets], sets, ", ".join(names))
-    if columns.label is None:
-        return _Labels()
-    cells, name = _named(grid, columns.label), grid.names[columns.label]
-    separator = None if format.label_separator == WHOLE_CELLS else format.label_separator
-    result = _Labels(column=name)
-    if separator is None:
-        if (lists := listed_labels(cells)) is not None:
-            result.notes.append(f"lists written as text in {name!r} are read as lists of labels.")
-            cells = lists
-        alone = [cell[0] if holds_several(cell) and len(cell) == 1 else cell for cell in map(_as_list, cells)]
-        if not grid.of_python and any(map(holds_several, cells)) and not any(map(holds_several, alone)):
-            result.notes.append(f"every list in {name!r} holds one label: read as one label a row.")
-            cells = alone
-        if not any(map(holds_several, cells)):
-            result.kind = label_kind(cells)
-            result.shown, merged = merge_numbers(_read(cells, grid.lines, as_label, "label", "-", faults))
-            result.notes += merged
-            joined = None if format.label_separator or grid.of_python else joined_by(result.shown)
-            if joined is not None:
-                lines = result.notes if format.lenient else result.problems
-                lines.append(
-                    f"{where}s: the cells of {name!r} look like several labels, joined by {joined!r}. Pass "
-                    f"--label-separator {joined!r} (an empty cell is then none of them), "
-                    f"or --label-separator {WHOLE_CELLS} if each cell is one label."
-                )
-            return result
-    if is_matrix(cells):
-        result.problems.append(
-            f"{where}s: the labels are lists of 0 and 1, equally long: names of labels, or a matrix? "
-            "Write names, or give each label a column of its own."
-        )
-    sets = _read(cells, grid.lines, partial(as_labels, separator=separator), "label", (), faults)
-    shared: dict[LabelSet, LabelSet] = {}  # millions of rows have few different sets
-    result.sets = [shared.setdefault(labels, labels) for labels in sets]
-    result.shown = [", ".join(labels) for labels in result.sets]
-    return result
-
-
-def _as_list(cell: Any) -> Any:
-    return list(cell) if isinstance(cell, set | frozenset | np.ndarray) else cell
-
-
-def _named(grid: Grid, column: int) -> Sequence[Any]:
-    """The cells of a label column, classes by their names where the file says what their numbers mean."""
-    cells, names = grid.column(column), grid.class_names.get(column)
-    if names is None:
-        return cells
-
-    def name(cell: Any) -> Any:
-        if isinstance(cell, list):
-            return [name(item) for item in cell]
-        if not isinstance(cell, int):
-            return cell
-        return names[cell] if 0 <= cell < len(names) else None  # -1: not labelled
-
-    return [name(cell) for cell in cells]
-
-
-def _read(
-    cells: Sequence[object],
-    lines: Sequence[int],
-    what: Callable[[object], _Value],
-    role: str,
-    instead: _Value,
-    faults: Faults,
-) -> list[_Value]:
-    """The cells of a column as ``what`` reads them; those that it cannot are among the ``faults``."""
-    values = []
-    for cell, line in zip(cells, lines, strict=True):
-        try:
-            values.append(what(cell))
-        except ValueError as fault:
-            faults.add(line, f"the {role} {fault}.")
-            values.append(instead)
-    return values
-
-
-def _label_columns(labels: Any, name: str) -> tuple[list[str], list[list[Any]]]:
-    """(names, columns) of a data frame or a two-dimensional array, a label each; else no names and the one column."""
-    if isinstance(labels, np.ndarray) and labels.ndim == 2:
-        names, columns = [str(column) for column in range(labels.shape[1])], labels.T.tolist()
-    elif hasattr(labels, "columns"):
-        import narwhals
-
-        try:
-            series = list(narwhals.from_native(labels, eager_only=True).iter_columns())
-        except narwhals.exceptions.DuplicateError:
-            raise DataError(f"{name}: columns of the same name. Give each label its own.") from None
-        except TypeError:
-            raise DataError(f"{name}: a {type(labels).__name__}. Give a list or a data frame.") from None
-        names, columns = [str(column.name) for column in series], [column.to_list() for column in series]
-    else:
-        return [], [_values(labels, name)]
-    if not names:
-        raise DataError(f"{name}: no column. Give one for each label.")
-    return names, columns
-
-
-def _values(column: Any, name: str) -> list[Any]:
-    """One column of Python's as a list; missing cells of a data frame become None."""
-    if isinstance(column, str | bytes | dict):
-        raise DataError(f"{name}: a single {type(column).__name__}. Give a list of texts.")
-    if isinstance(column, np.ndarray):
-        if column.ndim != 1:
-            raise DataError(f"{name}: an array of {column.ndim} dimensions. Give one.")
-        return list(column.tolist())
-    if isinstance(column, list | tuple):
-        return list(column)
-    import narwhals
-
-    try:
-        series = narwhals.from_native(column, series_only=True)
-    except TypeError:  # no data frame library's
-        if isinstance(column, Iterable) and not hasattr(column, "columns"):
-            return [value.as_py() if hasattr(value, "as_py") else value for value in column]
-        raise DataError(f"{name}: a {type(column).__name__}. Give a list or one column of texts.") from None
-    missing = series.is_null().to_list()
-    return [None if absent else value for value, absent in zip(series.to_list(), missing, strict=True)]
