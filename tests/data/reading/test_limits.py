@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from written import xlsx
 
-from classtune.data.reading import arrow, cells, delimited, excel, isolated, packed, streams, tables
+from classtune.data.reading import arrow, cells, delimited, excel, isolated, packed, tables
 from classtune.data.reading.cells import Number
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.isolated import read_upload
@@ -218,7 +218,7 @@ def test_a_label_that_no_name_is_is_refused(write: Write) -> None:
 
 def test_a_line_that_no_row_is_is_read_no_further(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "MOST_CHARACTERS", 1000)
-    monkeypatch.setattr(streams, "MOST_CHARACTERS", 1000)
+    monkeypatch.setattr("classtune.data.reading.streams.lines.MOST_CHARACTERS", 1000)
     for name in ("t.csv", "t.txt"):
         path = write(name, f"text,label\na,x\n{'x' * 1000},b\n")
         told = "line 3: has 1,000 characters or more, and is read no further. Write a row a line."

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from classtune.data.reading import streams
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.streams import open_stream
+from classtune.data.reading.streams.json_lines import with_keys
+from classtune.data.reading.streams.lines import Lines
 from classtune.data.reading.tables import read_table
 from classtune.errors import DataError, SettingsError
 
@@ -91,17 +92,24 @@ def test_a_quote_left_open_does_not_read_the_file_into_one_cell(
 ) -> None:
     read = 0
     limit = csv.field_size_limit()
-    monkeypatch.setattr(streams, "_LONGEST_CELL", limit)
+    monkeypatch.setattr("classtune.data.reading.streams.delimited._LONGEST_CELL", limit)
     (tmp_path / "a.csv").write_text('id,text\n1,"open\n' + "2,b\n" * limit, encoding="utf-8")
-    lines = streams._Lines.__iter__
+    lines = Lines.__iter__
 
-    def counted(self: streams._Lines) -> Iterator[str]:
+    def counted(self: Lines) -> Iterator[str]:
         nonlocal read
         for line in lines(self):
             read += len(line)
             yield line
 
-    monkeypatch.setattr(streams._Lines, "__iter__", counted)
+    monkeypatch.setattr(Lines, "__iter__", counted)
     with pytest.raises(DataError, match=f"line 2: a quote that opens here, or soon after, is not closed for {limit:,}"):
         open_stream(tmp_path / "a.csv", TableFormat(), size=2)
     assert read < 4 * limit
+
+
+def test_keys_are_called_otherwise_and_nothing_else_changes() -> None:
+    text = ' {"n": 1.50, "la\\u0062el" : {"label": [1e3, "}"]}, "text":"label", "label2": ' + "9" * 5000 + "}"
+    renamed = with_keys(text, {"label": "given:label"})
+    assert renamed == text.replace('"la\\u0062el" :', '"given:label" :')
+    assert with_keys("{}", {"label": "x"}) == "{}"

@@ -23,7 +23,6 @@ import pytest
 from small import LIMIT, rows
 
 from classtune.data.reading.columns import TableFormat
-from classtune.data.reading.streams import with_keys
 from classtune.errors import BundleError, DataError, Interrupted, SettingsError
 from classtune.inference.bulk import job as bulk
 from classtune.inference.bulk.job import predict_bulk
@@ -373,13 +372,6 @@ def test_columns_of_the_table_that_answers_need_are_called_otherwise(
     found = all_rows(tmp_path / "out", result)
     assert [row["given:label"] for row in found] == ["a", "b", "c"]
     assert list(found[0]) == ["text", "given:label", "given:score:spam", "label", "score", "score:ham", "score:spam"]
-
-
-def test_keys_are_called_otherwise_and_nothing_else_changes() -> None:
-    text = ' {"n": 1.50, "la\\u0062el" : {"label": [1e3, "}"]}, "text":"label", "label2": ' + "9" * 5000 + "}"
-    renamed = with_keys(text, {"label": "given:label"})
-    assert renamed == text.replace('"la\\u0062el" :', '"given:label" :')
-    assert with_keys("{}", {"label": "x"}) == "{}"
 
 
 @pytest.mark.parametrize("name", ["../precious.csv", "precious.csv", "ABSOLUTE", "big-00000.csv/../../precious.csv"])

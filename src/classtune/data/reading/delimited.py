@@ -218,8 +218,15 @@ def sniff(lines: list[str], suffix: str, quoting: bool | None = None) -> tuple[s
     return best, agreeing == 1
 
 
-def clearly_delimited(lines: list[str]) -> bool:
-    """Whether a file that may hold bare texts is a table: known names in line 1, or tabs, and rows of one width."""
+def are_bare_texts(lines: list[str], suffix: str, table: TableFormat) -> bool:
+    """Whether lines that are to be predicted are a text each: nothing asks for columns, and nothing shows any."""
+    if table.delimiter or table.text or table.header:
+        return False
+    return suffix == ".txt" or not _clearly_delimited(lines)
+
+
+def _clearly_delimited(lines: list[str]) -> bool:
+    """Whether lines that may be bare texts are a table: known names in line 1, or tabs, and rows of one width."""
     delimiter, agreeing = sniff(lines, "")
     first = next(line for line in lines if line.strip()).strip()
     if delimiter is None:

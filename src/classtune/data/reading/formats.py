@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from classtune.data.reading.arrow import read_parquet
 from classtune.data.reading.columns import TableFormat
-from classtune.data.reading.delimited import check_length, clearly_delimited, read_delimited, split_lines, without_end
+from classtune.data.reading.delimited import are_bare_texts, check_length, read_delimited, split_lines, without_end
 from classtune.data.reading.excel import read_excel
 from classtune.data.reading.grid import Grid
 from classtune.data.reading.json_tables import read_json
@@ -61,7 +61,6 @@ _GUESSED_BYTES = 1 << 20
 _GUESSES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256"]
 _GUESSES += ["shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"]
 _FEW_BYTES = 8  # beyond ASCII: too few to tell one code page from another
-GUESSED = "the file is not UTF-8; read as {}, a guess. Pass --encoding if letters look wrong."
 BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
         codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
 
@@ -110,9 +109,7 @@ def read_grid(path: str | Path, data: bytes, table: TableFormat, *, labelled: bo
     name = display_name(path)
     path, data = unpacked(name, str(path), data, is_table_name)
     suffix = Path(path).suffix.lower()
-    if suffix in UNREADABLE:
-        raise DataError(f"{name}: {suffix} files are not read. Save it as one of: {READABLE}.")
-    kind = KINDS.get(suffix) or ("text" if suffix == ".txt" else kind_of(data))
+    kind = kind_of(name, suffix, data)
     if kind == "parquet":
         return read_parquet(name, data)
     if kind == "excel":
@@ -121,8 +118,7 @@ def read_grid(path: str | Path, data: bytes, table: TableFormat, *, labelled: bo
     check_filled(name, text)  # it may have been nothing but a mark, or blanks that were packed
     lines = split_lines(text)
     grid = _of_lines(name, suffix, kind, lines, encoding, table, labelled=labelled)
-    if table.encoding is None and not encoding.startswith("utf"):
-        grid.notes.insert(0, GUESSED.format(encoding))
+    grid.notes = encoding_notes(encoding, table) + grid.notes
     return grid
 
 
@@ -135,19 +131,28 @@ def _of_lines(
         check_length(name, number, line)
     if kind == "text" and (grid := fast_text(lines, encoding)) is not None:
         return grid
-    unstructured = not labelled and kind == "text" and not (table.delimiter or table.text or table.header)
-    if unstructured and (suffix == ".txt" or not clearly_delimited(lines)):
+    if not labelled and kind == "text" and are_bare_texts(lines, suffix, table):
         texts = [without_end(line) for line in lines]
         return Grid(["text"], lambda _: texts, range(1, len(texts) + 1), encoding=encoding)
     return read_delimited(name, lines, encoding, table, suffix=suffix, labelled=labelled)
 
 
 def encoding_of(name: str, data: bytes, encoding: str | None) -> str:
-    """As asked, or by the byte order mark, or UTF-8. Raises DataError for the first bytes of what is not text."""
+    """As asked, or by the byte order mark, or UTF-8, or a guess. Raises DataError for what begins as no text does."""
     for magic, what in MAGIC.items():
         if data.startswith(magic):
             raise DataError(f"{name}: is {what}, not a text table. Read are: {READABLE}.")
-    return encoding or next((known for bom, known in BOMS.items() if data.startswith(bom)), "utf-8")
+    codec = encoding or next((known for bom, known in BOMS.items() if data.startswith(bom)), "utf-8")
+    if encoding is None and codec == "utf-8":
+        return _guessed(data) or codec
+    return codec
+
+
+def encoding_notes(encoding: str, table: TableFormat) -> list[str]:
+    """What is said of an encoding that was not asked for and is a guess."""
+    if table.encoding is not None or encoding.startswith("utf"):
+        return []
+    return [f"the file is not UTF-8; read as {encoding}, a guess. Pass --encoding if letters look wrong."]
 
 
 def decode(name: str, data: bytes, encoding: str | None) -> tuple[str, str]:
@@ -157,8 +162,6 @@ def decode(name: str, data: bytes, encoding: str | None) -> tuple[str, str]:
     encoding.
     """
     codec = encoding_of(name, data, encoding)
-    if encoding is None and codec == "utf-8":
-        codec = guess_encoding(data) or codec
     try:
         text = data.decode(codec)
     except UnicodeDecodeError as error:
@@ -180,7 +183,7 @@ def decode(name: str, data: bytes, encoding: str | None) -> tuple[str, str]:
     return text.removeprefix("\ufeff"), codec
 
 
-def guess_encoding(data: bytes) -> str | None:
+def _guessed(data: bytes) -> str | None:
     """What bytes that are not UTF-8 are most likely written in; None for UTF-8, and where nothing fits."""
     try:
         data.decode()
@@ -217,8 +220,15 @@ def _binary(name: str, position: int, data: bytes) -> DataError:
     )
 
 
-def kind_of(data: bytes) -> str:
-    """What the first bytes of a file without a known suffix say: parquet, excel, jsonl or text."""
+def kind_of(name: str, suffix: str, data: bytes) -> str:
+    """How a file is read, as its suffix or else its first bytes say: delimited, jsonl, parquet, excel or text.
+
+    Raises DataError for a format that is not read.
+    """
+    if suffix in UNREADABLE:
+        raise DataError(f"{name}: {suffix} files are not read. Save it as one of: {READABLE}.")
+    if suffix in KINDS or suffix == ".txt":
+        return KINDS.get(suffix, "text")
     if data.startswith(b"PAR1"):
         return "parquet"
     if data.startswith(b"PK\x03\x04"):

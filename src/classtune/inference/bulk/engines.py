@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from classtune.data.reading.streams import Piece
+from classtune.data.reading.streams.stream import Piece
 from classtune.inference.bulk.scorer import Scored
 from classtune.inference.bulk.shards import Shard
 

@@ -21,7 +21,8 @@ from classtune.bundle import RECORD
 from classtune.config import Progress
 from classtune.data.reading.cells import as_whole_text, is_blank
 from classtune.data.reading.columns import TableFormat
-from classtune.data.reading.streams import Piece, Stream, open_stream
+from classtune.data.reading.streams import open_stream
+from classtune.data.reading.streams.stream import Piece, Stream
 from classtune.decisions.decide import Decisions
 from classtune.errors import BundleError, DataError, Interrupted, SettingsError, did_you_mean
 from classtune.inference.answer_files import kept_columns

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from classtune.data.reading.streams import SUFFIXES, Stream
+from classtune.data.reading.streams import SUFFIXES
+from classtune.data.reading.streams.stream import Stream
 from classtune.errors import BundleError, DataError, writing
 from classtune.files import Busy, check_outside_bundles, check_regular, claimed, clear_leftovers, inside, replacing
 
