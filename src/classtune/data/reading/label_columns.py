@@ -53,10 +53,19 @@ def read_labels(grid: Grid, columns: Columns, format: TableFormat, faults: Fault
         if (lists := listed_labels(cells)) is not None:
             result.notes.append(f"lists written as text in {name!r} are read as lists of labels.")
             cells = lists
-        alone = [cell[0] if holds_several(cell) and len(cell) == 1 else cell for cell in map(_as_list, cells)]
+        instead = "" if format.drop_unlabelled else []  # of an empty list
+        alone = [
+            (cell[0] if cell else instead) if holds_several(cell) and len(cell) < 2 else cell
+            for cell in map(_as_list, cells)
+        ]
         if not grid.of_python and any(map(holds_several, cells)) and not any(map(holds_several, alone)):
             result.notes.append(f"every list in {name!r} holds one label: read as one label a row.")
             cells = alone
+        elif not grid.of_python and (empty := list(filter(holds_several, alone))) and not any(empty):
+            result.notes.append(
+                f"{len(empty):,} rows have no label and none has several: read as several labels a row, where none is "
+                "an answer. If these are not labelled yet, leave them out with --drop-unlabelled."
+            )
         if not any(map(holds_several, cells)):
             result.kind = label_kind(cells)
             result.shown, merged = merge_numbers(faults.read(cells, grid.lines, as_label, "label", "-"))

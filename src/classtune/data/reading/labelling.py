@@ -1,6 +1,7 @@
 """What labelling tools write (Label Studio, Argilla, Prodigy, spaCy, fastText), as plain rows of text and label.
 
-An answer is what a person gave: suggestions and predictions are none, and what was rejected is never a positive.
+An answer is what a person gave: suggestions and predictions are none, what was rejected is never a positive, and what
+nobody has answered yet is no row to learn from.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,8 @@ from classtune.data.reading.grid import Grid
 
 _FAST_TEXT = re.compile(r"(?:__label__\S+\s+)+")
 Row = dict[str, Any]
+# From a tool's row to its fields, and what each person answered to which question.
+Read = Callable[[Row], tuple[Row, list[Row]]]
 
 
 @dataclass
@@ -29,17 +33,17 @@ class Plain:
 
 def plain_rows(rows: Sequence[Row], *, labelled: bool) -> Plain:
     """Rows whose labels stand in a cell; rows that no tool wrote come back as they are."""
-    sample = rows[:100]
-    if all(isinstance(row.get("data"), dict) and ("annotations" in row or "completions" in row) for row in sample):
-        return Plain([(place, _label_studio(row)) for place, row in enumerate(rows)], ["read as Label Studio's JSON."])
-    if all(isinstance(row.get("fields"), dict) and ("responses" in row or "suggestions" in row) for row in sample):
-        return Plain([(place, _argilla(row)) for place, row in enumerate(rows)], ["read as Argilla's records."])
+    if all(isinstance(row.get("data"), dict) and ("annotations" in row or "completions" in row) for row in rows):
+        return _answered(rows, _label_studio, "Label Studio's JSON", labelled=labelled)
+    if all(isinstance(row.get("fields"), dict) and ("responses" in row or "suggestions" in row) for row in rows):
+        return _answered(rows, _argilla, "Argilla's records", labelled=labelled)
     if any(key.endswith(".responses") for key in rows[0]):
-        return Plain([(place, _argilla_flat(row)) for place, row in enumerate(rows)], ["read as Argilla's records."])
-    if all(row.get("answer") in ("accept", "reject", "ignore") for row in sample):
+        return _answered(rows, _argilla_flat, "Argilla's records", labelled=labelled)
+    if all(row.get("answer") in ("accept", "reject", "ignore") for row in rows):
         return _prodigy(rows) if labelled else Plain(list(enumerate(rows)))
-    if all(isinstance(row.get("cats"), dict) for row in sample):
+    if all(isinstance(row.get("cats"), dict) for row in rows):
         return Plain([(place, _spacy(row)) for place, row in enumerate(rows)], ["read as spaCy's cats."])
+    sample = rows[:100]
     if not any(is_known(key) for row in sample for key in row) and any(
         isinstance(cell, dict) for row in sample for cell in row.values()
     ):
@@ -94,48 +98,84 @@ def _written_list(cell: str) -> list[Any] | None:
 
 
 def _choices(cell: Any) -> Any:
-    return cell["choices"] if isinstance(cell, dict) and isinstance(cell.get("choices"), list) else cell
+    """A cell of Label Studio's short form: the choices of ``{"choices": [...]}``, the number of ``[{"rating": 4}]``."""
+    if isinstance(cell, dict) and isinstance(cell.get("choices"), list):
+        return cell["choices"]
+    if isinstance(cell, list) and len(cell) == 1 and isinstance(cell[0], dict) and [*cell[0]] == ["rating"]:
+        return cell[0]["rating"]
+    return cell
 
 
-def _named(answers: dict[str, Any]) -> Row:
-    """Answers by their question; of one question with a name that says nothing, the label."""
-    if len(answers) == 1 and not is_known(next(iter(answers)), LABEL_NAMES):
-        return {"label": next(iter(answers.values()))}
-    return answers
+def _answered(rows: Sequence[Row], read: Read, tool: str, *, labelled: bool) -> Plain:
+    """Rows with their answers by question; the only question is the label, where its name says nothing.
+
+    Of several people's answers the one that most gave is read, or the first. labelled: rows without one are left out.
+    """
+    found = [read(row) for row in rows]
+    questions = dict.fromkeys(name for _, people in found for answers in people for name in answers)
+    alone = len(questions) == 1 and not is_known(next(iter(questions)), LABEL_NAMES)
+    plain = Plain([], [f"read as {tool}."])
+    for place, (fields, people) in enumerate(found):
+        if people or not labelled:
+            by_question = {name: [answers[name] for answers in people if name in answers] for name in questions}
+            said = {"label" if alone else name: _most(values) for name, values in by_question.items() if values}
+            plain.rows.append((place, {**fields, **said}))
+    if labelled and (waiting := len(rows) - len(plain.rows)):
+        plain.notes.append(f"{waiting:,} rows that nobody has answered are left out.")
+    if several := sum(len(people) > 1 for _, people in found):
+        plain.notes.append(f"{several:,} rows have answers of several people: read is what most say, else the first.")
+    return plain
 
 
-def _label_studio(row: Row) -> Row:
-    """The choices of the first annotation that was not cancelled."""
-    annotations = row.get("annotations") or row.get("completions") or []
-    answers: dict[str, list[str]] = {}
-    for annotation in [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")][:1]:
-        for part in annotation.get("result") or []:
-            if part.get("type") == "choices":
-                answers.setdefault(str(part.get("from_name")), []).extend(part.get("value", {}).get("choices", []))
-    return {**row["data"], **_named(answers)}
+def _most(values: Sequence[Any]) -> Any:
+    keys = [tuple(sorted(map(str, value))) if isinstance(value, list) else str(value) for value in values]
+    times = Counter(keys)
+    return values[max(range(len(values)), key=lambda place: times[keys[place]])]
 
 
-def _argilla(row: Row) -> Row:
-    """What was submitted first, of each question."""
-    answers = {name: _submitted(answer) for name, answer in (row.get("responses") or {}).items()}
-    return {**row["fields"], **_named(answers)}
+def _label_studio(row: Row) -> tuple[Row, list[Row]]:
+    """The choices of each annotation that was not cancelled; of those that are marked as the truth, where some are."""
+    annotations = _dicts(row.get("annotations") or row.get("completions"))
+    kept = [one for one in annotations if not (one.get("was_cancelled") or one.get("skipped"))]
+    people: list[Row] = []
+    for annotation in [one for one in kept if one.get("ground_truth")] or kept:
+        answers: dict[str, list[str]] = {}
+        for part in _dicts(annotation.get("result")):
+            if part.get("type") == "choices" and isinstance(chosen := _choices(part.get("value")), list):
+                answers.setdefault(str(part.get("from_name")), []).extend(chosen)
+        people.append(answers)
+    return row["data"], people
 
 
-def _submitted(responses: Any) -> Any:
-    for one in responses if isinstance(responses, list) else [responses]:
-        if isinstance(one, dict) and one.get("status", "submitted") == "submitted":
-            return one.get("value")
-    return None
+def _argilla(row: Row) -> tuple[Row, list[Row]]:
+    people: list[Row] = []
+    for name, responses in (row.get("responses") or {}).items():
+        given = _dicts(responses if isinstance(responses, list) else [responses])
+        values = [one.get("value") for one in given if one.get("status", "submitted") == "submitted"]
+        _add(people, name, values)
+    return row["fields"], people
 
 
-def _argilla_flat(row: Row) -> Row:
-    kept: Row = {key: cell for key, cell in row.items() if "." not in key}
-    answers: Row = {}
+def _argilla_flat(row: Row) -> tuple[Row, list[Row]]:
+    people: list[Row] = []
     for key in [key for key in row if key.endswith(".responses")]:
         values, states = row[key] or [], row.get(f"{key}.status") or []
         submitted = [value for place, value in enumerate(values) if states[place : place + 1] in ([], ["submitted"])]
-        answers[key.removesuffix(".responses")] = submitted[0] if submitted else None
-    return kept | _named(answers)
+        _add(people, key.removesuffix(".responses"), submitted)
+    return {key: cell for key, cell in row.items() if "." not in key}, people
+
+
+def _dicts(value: Any) -> list[Row]:
+    """The objects of a list; none where it is no list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _add(people: list[Row], question: str, values: Sequence[Any]) -> None:
+    """What each person answered to one more question."""
+    for place, value in enumerate(value for value in values if value is not None):
+        if place == len(people):
+            people.append({})
+        people[place][question] = value
 
 
 def _prodigy(rows: Sequence[Row]) -> Plain:
@@ -171,11 +211,7 @@ def _place(entry: tuple[int, Row]) -> int:
 
 def _spacy(row: Row) -> Row:
     """The categories that hold: 1 or true, as spaCy writes them; of scores, those above one half."""
-    holds = [
-        name
-        for name, value in row["cats"].items()
-        if value is True or (value not in (False, None) and float(value) > 0.5)
-    ]
+    holds = [name for name, value in row["cats"].items() if _score(value) > 0.5]
     return {key: cell for key, cell in row.items() if key != "cats"} | {"label": holds}
 
 
