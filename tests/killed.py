@@ -29,6 +29,8 @@ def run_command(arguments: list[str], log: Path, prepare: Callable[[], None] | N
     import torch
 
     os.environ["CLASSTUNE_OFFLINE"] = "1"
+    for name in ("RANK", "WORLD_SIZE"):  # of a test during which the process that forks this one was started
+        os.environ.pop(name, None)
     torch.set_num_threads(1)
     with log.open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)

@@ -23,10 +23,11 @@ from classtune.config import Settings, resolve
 from classtune.data.reading.tables import table_from_rows
 from classtune.errors import ClasstuneError, UserError
 from classtune.jobs import steps
-from classtune.jobs.passes import ranks
-from classtune.jobs.passes.ranks import Ranks, joined
+from classtune.jobs.passes import other_rank, ranks
+from classtune.jobs.passes.ranks import RankLearner, Ranks, joined
 from classtune.jobs.steps import load_network
 from classtune.jobs.train import Trained, train
+from classtune.model import parts
 from classtune.model.network import Trunk
 from classtune.model.passes import Run, Span
 
@@ -110,6 +111,58 @@ def test_three_ranks_train_what_one_process_trains(
     assert [process.exitcode for process in processes] == [0, 0]
 
 
+SHARED = {
+    "tail": {"trainable": 2},
+    "last block": {"trainable": 1, "pooling": "mean", "accumulate": 2},
+    "all blocks": {"trainable": "all"},
+    "LoRA": {"trainable": "lora"},
+}
+
+
+@pytest.mark.parametrize("told", SHARED.values(), ids=list(SHARED))
+def test_three_ranks_train_on_parts_of_a_batch(
+    told: dict[str, Any], small_llama: Path, start_others: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if told["trainable"] == "lora":
+        pytest.importorskip("peft", reason="peft is not installed")
+    settings = resolve(overrides={**QUICK, "model": str(small_llama), "batch_size": 5, "candidates": "one", **told})
+    alone = run(settings)
+    monkeypatch.setattr(parts, "BYTES_A_SECOND", float("inf"))  # it pays for any batch
+    forward, sizes = RankLearner.forward, Counter[int]()
+
+    def counted(self: RankLearner, batch: Any, weights: Any) -> Any:
+        sizes[len(batch.last)] += 1
+        return forward(self, batch, weights)
+
+    monkeypatch.setattr(RankLearner, "forward", counted)
+    start_others(3)
+    with joined() as crew:
+        together = run(settings, crew=crew)
+    assert set(sizes) >= {1, 2}  # of five texts 2, 2 and 1; the last batch may be smaller
+    weights = [trained.network.classifier.state_dict() for trained in (alone, together)]
+    assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 1e-5
+    assert figures(alone) == pytest.approx(figures(together), abs=1e-5)
+    histories = [trained.result.training for trained in (alone, together)]
+    losses = [[point["train_loss"] for point in found.history] for found in histories if found is not None]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_a_rank_that_dies_while_it_trains_ends_the_run(
+    small_llama: Path, start_others: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = resolve(overrides={**QUICK, "model": str(small_llama), "candidates": "one"})
+    monkeypatch.setattr(parts, "BYTES_A_SECOND", float("inf"))
+    processes, backward = start_others(2), RankLearner.backward
+
+    def loses_a_rank(self: RankLearner, gradient: Any) -> Any:
+        processes[0].kill()
+        return backward(self, gradient)
+
+    monkeypatch.setattr(RankLearner, "backward", loses_a_rank)
+    with pytest.raises(ClasstuneError, match=r"rank 1 is lost \(.*--resume"), joined() as crew:
+        run(settings, crew=crew)
+
+
 def test_any_number_of_batches_is_shared_and_a_rank_may_have_none(small_llama: Path, start_others: Start) -> None:
     settings = resolve(overrides={**QUICK, "model": str(small_llama)})
     start_others(3)
@@ -149,7 +202,7 @@ def without_files() -> None:
     def missing(*_: Any, **__: Any) -> Path:
         raise ClasstuneError("there is no such model here.")
 
-    ranks.fetch_model = missing  # type: ignore[attr-defined]
+    other_rank.fetch_model = missing  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

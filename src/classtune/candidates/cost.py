@@ -50,6 +50,11 @@ def seconds_of_training(network: Network, pieces: Pieces, texts: int, blocks: in
     return 3 * _seconds_a_token(network) * blocks * texts * tokens
 
 
+def tokens_trained(network: Network, seconds: float, blocks: int) -> float:
+    """On how many tokens so many blocks are trained in so long, on a processor."""
+    return seconds / (3 * _seconds_a_token(network) * max(1, blocks))
+
+
 def duration(seconds: float) -> str:
     """In words: seconds, or minutes where there are many."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import torch
 
 from classtune.candidates.backbone import Backbone, Learned
+from classtune.candidates.cost import tokens_trained
 from classtune.candidates.folds import HeldOut
 from classtune.candidates.probe import probe_of, start_from
 from classtune.model.adapters import add_lora
+from classtune.model.parts import InParts, TailPlan, trained_names
 from classtune.stats import Floats
 from classtune.training.loop import History, Rows, fit
 
@@ -99,18 +102,37 @@ def train_tail(backbone: Backbone, learn: Rows, validation: Rows, name: str, *, 
         lora = add_lora(backbone.network, **options, dropout=backbone.settings.dropout, start=backbone.start or 0)  # type: ignore[arg-type]
     backbone.tail = backbone.network.tail(backbone.start)
     log = None if backbone.checkpoint is None else backbone.checkpoint.log
-    history = fit(
-        backbone.tail,
-        backbone.examples,
-        backbone.pieces.rows(learn),
-        backbone.pieces.rows(validation),
-        backbone.settings,
-        like=like,
-        checkpoint=None if backbone.checkpoint is None else backbone.checkpoint.part(name),
-        extensions=backbone.extensions.within(f"{Path(backbone.settings.model).name} {name}", log),
-        progress=backbone.progress,
-    )
+    with _shared(backbone) as forward:
+        history = fit(
+            backbone.tail,
+            backbone.examples,
+            backbone.pieces.rows(learn),
+            backbone.pieces.rows(validation),
+            backbone.settings,
+            forward=forward,
+            like=like,
+            checkpoint=None if backbone.checkpoint is None else backbone.checkpoint.part(name),
+            extensions=backbone.extensions.within(f"{Path(backbone.settings.model).name} {name}", log),
+            progress=backbone.progress,
+        )
     if lora is not None:
         lora.merge_and_unload()
         backbone.tail = backbone.network.tail(backbone.start)
     return history
+
+
+@contextlib.contextmanager
+def _shared(backbone: Backbone) -> Iterator[InParts | None]:
+    """What runs training batches together with other processes, where there are any and large batches pay."""
+    network, settings, learners = backbone.network, backbone.settings, backbone.network.learners
+    drops = settings.dropout > 0  # what one process would drop, several cannot know
+    if learners is None or network.family is None or network.device.type != "cpu" or drops:
+        yield None
+        return
+    trained, blocks = trained_names(backbone.tail), network.depth - (backbone.start or 0)
+    weights = sum(backbone.tail.get_parameter(name).numel() for name in trained)
+    least_tokens = tokens_trained(network, learners.least_seconds(weights), blocks)
+    lora = (settings.lora_rank, settings.lora_alpha) if settings.trainable == "lora" else None
+    plan = TailPlan(network.depth, network.pooling, network.one_position, backbone.start, trained, lora)
+    with learners.learning(plan) as others:
+        yield InParts(backbone.tail, others, least_tokens, learners.few_threads)

@@ -101,7 +101,7 @@ def train(
 
     place = Place.found()
     if place.rank:
-        from classtune.jobs.passes.ranks import serve
+        from classtune.jobs.passes.other_rank import serve
 
         return serve()
     check_engine(engine)

@@ -25,6 +25,7 @@ from classtune.model.adapters import require_lora
 from classtune.model.backbone import load_backbone
 from classtune.model.device import device_of
 from classtune.model.network import Network
+from classtune.model.parts import Learners
 from classtune.model.passes import Engine
 from classtune.model.tokens import Pieces, TextEncoder
 from classtune.sources import fetch_model
@@ -123,7 +124,11 @@ def differences(there: Mapping[str, str], here: Mapping[str, str], who: str) -> 
 
 
 class Crew(Protocol):
-    """Other processes that take a share of the pass; see `classtune.jobs.passes`."""
+    """Other processes that take a share of the work; see `classtune.jobs.passes`."""
+
+    @property
+    def learners(self) -> Learners | None:
+        """Them, as what can train too; None where they cannot."""
 
     def loading(
         self, path: Path, labels: list[str], settings: Settings, *, multi: bool
@@ -140,7 +145,7 @@ def load_network(
     notify: Notify,
     crew: Crew | None = None,
 ) -> Network:
-    """The backbone with a new head, on its device. multi, pairs: see `load_backbone`. crew: who shares its pass; None:
+    """The backbone with a new head, on its device. multi, pairs: see `load_backbone`. crew: who shares its work; None:
     nobody.
 
     Raises UserError where LoRA is asked for and not installed.
@@ -154,7 +159,7 @@ def load_network(
     with others as engine:
         network = load_backbone(path, labels, settings, multi=multi, pairs=pairs)
         network.to(device_of(settings.device))
-    network.engine = engine
+    network.engine, network.learners = engine, crew.learners if crew else None
     return network
 
 

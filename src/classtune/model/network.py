@@ -17,6 +17,7 @@ from classtune.model import kernels, last_position
 from classtune.model.families import Family
 from classtune.model.head import LinearHead, pool
 from classtune.model.pairs import plain_ids
+from classtune.model.parts import Learners
 from classtune.model.passes import Engine, Span, alone
 from classtune.model.slicing import part, replace, shorten, states
 from classtune.model.tokens import Batch, TextEncoder
@@ -175,6 +176,7 @@ class Network:
         self.notes: list[str] = []
         self.one_position = True
         self.engine: Engine | None = None  # what runs its frozen blocks over many batches; None: this process alone
+        self.learners: Learners | None = None  # who can train its tails with this process
         self.whole = family is None  # whether the network is run as transformers runs it
         if family is None:
             name = classifier.config.model_type

@@ -76,6 +76,7 @@ def fit(
     validation: Rows,
     settings: TrainingSettings,
     *,
+    forward: Callable[[Batch], Tensor] | None = None,
     like: History | None = None,
     checkpoint: Checkpoint | None = None,
     extensions: Extensions = NOTHING,
@@ -83,6 +84,7 @@ def fit(
 ) -> History:
     """Train the parameters of ``network`` that ask for gradients; leaves it with the best (or last) weights.
 
+    forward: what runs a training batch; None: the network, here.
     like: without validation rows, the training whose best epoch is the last one here, its mean where it was the mean's.
     extensions: callables in place of the settings' loss and optimizer, and one that is called after each epoch.
     Raises ClasstuneError when the loss is no longer a number.
@@ -122,7 +124,7 @@ def fit(
         loss_sum, seen = 0.0, 0
         network.train()
         for index, rows in enumerate(batches):
-            logits = network(examples.batch(rows))
+            logits = (forward or network)(examples.batch(rows))
             loss = lowered(logits, rows)
             # The last group of an epoch may hold fewer batches than the others.
             group = min(settings.accumulate, per_epoch - index // settings.accumulate * settings.accumulate)

@@ -55,6 +55,8 @@ class PassWorker:
 class RayCrew:
     """The workers of a cluster; see `on_cluster`."""
 
+    learners = None  # what it would have to be sent for every step is too much
+
     def __init__(self, ray: Any) -> None:
         self._ray = ray
         self._workers: list[Any] = []

@@ -1,43 +1,34 @@
-"""Processes that torchrun or accelerate started: rank 0 does the whole job, the others pass batches that it sends.
+"""Processes that torchrun or accelerate started: rank 0 does the whole job, and the others compute what it sends them.
 
-So rank 0 alone reads, decides, draws, writes and prints, as one process does. A rank beyond loads the same backbones,
-is sent batches of token ids (or activations) one by one, and sends back what leaves the frozen blocks. What is sent
-goes through the hosts' memory (gloo), where the activation store is, also when the blocks run on GPUs.
-
-A message is a safetensors document: no rank can make another run anything but the three orders in `serve`.
+So rank 0 alone reads, decides, draws, writes and prints, as one process does. A rank beyond (`other_rank`) loads the
+same backbones, is sent batches of token ids (or activations) one by one, and sends back what leaves the frozen blocks.
+Large training batches are divided: each rank sends back the gradients of its part. What is sent goes through the hosts'
+memory (gloo), where the activation store is, also when the blocks run on GPUs.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import load, save
 from torch import Tensor
 
 from classtune.config import Settings
 from classtune.errors import ClasstuneError, Interrupted, UserError
 from classtune.jobs import steps
+from classtune.jobs.passes.messages import PATIENCE, meet, receive, send, talking_to
 from classtune.jobs.passes.place import Place
-from classtune.model.network import Frozen, Network, frozen
+from classtune.model.parts import Learner, Learners, TailPlan
 from classtune.model.passes import Engine, Run, Span, shared
 from classtune.model.tokens import Batch
-from classtune.sources import fetch_model
-
-# For all ranks to meet, and for one batch. A process that ends is noticed at once, a machine that vanishes after this.
-PATIENCE = timedelta(minutes=30)
-_WAIT_FOR_WORK = timedelta(days=365)
 
 
 class Ranks:
@@ -84,13 +75,33 @@ class Ranks:
         if problems:
             raise UserError(problems)
 
+    @property
+    def learners(self) -> Learners:
+        """The other ranks, as what can train with this one."""
+        machines = -(-self.place.of // self.place.here)
+        return Learners(len(self.others), machines, self._learning, self._few_threads)
+
     def _run(self, span: Span, own: Run, batches: Iterable[Batch]) -> Iterator[tuple[int, Tensor]]:
+        with self._few_threads():
+            yield from shared(own, [self._worker(rank, span) for rank in self.others], batches)
+
+    @contextlib.contextmanager
+    def _few_threads(self) -> Iterator[None]:
+        """Those of one rank, for others of this machine are at work."""
         everything = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
-            yield from shared(own, [self._worker(rank, span) for rank in self.others], batches)
+            yield
         finally:
             torch.set_num_threads(everything)
+
+    @contextlib.contextmanager
+    def _learning(self, plan: TailPlan) -> Iterator[Sequence[Learner]]:
+        for rank in self.others:
+            self.ask(rank, {"do": "learn", "plan": asdict(plan)})
+        yield [RankLearner(self, rank) for rank in self.others]
+        for rank in self.others:
+            self.ask(rank, {"do": "learned"})
 
     def leave(self) -> None:
         """Let the other ranks end; those that are lost, or in the middle of something, torchrun ends."""
@@ -101,28 +112,45 @@ class Ranks:
 
     def _worker(self, rank: int, span: Span) -> Run:
         def run(batch: Batch) -> Tensor:
-            tensors = {"values": batch.values, "last": batch.last}
-            if batch.mask is not None:
-                tensors["mask"] = batch.mask
-            self._tell(rank, {"do": "pass", "span": asdict(span)}, tensors)
-            told, answer = self._answer(rank)
-            if "error" in told:
-                raise ClasstuneError(f"rank {rank} ({told['host']}): {told['error']}")
-            return answer["states"]
+            return self.ask(rank, {"do": "pass", "span": asdict(span)}, _tensors(batch))["states"]
 
         return run
 
+    def ask(self, rank: int, told: dict[str, Any], tensors: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """What a rank sends back. Raises ClasstuneError where it cannot, or is lost."""
+        self._tell(rank, told, tensors)
+        said, answer = self._answer(rank)
+        if "error" in said:
+            raise ClasstuneError(f"rank {rank} ({said['host']}): {said['error']}")
+        return answer
+
     def _tell(self, rank: int, told: dict[str, Any], tensors: dict[str, Tensor] | None = None) -> None:
         self._busy.add(rank)
-        with _talking_to(rank):
-            _send(rank, told, tensors or {})
+        with talking_to(rank):
+            send(rank, told, tensors or {})
 
     def _answer(self, rank: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
         self._busy.add(rank)
-        with _talking_to(rank):
-            answer = _receive(rank, PATIENCE)
+        with talking_to(rank):
+            answer = receive(rank, PATIENCE)
         self._busy.discard(rank)
         return answer
+
+
+class RankLearner:
+    """A rank that has a tail; see `Learner`."""
+
+    def __init__(self, ranks: Ranks, rank: int) -> None:
+        self._ranks, self._rank = ranks, rank
+
+    def forward(self, batch: Batch, weights: Sequence[Tensor]) -> Tensor:
+        tensors = {f"weight-{number}": weight for number, weight in enumerate(weights)}
+        told = {"do": "forward", "weights": len(weights)}
+        return self._ranks.ask(self._rank, told, _tensors(batch) | tensors)["logits"]
+
+    def backward(self, gradient: Tensor) -> dict[int, Tensor]:
+        answer = self._ranks.ask(self._rank, {"do": "backward"}, {"gradient": gradient})
+        return {int(place): found for place, found in answer.items()}
 
 
 @contextlib.contextmanager
@@ -137,7 +165,7 @@ def joined() -> Iterator[Ranks | None]:
     if place.of == 1:
         yield None
         return
-    _meet(place)
+    meet(place)
     ranks, signalled = Ranks(place), []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -161,94 +189,11 @@ def joined() -> Iterator[Ranks | None]:
     signal.signal(signal.SIGTERM, usual)
 
 
-def serve() -> None:
-    """The life of a rank beyond 0: do what rank 0 says, until it says that all is done. Raises ClasstuneError where
-    rank 0 is lost."""
-    place = Place.found()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 says when to stop
-    _meet(place)
-    here = {"host": socket.gethostname()}
-    network: Network | None = None
-    module: Frozen | None = None
-    with _talking_to(0):
-        _send(0, {**here, "versions": steps.versions()}, {})
-        while True:
-            told, tensors = _receive(0, _WAIT_FOR_WORK)
-            answer: dict[str, Tensor] = {}
-            try:
-                if told["do"] == "leave":
-                    break
-                if told["do"] == "load":
-                    settings = _for_here(Settings(**told["settings"]), place)
-                    network = module = None  # room for the next
-                    network, weights = _loaded(told["labels"], settings, multi=told["multi"])
-                    said = {**here, "weights": weights}
-                else:
-                    assert network is not None
-                    span = Span(**told["span"])
-                    if module is None or module.span != span:
-                        module = frozen(network, span)
-                    batch = Batch(tensors["values"], tensors.get("mask"), tensors["last"]).to(network.device)
-                    answer, said = {"states": module(batch)}, here
-            except Exception as error:  # rank 0 tells the user
-                said = {**here, "error": str(error) or type(error).__name__}
-            _send(0, said, answer)
-    dist.destroy_process_group()
-
-
-def _loaded(labels: list[str], settings: Settings, *, multi: bool) -> tuple[Network, str]:
-    """The backbone, and the fingerprint of its files."""
-    weights = steps.fingerprint(fetch_model(settings.model, notify=_silent))
-    return steps.load_network(labels, settings, multi=multi, notify=_silent), weights
-
-
-def _silent(line: str) -> None:
-    """Rank 0 tells the user."""
-
-
-def _for_here(settings: Settings, place: Place) -> Settings:
-    """Each rank of a machine has a GPU of its own, where there are GPUs."""
-    if settings.device in ("auto", "cuda") and torch.cuda.is_available():
-        return settings.model_copy(update={"device": f"cuda:{place.number % torch.cuda.device_count()}"})
-    return settings
-
-
-def _meet(place: Place) -> None:
-    try:
-        dist.init_process_group("gloo", timeout=PATIENCE)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0][:300]
-        raise ClasstuneError(f"rank {place.rank}: the {place.of} ranks did not meet ({reason}).") from error
+def _tensors(batch: Batch) -> dict[str, Tensor]:
+    tensors = {"values": batch.values, "last": batch.last}
+    return tensors if batch.mask is None else {**tensors, "mask": batch.mask}
 
 
 def _cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _talking_to(rank: int) -> Iterator[None]:
-    """Whatever the connection raises as one error that says who is lost and how to go on."""
-    try:
-        yield
-    except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0][:200]
-        kept = "What was finished is kept: give the same command with --resume to go on."
-        raise ClasstuneError(f"rank {rank} is lost ({reason}). {kept}") from error
-
-
-def _send(rank: int, told: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    words = torch.frombuffer(bytearray(json.dumps(told).encode()), dtype=torch.uint8)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = torch.frombuffer(bytearray(save({"told": words, **tensors})), dtype=torch.uint8)
-    dist.send(torch.tensor([len(content)]), rank)
-    dist.send(content, rank)
-
-
-def _receive(rank: int, patience: timedelta) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    size = torch.empty(1, dtype=torch.int64)
-    dist.irecv(size, rank).wait(patience)  # type: ignore[union-attr]
-    content = torch.empty(int(size), dtype=torch.uint8)
-    dist.irecv(content, rank).wait(PATIENCE)  # type: ignore[union-attr]
-    tensors = load(content.numpy().tobytes())
-    return json.loads(tensors.pop("told").numpy().tobytes()), tensors
