@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from classtune.errors import DataError
-from classtune.judging.paired import Verdict, verdict
+from classtune.judging.paired import PairedAnswers, Verdict, verdict
 
 NAME = "TF-IDF"
 
@@ -117,3 +117,20 @@ def test_a_baseline_without_a_name_is_still_named_well() -> None:
     right = np.ones(200, dtype=bool)
     sentence = verdict(right, right).sentence
     assert sentence == "The classifier and the baseline make no errors on 200 test texts. The baseline is enough."
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "size"),
+    [
+        (9, 4, "0.4 points better, within noise (p = 0.27); 95 % interval of the difference -0.2 to +1.1 points."),
+        (4, 9, "0.4 points worse, within noise (p = 0.27); 95 % interval of the difference -1.1 to +0.2 points."),
+        (3, 3, "as many errors; 95 % interval of the difference -0.5 to +0.5 points."),
+    ],
+)
+def test_two_versions_in_words(gained: int, lost: int, size: str) -> None:
+    old, new = np.ones(1115, dtype=bool), np.ones(1115, dtype=bool)
+    old[:gained] = new[gained : gained + lost] = False
+    answers = PairedAnswers.of(old, new, ["v1", "v2"])
+    facts = f"v2 is right on {gained} texts that v1 has wrong, and wrong on {lost} that it has right"
+    assert answers.sentence == f"{facts}: {size}"
+    assert (answers.old_right, answers.new_right) == (1115 - gained, 1115 - lost)

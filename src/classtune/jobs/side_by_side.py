@@ -24,15 +24,7 @@ from classtune.inference.tables import adjusted, learned_in_words, truth_of
 from classtune.jobs.steps import Notify
 from classtune.judging.answers import judge_answers
 from classtune.judging.figures import Figures
-from classtune.judging.paired import (
-    OPEN_QUESTION,
-    SIGNIFICANT,
-    PairedAnswers,
-    PairedTest,
-    in_points,
-    p_in_words,
-    paired_test,
-)
+from classtune.judging.paired import OPEN_QUESTION, SIGNIFICANT, PairedAnswers, PairedTest
 from classtune.stats import BoolArray, Floats
 
 
@@ -203,11 +195,11 @@ def compared(
             f"{table.name}: no row has a label that both {names[0]} and {names[1]} have. Give rows that compare them."
         )
     before, after = (side.right(truth) for side in sides)
-    paired = _paired(after[shared], before[shared], names)
-    of_all = paired if shared.all() else _paired(after, before, names)
+    paired = PairedAnswers.of(before[shared], after[shared], names)
+    of_all = paired if shared.all() else PairedAnswers.of(before, after, names)
     learned = learned or {}
     fresh = ~np.any(list(learned.values()), axis=0) if learned else np.ones(len(truth), dtype=np.bool_)
-    judging = [_paired(after[rows], before[rows], names) for rows in (shared & fresh, fresh) if rows.any()]
+    judging = [PairedAnswers.of(before[rows], after[rows], names) for rows in (shared & fresh, fresh) if rows.any()]
     return TwoBundles(
         bundles=names,
         name=table.name,
@@ -252,24 +244,6 @@ def only(table: Table, rows: BoolArray) -> Table:
         name: part(getattr(table, name)) for name in ("texts", "lines", "labels", "label_sets", "groups", "weights")
     }
     return replace(table, **found, columns={name: part(cells) for name, cells in table.columns.items()})
-
-
-def _paired(new: BoolArray, old: BoolArray, names: Sequence[str]) -> PairedAnswers:
-    """`paired_test` of the new bundle against the old one, in words too."""
-    test = paired_test(new, old)
-    gained, lost = test.gained, test.lost
-    low, high = test.difference_ci95
-    facts = (
-        f"{names[1]} is right on {gained:,} texts that {names[0]} has wrong, and wrong on {lost:,} that it has right"
-    )
-    if gained == lost:
-        size = "as many errors"
-    else:
-        noise = "beyond noise" if test.p_value < SIGNIFICANT else "within noise"
-        better = "better" if gained > lost else "worse"
-        size = f"{in_points(abs(test.difference))} {better}, {noise} ({p_in_words(test.p_value)})"
-    sentence = f"{facts}: {size}; 95 % interval of the difference {low:+.1f} to {high:+.1f} points."
-    return PairedAnswers(len(new), int(old.sum()), int(new.sum()), test, sentence)
 
 
 def _changed(table: Table, truth: Sequence[frozenset[str]], sides: Sequence[Answered]) -> list[Change]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -42,6 +43,18 @@ class PairedAnswers:
     new_right: int
     test: PairedTest
     sentence: str
+
+    @classmethod
+    def of(cls, old: BoolArray, new: BoolArray, names: Sequence[str]) -> Self:
+        """Of the right answers (n,) of both on the same n ≥ 1 rows. names: of the old one, then of the new one."""
+        test = paired_test(new, old)
+        low, high = test.difference_ci95
+        size = _difference(test) if test.gained != test.lost else "as many errors"
+        sentence = (
+            f"{names[1]} is right on {test.gained:,} texts that {names[0]} has wrong, and wrong on {test.lost:,} that "
+            f"it has right: {size}; 95 % interval of the difference {low:+.1f} to {high:+.1f} points."
+        )
+        return cls(len(new), int(old.sum()), int(new.sum()), test, sentence)
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -142,11 +155,10 @@ def _sentence(found: Verdict, rows: int, baseline: str) -> str:
         errors = f"make {_count(wrong, 'error')}{' each' if wrong else ''}"
         facts = f"The classifier and {baseline} {errors} on {texts}."
         return f"{facts} {too_few or f'{_start(baseline)} is enough{cheaper}.'}"
-    noise = "beyond noise" if found.significant else "within noise"
     baseline_errors = f"{baseline_wrong:,}" if baseline_wrong else "none"
     facts = (
         f"The classifier makes {_count(wrong, 'error')} on {texts} where {baseline} makes {baseline_errors}: "
-        f"{in_points(abs(found.difference))} {outcome}, {noise} ({p_in_words(found.p_value)})."
+        f"{_difference(found)}."
     )
     if not found.significant:
         unless = " unless a larger test shows a gain" if outcome == "better" else ""
@@ -163,13 +175,14 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s" if number else f"no {noun}s"
 
 
-def in_points(difference: float) -> str:
-    shown = f"{difference:.1f}" if difference >= 0.05 else f"{difference:.1g}"
-    return f"{shown} {'point' if shown == '1.0' else 'points'}"
-
-
-def p_in_words(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}" if value >= 0.1 else f"p = {value:.3f}"
+def _difference(found: PairedTest | Verdict) -> str:
+    """Such as ``1.0 point better, within noise (p = 0.27)``."""
+    size, p = abs(found.difference), found.p_value
+    points = f"{size:.1f}" if size >= 0.05 else f"{size:.1g}"
+    noise = "beyond noise" if p < SIGNIFICANT else "within noise"
+    shown = "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p >= 0.1 else f"p = {p:.3f}"
+    better = "better" if found.difference > 0 else "worse"
+    return f"{points} {'point' if points == '1.0' else 'points'} {better}, {noise} ({shown})"
 
 
 def _start(name: str) -> str:
