@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from classtune.bundle import Bundle
 from classtune.data.reading.columns import TableFormat
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.inference.bulk import job as bulk
 from classtune.inference.predictor import Predictor
 

@@ -31,7 +31,7 @@ from small import ONE, QUICK, one_thread, rows
 import classtune
 from classtune import BundleError, DataError, NotFittedError, SettingsError, TextClassifier, UserError, load
 from classtune.config import Settings
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")

@@ -18,7 +18,7 @@ from classtune.judging.under_wishes import UnderWishes
 
 if TYPE_CHECKING:
     from classtune.config import Settings
-    from classtune.decisions.decide import Decisions
+    from classtune.decisions.decisions import Decisions
     from classtune.model.activations import TrunkFacts
 
 # What a bundle's classtune.json keeps.

@@ -13,6 +13,8 @@ FloatArray = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]
 BoolArray = npt.NDArray[np.bool_]
+# Numbers of labels (n,), or booleans (n, k) where a text may have several.
+Truth = npt.NDArray[Any]
 
 # Logarithms of the least and the largest factor of logits that is looked at.
 _SCALES = (-4.0, 4.0)

@@ -1,4 +1,4 @@
-"""Logits to answers as a whole: what is fitted, what is applied, what is promised, and what is refused."""
+"""Logits to answers as a whole: what is fitted, what is promised, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.special import softmax as scipys_softmax
 
 from classtune.config.areas import DecisionSettings
-from classtune.decisions.decide import Decisions, decide
-from classtune.errors import BundleError, DataError, SettingsError
+from classtune.decisions.decide import decide
+from classtune.decisions.decisions import Decisions
+from classtune.errors import DataError, SettingsError
 
 TWO, THREE = ["ham", "spam"], ["a", "b", "c"]
 
@@ -23,18 +23,6 @@ def rows(prior: Any, count: int, seed: int = 0, sharpness: float = 4.0) -> tuple
     truth = rng.choice(len(prior), size=count, p=prior)
     points = rng.normal(np.eye(len(prior))[truth] * sharpness, 1.0)
     return points * sharpness + np.log(prior), truth
-
-
-def test_plain_is_softmax_and_the_top_label_or_sigmoid_and_a_half() -> None:
-    logits, _ = rows([0.3, 0.3, 0.4], 50)
-    plain = Decisions.plain(THREE)
-    probabilities = plain.probabilities(logits)
-    np.testing.assert_allclose(probabilities, scipys_softmax(logits, axis=1), rtol=1e-12)
-    assert (plain.answers(probabilities).argmax(axis=1) == logits.argmax(axis=1)).all()
-    assert (plain.answers(probabilities).sum(axis=1) == 1).all()
-    many = Decisions.plain(THREE, multi=True)
-    np.testing.assert_allclose(many.probabilities(logits), expit(logits), rtol=1e-12)
-    np.testing.assert_array_equal(many.answers(expit(logits)), logits >= 0)
 
 
 EVERYTHING: list[tuple[list[str], bool, DecisionSettings]] = [
@@ -258,10 +246,3 @@ def test_everything_that_is_wrong_with_the_wishes_is_said_at_once() -> None:
         )
     with pytest.raises(DataError, match="one share a label"):
         decide(logits, truth, TWO, DecisionSettings(), trained_prior=np.array([1.0]))
-
-
-def test_a_damaged_record_is_a_bundle_error() -> None:
-    record = Decisions.plain(TWO).record()
-    del record["calibration"]["scale"]
-    with pytest.raises(BundleError, match="damaged"):
-        Decisions.from_record(TWO, record)

@@ -14,7 +14,7 @@ from small import SEVERAL, rows
 from classtune.bundle import RECORD, read_held_out
 from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
-from classtune.decisions.decide import Prior
+from classtune.decisions.decisions import Prior
 from classtune.errors import BundleError
 from classtune.export.alone import main_network
 from classtune.export.write import export_bundle

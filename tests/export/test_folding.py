@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from classtune.decisions.calibration import fit_calibration
-from classtune.decisions.decide import Decisions, Prior
+from classtune.decisions.decisions import Decisions, Prior
 from classtune.export.folding import fold_calibration, folded_logits
 from classtune.inference.predictor import Predictor
 from classtune.model.network import Network

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from classtune.decisions.calibration import METHODS, fit_calibration
-from classtune.decisions.decide import Decisions, Prior
+from classtune.decisions.decisions import Decisions, Prior
 from classtune.export.graph import Calibrated, ClassifierGraph
 from classtune.model.network import Network
 from classtune.model.tokens import padding_mask

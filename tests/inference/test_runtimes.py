@@ -16,7 +16,7 @@ from small import one_thread, rows, train_small
 
 from classtune.bundle import RECORD
 from classtune.decisions.calibration import fit_calibration
-from classtune.decisions.decide import Decisions, Prior
+from classtune.decisions.decisions import Decisions, Prior
 from classtune.errors import BundleError, SettingsError, UserError
 from classtune.export.write import export_bundle
 from classtune.inference.predictor import load_predictor

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix
 
 from classtune.config.areas import DecisionSettings
 from classtune.decisions.abstention import Abstention
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.decisions.thresholds import Thresholds
 from classtune.judging.under_wishes import judge_under_wishes
 

@@ -10,7 +10,7 @@ from classtune.config import resolve
 from classtune.data.audit.audit import Audit, Finding
 from classtune.data.dataset import DataFacts
 from classtune.decisions.abstention import Abstention
-from classtune.decisions.decide import Decisions, Prior
+from classtune.decisions.decisions import Decisions, Prior
 from classtune.decisions.thresholds import Thresholds
 from classtune.judging.comparison import Candidate, Comparison, side_by_side
 from classtune.judging.figures import Answered, Bin, CalibrationFacts, Figures, Reliability

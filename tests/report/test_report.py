@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from made_up import EVIL, full, multilabel, result
 
 from classtune.data.audit.audit import Finding
-from classtune.decisions.decide import Prior
+from classtune.decisions.decisions import Prior
 from classtune.errors import BundleError
 from classtune.jobs.compare import write_comparison
 from classtune.judging.figures import Confused

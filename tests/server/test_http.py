@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 from small import LIMIT, rows
 
 from classtune.decisions.abstention import Abstention
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.decisions.thresholds import Thresholds
 from classtune.errors import BundleError, SettingsError
 from classtune.inference.predictor import Predictor, load_predictor

@@ -31,7 +31,7 @@ from classtune.candidates.blend import Weight
 from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Settings
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import BundleError, reading, writing
 from classtune.files import EXPORTED, RECORD, check_outside_bundles, check_regular, replacing
 from classtune.model.network import Network

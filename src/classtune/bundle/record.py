@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import BundleError
 from classtune.files import RECORD, check_regular, inside, kept_aside, sha256
 

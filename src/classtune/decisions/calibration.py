@@ -11,13 +11,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from classtune.data.folds import FOLDS, deal
 from classtune.errors import DataError, SettingsError, did_you_mean
-from classtune.stats import FloatArray, Floats, IntArray, best_scale, log_loss, sigmoid, softmax
-
-Truth = npt.NDArray[Any]
+from classtune.stats import FloatArray, Floats, IntArray, Truth, best_scale, log_loss, sigmoid, softmax
 
 SIMPLE = ("none", "temperature")
 METHODS = (*SIMPLE, "vector", "isotonic")

@@ -1,6 +1,4 @@
-"""From logits to answers: calibration, then the shares of the field, then thresholds, then whether to answer at all.
-
-``decide`` fits all of it on validation rows; the result is saved with the classifier and applied wherever it answers.
+"""What stands between logits and answers, fitted on validation rows; `decisions.py` applies it.
 
 What validation rows are used for, and what that does to a promise of ``max_error``:
 
@@ -15,8 +13,8 @@ What validation rows are used for, and what that does to a promise of ``max_erro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,120 +22,17 @@ import numpy.typing as npt
 from classtune.config.areas import DecisionSettings
 from classtune.data.folds import deal
 from classtune.decisions.abstention import CONFIDENCE, Abstention, promise
-from classtune.decisions.calibration import SIMPLE, Calibration, check_method, fit_calibration
+from classtune.decisions.calibration import SIMPLE, check_method, fit_calibration
 from classtune.decisions.costs import by_cost
-from classtune.decisions.prior import correct_prior, wanted_prior
+from classtune.decisions.decisions import Decisions, Prior
+from classtune.decisions.prior import wanted_prior
 from classtune.decisions.thresholds import Thresholds, by_f1, by_wish, check_wishes
-from classtune.errors import BundleError, DataError, SettingsError
-from classtune.stats import BoolArray, FloatArray, Floats, IntArray
-
-Truth = npt.NDArray[Any]
+from classtune.errors import DataError, SettingsError
+from classtune.stats import FloatArray, Floats, IntArray, Truth
 
 SHARE_THAT_FITS = 1 / 3
 ROWS_FOR_F1 = 50
 _SHOWN_LABELS = 10
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Shares (k,) of the labels in training, which the probabilities speak of, and where the classifier is used."""
-
-    trained: tuple[float, ...]
-    deployed: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """Everything between logits and answers. ``notes``: what the user should know, in sentences."""
-
-    labels: tuple[str, ...]
-    multi: bool = False
-    calibration: Calibration = field(default_factory=Calibration)
-    prior: Prior | None = None
-    thresholds: Thresholds | None = None
-    abstention: Abstention | None = None
-    notes: tuple[str, ...] = ()
-
-    @classmethod
-    def plain(cls, labels: Sequence[str], multi: bool = False) -> Self:
-        """Softmax and the most probable label; with ``multi`` sigmoids and every label of 0.5 or more."""
-        return cls(tuple(labels), multi, Calibration(multi=multi))
-
-    @property
-    def told(self) -> tuple[Any, ...]:
-        """What the user said of costs, shares in the field, precision and recall; equal for classifiers told alike."""
-        thresholds, prior = self.thresholds, self.prior
-        moved = None if prior is None or prior.deployed == prior.trained else prior.deployed
-        costs = None if thresholds is None else thresholds.costs
-        facts = () if thresholds is None else thresholds.facts
-        return self.labels if moved else (), moved, costs, tuple((f["label"], f["wish"], f["wanted"]) for f in facts)
-
-    def untold(self) -> Self:
-        """The same without what the user `told`: plain calibrated answers."""
-        if not any(self.told):
-            return self
-        prior = None if self.prior is None else replace(self.prior, deployed=self.prior.trained)
-        return replace(self, prior=prior, thresholds=None, abstention=None)
-
-    def probabilities(self, logits: FloatArray) -> Floats:
-        """Calibrated probabilities (n, k) for the shares of the field, of logits (n, k)."""
-        calibrated = self.calibration.apply(logits)
-        if self.prior is None or self.prior.deployed == self.prior.trained:
-            return calibrated
-        trained, deployed = np.array(self.prior.trained), np.array(self.prior.deployed)
-        return correct_prior(calibrated, trained, deployed, multi=self.multi)
-
-    def answers(self, probabilities: FloatArray) -> BoolArray:
-        """The labels given (n, k). One a row, or none where no answer is given; with ``multi`` any number."""
-        if self.multi:
-            return (self.thresholds or Thresholds((None,) * len(self.labels))).marks(probabilities)
-        return np.asarray(np.arange(len(self.labels)) == self.choices(probabilities)[:, None])
-
-    def choices(self, probabilities: FloatArray) -> npt.NDArray[np.int64]:
-        """For one label a text: the number of the label given to each row (n,); -1 where no answer is given."""
-        chosen, confidence = self._chosen(probabilities)
-        least = self.abstention.threshold if self.abstention else None
-        return chosen if least is None else np.where(confidence >= least, chosen, -1)
-
-    def record(self) -> dict[str, Any]:
-        """For JSON; ``from_record`` reads it."""
-        return {
-            "multi": self.multi,
-            "calibration": self.calibration.record(),
-            "prior": self.prior
-            and {
-                name: dict(zip(self.labels, shares, strict=True))
-                for name, shares in (("trained", self.prior.trained), ("deployed", self.prior.deployed))
-            },
-            "thresholds": self.thresholds and self.thresholds.record(),
-            "abstention": self.abstention and self.abstention.record(),
-            "notes": list(self.notes),
-        }
-
-    @classmethod
-    def from_record(cls, labels: Sequence[str], record: dict[str, Any]) -> Self:
-        """What ``record`` gave, also after a journey through JSON. Raises BundleError where it does not fit."""
-        try:
-            prior = record["prior"] and Prior(
-                *(tuple(record["prior"][name][label] for label in labels) for name in ("trained", "deployed"))
-            )
-            return cls(
-                tuple(labels),
-                record["multi"],
-                Calibration.from_record(record["calibration"]),
-                prior,
-                record["thresholds"] and Thresholds.from_record(record["thresholds"]),
-                record["abstention"] and Abstention.from_record(record["abstention"]),
-                tuple(record["notes"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"decisions: the record is damaged ({error!r}). Train again or restore a copy.") from None
-
-    def _chosen(self, probabilities: FloatArray) -> tuple[npt.NDArray[np.int64], Floats]:
-        """The label number (n,) that would be given to each row and its probability; -1 and -inf for none."""
-        chosen = self.thresholds.choose(probabilities) if self.thresholds else probabilities.argmax(axis=1)
-        confidence = probabilities[np.arange(len(chosen)), chosen].astype(np.float64)
-        return chosen, np.where(chosen < 0, -np.inf, confidence)
 
 
 def decide(
@@ -219,7 +114,7 @@ def decide(
         notes += thresholds.notes
     if wishes.max_error is not None:
         rows = promises[thin[promises]]
-        chosen, confidence = found._chosen(found.probabilities(logits_validation[rows]))
+        chosen, confidence = found.chosen(found.probabilities(logits_validation[rows]))
         level = (1 - CONFIDENCE) / networks
         abstention = promise(confidence, chosen != truth_validation[rows], wishes.max_error, level=level)
         found = replace(found, abstention=abstention)

@@ -16,9 +16,7 @@ import numpy.typing as npt
 
 from classtune.decisions.abstention import CONFIDENCE, promise
 from classtune.errors import SettingsError, did_you_mean
-from classtune.stats import FloatArray, Floats, wilson
-
-Truth = npt.NDArray[Any]
+from classtune.stats import FloatArray, Floats, Truth, wilson
 
 # An own F1 threshold of a label counts as much as the shared one where the label has this many positive rows.
 POSITIVES_FOR_OWN_THRESHOLD = 25

@@ -15,7 +15,7 @@ import numpy as np
 
 from classtune.bundle import Bundle
 from classtune.decisions.calibration import Calibration
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import BundleError
 from classtune.inference.predictor import Predictor
 

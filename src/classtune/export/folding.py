@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from classtune.decisions.decide import Decisions, Prior
+from classtune.decisions.decisions import Decisions, Prior
 from classtune.model.network import Network
 from classtune.stats import FloatArray, Floats, ratio
 

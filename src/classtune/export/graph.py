@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.export.folding import factors
 from classtune.model.head import pool
 from classtune.model.network import Network

@@ -30,7 +30,7 @@ from classtune.bundle import (
     read_record,
 )
 from classtune.data.reading.tables import Table
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import BundleError, ClasstuneError, SettingsError, did_you_mean, require
 from classtune.explain.neighbours import Neighbours
 from classtune.export import alone

@@ -12,7 +12,7 @@ from classtune.candidates.blend import Weight, blended
 from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.data.reading.cells import is_blank
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import DataError
 from classtune.inference.scoring import Items, Predictor
 from classtune.model.tokens import TokenIds, length_sorted_batches, pool_pieces

@@ -8,7 +8,7 @@ from pathlib import Path
 from classtune.bundle import Bundle, Member, check_golden, load_bundle
 from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.lexical_model import LexicalModel
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.inference.blend import BlendPredictor
 from classtune.inference.scoring import Items, Predictor, Ranked, TooLong
 from classtune.model.device import device_of

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from classtune.config import Progress
 from classtune.data.reading.cells import with_cells
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import DataError
 from classtune.model.network import Network
 from classtune.model.tokens import length_sorted_batches, pool_pieces

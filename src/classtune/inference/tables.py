@@ -18,7 +18,8 @@ from classtune.data.reading.columns import TableFormat, listed_names
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.tables import Table
 from classtune.data.splits import copies_in_words
-from classtune.decisions.decide import Decisions, decide
+from classtune.decisions.decide import decide
+from classtune.decisions.decisions import Decisions
 from classtune.decisions.prior import estimate_prior
 from classtune.errors import BundleError, DataError, SettingsError, did_you_mean
 from classtune.inference.answer_files import check_output, write_predictions

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.bundle import read_arrays
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.inference.vectors import Vectors, unit
 from classtune.judging.drift import MEASURES, Reference, Seen
 from classtune.stats import Floats

@@ -28,7 +28,7 @@ from classtune.candidates.tail import learn_tail, learns_again, taught_again
 from classtune.candidates.tuning import tune
 from classtune.config import Settings, backbone_names, seconds_of
 from classtune.data.splits import Rows
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import SourceError
 from classtune.inference.predictor import Predictor
 from classtune.jobs import steps

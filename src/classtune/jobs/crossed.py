@@ -15,7 +15,7 @@ from classtune.config import Settings
 from classtune.data.dataset import Material, prepare
 from classtune.data.folds import deal
 from classtune.data.reading.tables import Table
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import DataError, SettingsError
 from classtune.jobs.side_by_side import only
 from classtune.jobs.steps import Notify

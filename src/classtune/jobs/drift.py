@@ -15,7 +15,7 @@ from classtune.data.dataset import Material
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows
 from classtune.data.versions import hashes
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import DataError
 from classtune.inference.predictor import load_predictor
 from classtune.inference.vectors import network_vectors, unit

@@ -15,7 +15,7 @@ from classtune.config.areas import DecisionSettings
 from classtune.data.audit.copies import copied_letters
 from classtune.data.dataset import Material
 from classtune.decisions.abstention import risk_coverage
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.decisions.thresholds import precision_recall
 from classtune.explain.explanations import word_weights
 from classtune.inference.predictor import Predictor

@@ -17,7 +17,7 @@ from classtune.bundle import learned_rows, read_record
 from classtune.config import Progress
 from classtune.data.reading.tables import Table
 from classtune.data.splits import copies_in_words
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import DataError, SettingsError, did_you_mean
 from classtune.inference.runtimes import load_exported
 from classtune.inference.tables import adjusted, learned_in_words, truth_of

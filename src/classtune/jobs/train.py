@@ -20,7 +20,8 @@ from classtune.data.reading.cells import PART_END
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows
 from classtune.data.versions import Earlier, RowHashes
-from classtune.decisions.decide import Decisions, decide, read_wishes
+from classtune.decisions.decide import decide, read_wishes
+from classtune.decisions.decisions import Decisions
 from classtune.errors import BundleError, Interrupted, require
 from classtune.explain.neighbours import MOST_TEXTS, Neighbours
 from classtune.export.folding import fold_calibration, folded_logits

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from classtune.decisions.decide import Decisions, Truth
+from classtune.decisions.decisions import Decisions
 from classtune.judging.figures import Figures
 from classtune.judging.metrics import judge
-from classtune.stats import Floats
+from classtune.stats import Floats, Truth
 
 
 def judge_answers(decisions: Decisions, probabilities: Floats, truth: Truth) -> Figures:

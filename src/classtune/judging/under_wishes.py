@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from classtune.config.areas import DecisionSettings
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.judging.answers import right_rows
 from classtune.stats import Floats
 

@@ -28,7 +28,7 @@ from classtune.bundle import read_held_out
 from classtune.config import Progress
 from classtune.data.reading.tables import read_table
 from classtune.decisions.abstention import Abstention
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import UserError
 from classtune.explain.neighbours import Neighbours
 from classtune.inference.predictor import Predictor, load_predictor

@@ -23,7 +23,7 @@ from classtune.data.reading.cells import as_whole_text, is_blank
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.streams import open_stream
 from classtune.data.reading.streams.stream import Piece, Stream
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.errors import BundleError, DataError, Interrupted, SettingsError, did_you_mean
 from classtune.inference.answer_files import kept_columns
 from classtune.inference.bulk.engines import Engine, Job

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from classtune.decisions.decide import Decisions
+from classtune.decisions.decisions import Decisions
 from classtune.explain.explanations import as_html
 from classtune.inference.predictor import Ranked, answer_of
 
