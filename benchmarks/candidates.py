@@ -104,8 +104,8 @@ def by_hand(rows: Rows) -> dict[str, dict[str, float]]:
 
 def embeddings(texts: Sequence[str]) -> NDArray[np.float32]:
     """Sentence embeddings [texts, 384] as the model's card makes them: the mean of the last states, of length 1."""
-    from classtune.explain.attributions import pooled_states
     from classtune.model.backbone import load_backbone
+    from classtune.model.pooled import pooled_states
     from classtune.sources import fetch_model
 
     settings = resolve(None, {"model": EMBEDDING, "pooling": "mean", "max_tokens": 256})

@@ -16,8 +16,9 @@ from train_sms import sms_network
 
 from classtune.config import Settings
 from classtune.data.dataset import prepare
-from classtune.explain.attributions import STEPS, without, words_of
+from classtune.explain.attributions import STEPS
 from classtune.explain.explanations import explain
+from classtune.explain.words import without, words_of
 from classtune.inference.predictor import Predictor, load_predictor
 
 COUNTS = (1, 2, 3, 5)

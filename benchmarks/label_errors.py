@@ -15,8 +15,8 @@ from common import Figure, main, needs, note
 
 from classtune.config import resolve
 from classtune.data.audit.label_errors import find_label_errors
-from classtune.explain.attributions import pooled_states
 from classtune.model.backbone import load_backbone
+from classtune.model.pooled import pooled_states
 from classtune.sources import fetch_model
 from classtune.stats import softmax
 from classtune.training.probe import out_of_sample

@@ -16,8 +16,8 @@ from classtune.data.reading.cells import cells_beside
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.isolated import read_upload
 from classtune.data.reading.tables import Table, read_table
-from classtune.explain.attributions import without, words_of
 from classtune.explain.explanations import explain
+from classtune.explain.words import without, words_of
 from classtune.inference.predictor import load_predictor
 from classtune.inference.tables import as_trained
 from classtune.server.app import create_app

@@ -17,7 +17,7 @@ from classtune.data.reading.cells import as_pair, paired, parts_of
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.isolated import read_upload
 from classtune.data.reading.tables import Table, read_table
-from classtune.explain.attributions import without, words_of
+from classtune.explain.words import without, words_of
 from classtune.inference.predictor import load_predictor
 from classtune.inference.tables import as_trained
 from classtune.server.app import create_app

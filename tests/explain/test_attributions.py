@@ -11,7 +11,8 @@ import torch
 
 from classtune.errors import DataError
 from classtune.explain import attributions
-from classtune.explain.attributions import Piece, attribute, by_word, integrate, pooled_states, without, words_of
+from classtune.explain.attributions import attribute, by_word, integrate
+from classtune.explain.words import Piece, without
 from classtune.model.head import pool
 from classtune.model.network import Network
 from classtune.model.slicing import states
@@ -136,14 +137,6 @@ def test_nothing_is_a_space_where_a_space_is_a_token(make_network: Make) -> None
     assert network.encoder.tokenizer.convert_ids_to_tokens(attributions.neutral_token(network)) == "Ġ"
 
 
-def test_words_are_those_a_reader_sees() -> None:
-    assert [word.text for word in words_of("Don't pay £1,000 at www.win.com!! Läuft… 東京に行く")] == [
-        *("Don't", "pay", "£", "1,000", "at", "www.win.com", "!!", "Läuft", "…"),
-        *"東京に行く",
-    ]
-    assert [TEXT[word.start : word.end] for word in words_of(TEXT)] == [word.text for word in words_of(TEXT)]
-
-
 def test_a_token_counts_for_the_word_that_it_begins_in() -> None:
     pieces = [Piece("ab", 0, 2), Piece("c", 2, 3), Piece(" d", 3, 5), Piece(" ", 5, 6), Piece("", 0, 0)]
     found = attributions.Attribution(pieces, np.array([1.0, 2.0, 4.0, 8.0, 16.0]), 0, 0.0, 0.0)
@@ -161,22 +154,3 @@ def test_an_empty_text_is_refused(make_network: Make) -> None:
     for method in ("integrated-gradients", "occlusion"):
         with pytest.raises(DataError, match="the text is empty"):
             attribute(make_network("llama"), "", 1, method)
-
-
-@pytest.mark.parametrize(
-    ("name", "settings"), [("llama", {}), ("gpt2", {"pooling": "last+mean"}), ("bert", {}), ("opt", {})]
-)
-def test_pooled_states_are_what_the_head_is_given(
-    name: str, settings: dict[str, Any], make_network: Make, texts: list[str]
-) -> None:
-    network = make_network(name, **settings)
-    told: list[tuple[int, int]] = []
-    pooled = pooled_states(network, network.encoder.encode(texts), progress=lambda *done: told.append(done))
-    assert told[-1] == (len(texts), len(texts))
-    if network.family is None:
-        assert pooled.shape == (len(texts), network.width)
-        return
-    with torch.no_grad():
-        logits = network.head(torch.from_numpy(pooled))
-    expected = torch.stack([served(network, text) for text in texts])
-    assert logits.numpy() == pytest.approx(expected.numpy(), abs=1e-4)

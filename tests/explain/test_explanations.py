@@ -13,10 +13,11 @@ import pytest
 from small import LIMIT, rows, train_small
 
 from classtune.errors import DataError, SettingsError
-from classtune.explain.attributions import pooled_states, without, words_of
 from classtune.explain.explanations import agreement, as_html, as_text, explain
 from classtune.explain.neighbours import Neighbours
+from classtune.explain.words import without, words_of
 from classtune.inference.predictor import Predictor
+from classtune.model.pooled import pooled_states
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")

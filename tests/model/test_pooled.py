@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small import SEVERAL, rows
 
 from classtune.candidates import backbone, folds
 from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
-from classtune.explain.attributions import pooled_states
 from classtune.jobs import drift, more_rows
 from classtune.jobs.steps import load_network
 from classtune.jobs.train import Trained, train
 from classtune.model.network import Network
-from classtune.model.pooled import PooledStates
+from classtune.model.pooled import PooledStates, pooled_states
 from classtune.model.tokens import Pieces
 
 pytest_plugins = ["bundle_fixtures"]
@@ -35,6 +36,26 @@ def network(small_llama: Path) -> Network:
 
 def pieces_of(network: Network, texts: list[str]) -> Pieces:
     return network.encoder.pieces(texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("llama", {}), ("gpt2", {"pooling": "last+mean"}), ("bert", {}), ("opt", {})]
+)
+def test_they_are_what_the_head_is_given(
+    name: str, settings: dict[str, Any], make_network: Callable[..., Network], texts: list[str]
+) -> None:
+    network = make_network(name, **settings)
+    told: list[tuple[int, int]] = []
+    pooled = pooled_states(network, network.encoder.encode(texts), progress=lambda *done: told.append(done))
+    assert told[-1] == (len(texts), len(texts))
+    if network.family is None:
+        assert pooled.shape == (len(texts), network.width)
+        return
+    tail = network.tail(None, frozen=True).eval()  # as the predictor runs it
+    with torch.inference_mode():
+        logits = network.head(torch.from_numpy(pooled))
+        expected = torch.cat([tail(network.encoder.batch(network.encoder.encode([text]))) for text in texts])
+    assert logits.numpy() == pytest.approx(expected.numpy(), abs=1e-4)
 
 
 def test_they_are_what_the_network_gives_and_each_text_passes_once(network: Network) -> None:

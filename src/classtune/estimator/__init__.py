@@ -29,6 +29,7 @@ from classtune.inference.predictor import Predictor, Ranked, load_predictor
 from classtune.inference.tables import of_bundles
 from classtune.jobs.train import train
 from classtune.model.network import Network
+from classtune.model.pooled import pooled_states
 from classtune.training.extensions import Extensions
 
 _SMALLEST = float(np.finfo(np.float64).tiny)  # probabilities may be 0, and their logarithm must be finite
@@ -170,8 +171,6 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         network = getattr(self._fitted(), "network", None)
         if not isinstance(network, Network):
             raise UserError("This classifier is no single network, so it has no states to give as features.")
-        from classtune.explain.attributions import pooled_states
-
         texts = texts_of(X, self._as_fitted())
         if not texts:
             return np.zeros((0, self._n_features_out), dtype=np.float32)

@@ -1,49 +1,37 @@
 """What each piece of a text adds to its score: integrated gradients, and occlusion as the plain second opinion.
 
 Both speak of the log-odds of one label, so that a weight of 0.7 doubles the odds. The one module of this room that
-knows models; it runs transformers' own forward code, as the proof of the split does (`model/network.py`).
-Integrated gradients are some twenty lines here and need no extra; the tests hold them against captum.
+knows what is within a model; it runs transformers' own forward code, as the proof of the split does
+(`model/network.py`). Integrated gradients are some twenty lines here and need no extra; the tests hold them against
+captum.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from classtune.data.reading.cells import as_beside, parts_of
 from classtune.errors import DataError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from classtune.model.network import Network
-    from classtune.model.tokens import Batch, TokenIds
+from classtune.explain.words import Piece, without, words_of
+from classtune.model.backbone import quiet_transformers
+from classtune.model.head import pool
+from classtune.model.network import Network
+from classtune.model.pairs import plain_ids
+from classtune.model.slicing import run_part
+from classtune.model.tokens import BATCH_TOKENS, Batch, TokenIds, length_sorted_batches
 
 Method = Literal["integrated-gradients", "occlusion"]
 
 # Points of the path that are looked at, at most, and the share of the whole that the weights may miss.
 STEPS = 96
-# Leaving out each word in turn reads the text as often: characters that are read so, at most.
-MOST_CHARACTERS = 20_000_000
 LARGEST_GAP = 0.05
-# A word is a run of letters and digits with the marks that stand within (don't, 1,000, www.site.com), one letter of a
-# script that is written without spaces, or a run of other signs.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:[.,:'’@/-][^\W{_UNSPACED}]+)*|[^\w\s]+")
-
-
-class Piece(NamedTuple):
-    """A part of a text and where it stands: ``text[start:end]``; both 0 for what the model put around the text."""
-
-    text: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -84,33 +72,17 @@ def attribute(
     gives the logits of its batches, such as the fast layers of a predictor; None: the network as transformers runs it.
     Raises DataError for a text that is empty or too long.
     """
-    _evaluate(network)
+    network.classifier.eval()
+    if network.own_head is not None:
+        network.own_head.eval()
     if method == "occlusion":
         return _occlusion(network, text, label_index, run)
     return _integrated_gradients(network, text, label_index, steps)
 
 
-def words_of(text: str) -> list[Piece]:
-    """The words and signs of a text, in order."""
-    return [Piece(word.group(), *word.span()) for word in _WORD.finditer(text)]
-
-
-def check_length(text: str) -> None:
-    """Raise DataError where a text is too long to leave out each of its words in turn."""
-    words = sum(1 for _ in _WORD.finditer(text))
-    if words * len(text) > MOST_CHARACTERS:
-        raise DataError(
-            f"The text has {words:,} words in {len(text):,} characters: to leave each of them out in turn would take "
-            "too long. Explain a part of it."
-        )
-
-
 def by_word(text: str, attribution: Attribution) -> tuple[list[Piece], NDArray[np.float64]]:
-    """The words of a text and their weights [words]: a token counts for the word that its first visible sign is in.
-
-    A text without words (spaces alone) is one word.
-    """
-    words = words_of(text) or [Piece(text, 0, len(text))]
+    """The words of a text and their weights [words]: a token counts for the word that its first visible sign is in."""
+    words = words_of(text)
     ends = np.array([word.end for word in words])
     weights = np.zeros(len(words))
     for piece, weight in zip(attribution.pieces, attribution.weights, strict=True):
@@ -120,58 +92,7 @@ def by_word(text: str, attribution: Attribution) -> tuple[list[Piece], NDArray[n
     return words, weights
 
 
-def without(text: str, left_out: Sequence[Piece]) -> str:
-    """The text, or the pair of texts, with some of its words left out."""
-    words = sorted(left_out, key=lambda word: word.start)
-    return as_beside([_without(part, words, start) for start, part in parts_of(text)], text)
-
-
-def _without(part: str, words: Sequence[Piece], start: int) -> str:
-    """A part of a text that begins at ``start`` without those of the words that stand in it."""
-    kept, place = [], 0
-    for word in words:
-        if start <= word.start < start + len(part):
-            kept.append(part[place : word.start - start])
-            place = word.end - start
-    return " ".join("".join([*kept, part[place:]]).split())
-
-
-def pooled_states(
-    network: Network, ids: Sequence[TokenIds], *, progress: Callable[[int, int], object] | None = None
-) -> NDArray[np.float32]:
-    """The vector of each text that goes into the head [texts, width] (twice the width for ``last+mean``).
-
-    ids: token ids of each text. Runs in length-sorted batches on the fast layers. progress: told of texts done, of all.
-    """
-    import torch
-    from torch import nn
-
-    from classtune.model.tokens import length_sorted_batches
-
-    _evaluate(network)
-    tail: Any = None if network.whole else network.tail(None, frozen=True).eval()
-    if tail is not None:
-        tail.head = nn.Identity()  # of this copy alone
-    result: NDArray[np.float32] | None = None
-    done = 0
-    for rows in length_sorted_batches([len(item) for item in ids]):
-        batch = network.encoder.batch([ids[row] for row in rows]).to(network.device)
-        with torch.inference_mode():
-            pooled = tail(batch) if tail else _pooled(network, *_inputs(batch))
-        if result is None:
-            result = np.empty((len(ids), pooled.shape[1]), dtype=np.float32)
-        result[rows] = pooled.float().cpu().numpy()
-        done += len(rows)
-        if progress:
-            progress(done, len(ids))
-    return np.empty((0, network.width), dtype=np.float32) if result is None else result
-
-
 def _integrated_gradients(network: Network, text: str, label_index: int, steps: int) -> Attribution:
-    import torch
-
-    from classtune.model.tokens import BATCH_TOKENS
-
     (ids,) = network.encoder.encode([text])
     pieces = _pieces(network, text, ids)
     batch = network.encoder.batch([ids]).to(network.device)
@@ -232,11 +153,7 @@ def integrate(
 
 
 def _occlusion(network: Network, text: str, label_index: int, run: Callable[[Batch], Tensor] | None) -> Attribution:
-    import torch
-
-    from classtune.model.tokens import length_sorted_batches
-
-    words = words_of(text) or [Piece(text, 0, len(text))]
+    words = words_of(text)
     shorter = [without(text, [word]) for word in words]
     variants = network.encoder.encode([text, *filter(None, shorter)])
     scores = np.empty(len(variants))
@@ -255,8 +172,6 @@ def _occlusion(network: Network, text: str, label_index: int, run: Callable[[Bat
 
 def _ends(network: Network, batch: Batch, pieces: list[Piece]) -> tuple[Tensor, Tensor]:
     """Embeddings [1, tokens, width] of nothing in the place of every token from the text, and of the text itself."""
-    import torch
-
     embedding = network.base.get_input_embeddings()
     from_text = torch.tensor([piece.end > piece.start for piece in pieces], device=network.device)[None, :, None]
     end = embedding(_inputs(batch)[0])
@@ -290,8 +205,6 @@ def _pieces(network: Network, text: str, ids: TokenIds) -> list[Piece]:
 
 def _inputs(batch: Batch) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
     """Token ids, mask, last positions and token types of a batch."""
-    from classtune.model.pairs import plain_ids
-
     ids, types = plain_ids(batch.values)
     return ids, batch.mask, batch.last, types
 
@@ -316,31 +229,13 @@ def _log_odds(network: Network, logits: Tensor, label_index: int) -> Tensor:
 
 def _logits(network: Network, values: Tensor, mask: Tensor | None, last: Tensor, types: Tensor | None) -> Tensor:
     """Token ids [texts, tokens] or embeddings [texts, tokens, width] → logits [texts, labels], differentiable."""
-    import torch
-
-    from classtune.model.backbone import quiet_transformers
-
-    if not network.whole:
-        logits: Tensor = network.head(_pooled(network, values, mask, last, types))
-        return logits
     entry = "inputs_embeds" if values.is_floating_point() else "input_ids"
+    if not network.whole:
+        hidden = run_part(network.base, entry, values, mask, types)
+        logits: Tensor = network.head(pool(hidden, last, network.pooling))
+        return logits
     mask = torch.ones(values.shape[:2], dtype=torch.long, device=values.device) if mask is None else mask
     with quiet_transformers():  # it notes that padding cannot be seen in embeddings; here there is none
         typed = {} if types is None else {"token_type_ids": types}
         whole: Tensor = network.classifier(**{entry: values, "attention_mask": mask, **typed}).logits
     return whole
-
-
-def _pooled(network: Network, values: Tensor, mask: Tensor | None, last: Tensor, types: Tensor | None) -> Tensor:
-    from classtune.model.head import pool
-    from classtune.model.slicing import run_part
-
-    how = network.pooling if network.family else "mean"  # of an unknown class the pooling is not known
-    entry = "inputs_embeds" if values.is_floating_point() else "input_ids"
-    return pool(run_part(network.base, entry, values, mask, types), last, how)
-
-
-def _evaluate(network: Network) -> None:
-    network.classifier.eval()
-    if network.own_head is not None:
-        network.own_head.eval()

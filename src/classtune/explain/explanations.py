@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from classtune.data.reading.cells import as_pair
 from classtune.errors import SettingsError, did_you_mean
-from classtune.explain.attributions import (
-    STEPS,
-    Piece,
-    attribute,
-    by_word,
-    check_length,
-    pooled_states,
-    without,
-    words_of,
-)
+from classtune.explain.attributions import STEPS, attribute, by_word
 from classtune.explain.neighbours import Neighbours
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from classtune.model.network import Network
-    from classtune.model.tokens import Batch
+from classtune.explain.words import Piece, check_length, without, words_of
+from classtune.model.network import Network
+from classtune.model.pooled import pooled_states
+from classtune.model.tokens import Batch
 
 TOP_WORDS = 5
 # A label's words and those against it: at least 3:1 on white and on near-black once thinned, and never colour alone.
@@ -118,7 +108,7 @@ def word_weights(predictor: Predicts, text: str, label_index: int) -> list[tuple
     if predictor.single:
         attributed = attribute(predictor.network, text, label_index, "occlusion", run=predictor.whole)
         return list(zip(attributed.pieces, map(float, attributed.weights), strict=True))
-    words = words_of(text) or [Piece(text, 0, len(text))]
+    words = words_of(text)
     shorter = [without(text, [word]) or text for word in words]
     odds = _log_odds(predictor.probabilities([text, *shorter])[:, label_index])
     return [(word, float(odds[0] - fell)) for word, fell in zip(words, odds[1:], strict=True)]

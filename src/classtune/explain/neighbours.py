@@ -1,6 +1,6 @@
 """The training texts that a text is most like, by the vectors that go into the head.
 
-Knows arrays, texts and labels, not models; `attributions.pooled_states` makes the vectors.
+Knows arrays, texts and labels, not models; `model/pooled.py` makes the vectors.
 """
 
 from __future__ import annotations

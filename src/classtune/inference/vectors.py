@@ -14,9 +14,9 @@ from classtune.bundle import Bundle
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Progress, resolve
 from classtune.errors import BundleError
-from classtune.explain.attributions import pooled_states
 from classtune.model.backbone import load_backbone
 from classtune.model.network import Network
+from classtune.model.pooled import pooled_states
 from classtune.sources import fetch_model
 
 Vectors = NDArray[np.float32]

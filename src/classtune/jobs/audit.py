@@ -143,8 +143,8 @@ def _label_errors(table: Table, groups: Rows, model: str, notify: Notify, progre
     groups: equal for copies and near copies [rows], none of which is judged by a probe that saw another.
     """
     from classtune.data.audit.label_errors import find_label_errors
-    from classtune.explain.attributions import pooled_states
     from classtune.model.activations import Distinct
+    from classtune.model.pooled import pooled_states
     from classtune.training.probe import out_of_sample
 
     if table.labels is None or table.label_sets is not None:

@@ -1,19 +1,23 @@
-"""What goes into the head, for texts as they are asked for: all that a probe needs, and a vector a text to keep."""
+"""What goes into the head: of texts as they are asked for, all that a probe needs; or of texts all at once."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from classtune.config import Progress
+from classtune.model import slicing
 from classtune.model.activations import LONG_SECONDS, SAMPLE_SECONDS, Distinct, TrunkFacts, evenly
+from classtune.model.head import pool
 from classtune.model.network import Network, Vectors
-from classtune.model.tokens import Pieces, length_sorted_batches
+from classtune.model.tokens import Batch, Pieces, TokenIds, length_sorted_batches
 
 _TOGETHER = 20_000  # texts whose pieces are pooled at once, in float64
 
@@ -106,3 +110,33 @@ class PooledStates:
                     minutes = max(1, round(spent * total / done / 60))
                     notify(f"trunk: about {minutes:,} min for {len(missing):,} distinct texts of {total:,} tokens.")
         self.seconds += time.perf_counter() - started
+
+
+def pooled_states(
+    network: Network, ids: Sequence[TokenIds], *, progress: Callable[[int, int], object] | None = None
+) -> NDArray[np.float32]:
+    """What goes into the head, for texts that are all asked for at once [texts, width] (twice it for ``last+mean``).
+
+    ids: token ids of each text. Runs in length-sorted batches on the fast layers. progress: told of texts done, of all.
+    """
+    network.classifier.eval()
+    run: Callable[[Batch], Tensor] = partial(_of_whole, network) if network.whole else Vectors(network)
+    result: NDArray[np.float32] | None = None
+    done = 0
+    for rows in length_sorted_batches([len(item) for item in ids]):
+        batch = network.encoder.batch([ids[row] for row in rows]).to(network.device)
+        pooled = run(batch).cpu().numpy()
+        if result is None:
+            result = np.empty((len(ids), pooled.shape[1]), dtype=np.float32)
+        result[rows] = pooled
+        done += len(rows)
+        if progress:
+            progress(done, len(ids))
+    return np.empty((0, network.width), dtype=np.float32) if result is None else result
+
+
+@torch.inference_mode()
+def _of_whole(network: Network, batch: Batch) -> Tensor:
+    """Pooled states [texts, width] of a network that is run as transformers runs it."""
+    how = network.pooling if network.family else "mean"  # of an unknown class the pooling is not known
+    return pool(slicing.states(network.base, batch.values, batch.mask), batch.last, how).float()

@@ -22,9 +22,9 @@ from classtune.data.reading.cells import is_blank
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.isolated import read_upload
 from classtune.errors import DataError
-from classtune.explain.attributions import words_of
 from classtune.explain.explanations import explain
 from classtune.explain.neighbours import Neighbours
+from classtune.explain.words import words_of
 from classtune.inference.answer_files import too_much_for_excel, write_predictions
 from classtune.inference.own_thread import on_own_thread
 from classtune.inference.predictor import Predictor, answer_of
