@@ -21,8 +21,9 @@ from predict import messages
 from train_sms import sms_network
 
 from classtune.export.alone import main_network
+from classtune.export.check import MOST_CHANGED
 from classtune.export.graph import ClassifierGraph
-from classtune.export.write import FORMATS, MOST_CHANGED, export_bundle
+from classtune.export.write import FORMATS, export_bundle
 from classtune.inference.predictor import load_predictor
 from classtune.inference.runtimes import FILES, start
 from classtune.model.tokens import length_sorted_batches

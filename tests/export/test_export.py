@@ -16,7 +16,7 @@ from classtune.bundle import RECORD
 from classtune.data.reading.tables import table_from_rows
 from classtune.errors import BundleError, ClasstuneError, SettingsError
 from classtune.export import write as export
-from classtune.export.write import compare, export_bundle
+from classtune.export.write import export_bundle
 from classtune.inference.predictor import load_predictor
 from classtune.inference.runtimes import load_exported
 
@@ -96,11 +96,6 @@ def test_an_export_that_changes_labels_is_refused_unless_forced(
     export_bundle(small_bundle, "onnx", output, int8=int8, force=True, notify=told.append)
     assert [path.name for path in output.iterdir()] == ["model.onnx"]
     assert any("Written all the same" in line for line in told) != passes
-
-
-def test_scores_that_are_no_numbers_count_as_changed() -> None:
-    expected, found = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([[np.nan, np.nan], [0.3, 0.7]])
-    assert compare(expected, found, lambda scores: scores == scores.max(1, keepdims=True))["changed_labels"] == 1
 
 
 def test_a_bundle_is_never_overwritten(small_bundle: Path, tmp_path: Path) -> None:
