@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from classtune.data.reading.tables import Table
     from classtune.jobs.train import Trained
     from classtune.screen.terminal import Screen
-    from classtune.tracking import Tracking
 
 DEMO_TEXTS = [
     "WINNER! You have been chosen for a 900 pound prize. Call 09061701461 from a landline to claim it today.",
@@ -98,6 +96,7 @@ def train(
     from classtune.jobs.passes.place import Place
     from classtune.screen.results import show_next, show_training
     from classtune.screen.terminal import Screen
+    from classtune.tracking import tracker_names
 
     place = Place.found()
     if place.rank:
@@ -107,11 +106,10 @@ def train(
     check_engine(engine)
     resume = resume or place.restarted
     target = output or Path(f"{Path(data).stem if data != '-' else 'stdin'}-classifier")
-    trackers = _trackers(track)
+    trackers = tracker_names(track)
     with Screen(quiet=quiet) as view:
         settings = GivenSettings(settings.recipe, {**settings.values, **wishes})
-        format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))), pair=pair)
-        rows = _Rows(data, format, settings, view, validation, test, add=add or (), before=before)
+        rows = _Rows(data, format, settings, view, validation, test, beside, pair, add=add or (), before=before)
         trained = _train(rows, target, view, force=force, resume=resume, folds=folds, trackers=trackers, engine=engine)
     if as_json:
         return print_json(trained.result.document())
@@ -150,8 +148,7 @@ def compare(
         if file is not None:
             check_file(file, force=force, others=[*inputs, *([other] if other else [])], flag=flag)
     with Screen(quiet=quiet) as view:
-        format = replace(format, beside=tuple(dict.fromkeys(listed_names(beside or ""))), pair=pair)
-        rows = _Rows(data, format, settings, view, validation, test)
+        rows = _Rows(data, format, settings, view, validation, test, beside, pair)
         view.note("loading torch and transformers")
         from classtune.jobs import compare as job
 
@@ -184,6 +181,8 @@ class _Rows:
         view: Screen,
         validation: str | None = None,
         test: str | None = None,
+        beside: str | None = None,
+        pair: str | None = None,
         add: Sequence[str] = (),
         before: Path | None = None,
     ) -> None:
@@ -195,7 +194,8 @@ class _Rows:
             values["quoting"] = format.quoting
         self.settings: Settings = resolve(settings.recipe, values)
         group = self.settings.split_by if self.settings.split_by not in ("exact", "near") else None
-        format = replace(format, quoting=self.settings.quoting, group=group)
+        features = tuple(dict.fromkeys(listed_names(beside or "")))
+        format = replace(format, quoting=self.settings.quoting, group=group, beside=features, pair=pair)
         self.before = before
         if before is not None:
             from classtune.inference.tables import as_trained
@@ -235,72 +235,19 @@ def _is_demo(rows: _Rows, output: Path) -> bool:
     return True
 
 
-def _trackers(told: str | None) -> list[str]:
-    """The trackers that `--track` names, before any work."""
-    if told is None:
-        return []
-    from classtune.tracking import tracker_names
-
-    return tracker_names(told)
-
-
-def _tracking(names: Sequence[str], rows: _Rows, output: Path, view: Screen) -> AbstractContextManager[Tracking | None]:
-    """What tells the trackers of a run; None where there are none."""
-    if not names:
-        return nullcontext()
-    from classtune.tracking import Tracking
-
-    facts = {"data": rows.table.name, "rows": len(rows.table.texts), **rows.settings.model_dump()}
-    return Tracking(names, output.name, facts, view.note)
-
-
-def _train(
-    rows: _Rows,
-    output: Path,
-    view: Screen,
-    *,
-    force: bool,
-    resume: bool,
-    folds: int | None = None,
-    trackers: Sequence[str] = (),
-    engine: str = "local",
-) -> Trained:
+def _train(rows: _Rows, output: Path, view: Screen, **told: Any) -> Trained:
     view.note("loading torch and transformers")
-    from classtune.bundle import REPORT, check_target
-    from classtune.files import claimed
-    from classtune.jobs import train as job
-    from classtune.jobs.next_version import train_next
-    from classtune.jobs.passes import crew_of
-    from classtune.training.checkpoint import EPOCHS
-    from classtune.training.extensions import Extensions
+    from classtune.jobs.to_folder import train_to_folder
 
-    check_target(output, force=force)
-    run_folder = Path(f"{output}.run")
-    with claimed(output, view.note), crew_of(engine) as crew, _tracking(trackers, rows, output, view) as tracking:
-        check_target(output, force=force)
-        if resume and tracking:
-            tracking.replay(run_folder / EPOCHS)
-        trained = train_next(
-            rows.table,
-            rows.settings,
-            added=rows.added,
-            before=rows.before,
-            folds=folds,
-            validation=rows.validation,
-            test=rows.test,
-            run_folder=run_folder,
-            resume=resume,
-            extensions=Extensions(on_epoch=tracking.epoch if tracking else None),
-            crew=crew,
-            notify=view.note,
-            progress=view.progress,
-        )
-        try:
-            trained.save(output, force=force)
-        except BundleError as error:
-            kept = f"The training is kept in {run_folder}: mend that and give the same command with --resume."
-            raise BundleError([*error.problems, kept]) from error
-        job.discard_run(run_folder)
-        if tracking:
-            tracking.finish(trained.result, output / REPORT)
-    return trained
+    return train_to_folder(
+        output,
+        rows.table,
+        rows.settings,
+        added=rows.added,
+        before=rows.before,
+        validation=rows.validation,
+        test=rows.test,
+        notify=view.note,
+        progress=view.progress,
+        **told,
+    )

@@ -37,7 +37,6 @@ from classtune.jobs.steps import Clock, Crew, Notify, Scores
 from classtune.model.network import Network
 from classtune.report.page import model_card, write_report
 from classtune.result import Result
-from classtune.training.checkpoint import Checkpoint
 from classtune.training.extensions import NOTHING, Extensions
 
 # With fewer rows to learn from, a share for validation would decide everything by too few: all are judged in turn.
@@ -239,11 +238,6 @@ def _held_out_texts(material: Material) -> list[str]:
     texts = list(dict.fromkeys(material.texts[row] for row in rows))
     count = min(len(texts), HELD_OUT_TEXTS)
     return [texts[place * len(texts) // count] for place in range(count)]
-
-
-def discard_run(folder: Path) -> None:
-    """Remove the checkpoints of a run whose bundle is written."""
-    Checkpoint(folder, {}).discard()
 
 
 def _neighbours(backbone: Backbone, material: Material, settings: Settings) -> Neighbours | None:
