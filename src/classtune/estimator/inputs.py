@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
+from dataclasses import replace
 from typing import Any
 
 import narwhals
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from classtune.data.reading.columns import TableFormat
-from classtune.data.reading.tables import table_from_rows
+from classtune.data.reading.tables import Table, table_from_rows
 from classtune.errors import DataError, SettingsError
 
 
@@ -22,6 +23,37 @@ def texts_of(X: Any, format: TableFormat, *, blanks: bool = False) -> list[str]:
     not text."""
     X = column_of(X)
     return table_from_rows(X, blanks=blanks, format=format).texts if not isinstance(X, Sized) or len(X) else []
+
+
+def rows_of(X: Any, y: Any, sample_weight: Any, format: TableFormat, *, own_loss: bool) -> Table:
+    """Rows to learn from. Raises DataError, also where ``format`` names columns of what has none, and SettingsError
+    where nothing would weigh by the weights."""
+    if y is None:
+        raise DataError("y: there are no labels. Give one a text.")
+    table = table_from_rows(column_of(X), y, name="training data", format=format)
+    if lacking := {*format.beside} - {*table.beside}:
+        raise DataError(f"X: has no columns, such as {min(lacking)!r} (columns). Give a data frame.")
+    if sample_weight is None:
+        return table
+    return replace(table, weights=_above_0(sample_weight, len(table.texts), own_loss=own_loss))
+
+
+def validation_of(pair: Any, format: TableFormat) -> Table | None:
+    """Rows to validate on, given as a pair of texts and labels; None for None. Raises DataError."""
+    if pair is None:
+        return None
+    if not (isinstance(pair, tuple | list) and len(pair) == 2):
+        raise DataError("validation: give a pair, its texts and its labels.")
+    return table_from_rows(*map(column_of, pair), name="validation", format=format)
+
+
+def classes_of(table: Table, y: Any, labels: Sequence[str]) -> Sequence[Any]:
+    """The ``labels`` of a classifier as they stand in ``y``, numbers as numbers; where texts have several, as text."""
+    if table.labels is None or table.label_sets is not None:
+        return labels
+    original = dict(zip(table.labels, np.asarray(y), strict=True))
+    classes = [original[label] for label in labels]
+    return classes if len(set(classes)) == len(classes) else labels  # 1 and True are one to Python, and two labels
 
 
 def _numbers(values: Any, rows: int) -> NDArray[np.float64]:
@@ -43,8 +75,8 @@ def counted(values: Any, rows: int) -> NDArray[np.float64]:
     return weights
 
 
-def weights_of(values: Any, rows: int, *, own_loss: bool) -> list[float]:
-    """One number above 0 a row. Raises DataError, and SettingsError where nothing would weigh by them."""
+def _above_0(values: Any, rows: int, *, own_loss: bool) -> list[float]:
+    """One number above 0 a row. Raises DataError, SettingsError."""
     if own_loss:
         raise SettingsError("sample_weight: a loss of your own takes none. Give one of the two.")
     weights = _numbers(values, rows)

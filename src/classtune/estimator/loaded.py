@@ -12,7 +12,7 @@ import numpy as np
 from classtune.bundle import read_record
 from classtune.data.reading.labels import typed_labels
 from classtune.errors import BundleError, UserError
-from classtune.estimator import TextClassifier
+from classtune.estimator.classifier import TextClassifier
 from classtune.estimator.inputs import callers_random_state
 from classtune.inference.predictor import load_predictor
 
