@@ -1,1 +1,1 @@
-"""A bundle behind an HTTP port: two dialects over one queue of texts, keys, limits, metrics, new versions."""
+"""A bundle behind an HTTP port: three dialects over one queue of texts, keys, limits, metrics, new versions."""

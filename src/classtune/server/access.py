@@ -13,7 +13,7 @@ import hmac
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from classtune.server.dialects import Refusal
+from classtune.server.dialects.refusals import Refusal
 from classtune.server.settings import ServeSettings, listed
 
 # Asked by whoever watches over servers, who should hold no key and often asks by an address.

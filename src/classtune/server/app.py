@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from classtune.server.access import Access
 from classtune.server.batching import Batcher
-from classtune.server.dialects import Refusal, refused
+from classtune.server.dialects.refusals import Refusal, refused
 from classtune.server.metrics import Metrics
 from classtune.server.middleware import RequestMiddleware
 from classtune.server.registry import ModelRegistry
@@ -25,7 +25,7 @@ from classtune.server.settings import ServeSettings, listed
 
 
 def create_app(registry: ModelRegistry, settings: ServeSettings, keys: Sequence[str] = ()) -> FastAPI:
-    """The application: both dialects over the bundles of ``registry``. keys: requests must show one, if there are any.
+    """The application: every dialect over the bundles of ``registry``. keys: requests must show one, if there are any.
 
     Its routes are in ``app.state.api``, with the queue and the thread that runs the models in ``batcher``, which ends
     with the application's lifespan.

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from classtune.data.reading.cells import as_text, with_beside
 from classtune.errors import did_you_mean
-from classtune.server.dialects import Cell, Refusal
+from classtune.server.dialects.refusals import Refusal
+from classtune.server.dialects.texts import Cell
 
 
 def with_columns(texts: Sequence[str], columns: dict[str, Cell | list[Cell]] | None, known: Sequence[str]) -> list[str]:

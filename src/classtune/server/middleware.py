@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from classtune.errors import C1_ESCAPES
 from classtune.server.access import Access
-from classtune.server.dialects import Refusal, refused
+from classtune.server.dialects.refusals import Refusal, refused
 from classtune.server.metrics import Metrics
 
 _WRITING = threading.Lock()

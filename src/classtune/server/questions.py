@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from classtune.server.dialects import Refusal
+from classtune.server.dialects.refusals import Refusal
 from classtune.server.settings import ServeSettings
 
 Question = TypeVar("Question", bound=BaseModel)

@@ -1,4 +1,4 @@
-"""The API's routes: both dialects over the bundles that are served, and what is asked by whoever watches over a server.
+"""The API's routes: every dialect over the bundles that are served, and what is asked by whoever watches over a server.
 
 A request's texts become items in the event loop (or, many, in a thread), `batching` runs them, and the bundle's
 decisions make the answer.
@@ -24,25 +24,23 @@ from classtune.errors import DataError
 from classtune.inference.predictor import Ranked, TooLong, answer_of
 from classtune.server.batching import Batcher, ModelFailed, QueueFull
 from classtune.server.beside import with_columns
-from classtune.server.dialects import (
-    ClassifyRequest,
-    ClassifyResponse,
-    ErrorResponse,
+from classtune.server.dialects.hugging_face import TaskRequest, task_scores, task_texts
+from classtune.server.dialects.refusals import ErrorResponse, Refusal, VllmErrorResponse
+from classtune.server.dialects.tei import (
     Prediction,
     PredictRequest,
-    Refusal,
-    TaskRequest,
-    VllmErrorResponse,
-    classify_answer,
-    classify_texts,
     info_answer,
-    models_answer,
     predict_answer,
     predict_texts,
-    task_scores,
-    task_texts,
-    truncate_of,
     with_scores,
+)
+from classtune.server.dialects.vllm import (
+    ClassifyRequest,
+    ClassifyResponse,
+    classify_answer,
+    classify_texts,
+    models_answer,
+    truncate_of,
 )
 from classtune.server.metrics import Metrics
 from classtune.server.middleware import log
