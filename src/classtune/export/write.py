@@ -1,7 +1,7 @@
 """A bundle written for another runtime, and checked against the bundle text by text before it is put in place.
 
-``onnx`` and ``openvino``: the graph of `graph.py` with what `runtimes.py` needs to answer with it. ``hf``: a plain
-Hugging Face folder, where the classifier can be written as one. Of a blend its main network goes (`alone.py`).
+``onnx`` and ``openvino``: the graph of `graph.py` with what `inference/runtimes.py` needs to answer with it. ``hf``: a
+plain Hugging Face folder, where the classifier can be written as one. Of a blend its main network goes (`alone.py`).
 """
 
 from __future__ import annotations

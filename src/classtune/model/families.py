@@ -1,6 +1,6 @@
 """What classtune must know about an architecture to cut it: one row of this table a family.
 
-The forward code stays transformers' own. A family only says what its parts are called, so that `parts.py` can build a
+The forward code stays transformers' own. A family only says what its parts are called, so that `slicing.py` can build a
 shallow copy with fewer blocks, without embeddings, or without the final norm. A family is added by one row.
 """
 
