@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent
-sys.path[:0] = [str(DOCS.parent / "tests"), str(DOCS.parent / "tests" / "serving" / "page")]
+sys.path[:0] = [str(DOCS.parent / "tests"), str(DOCS.parent / "tests" / "server" / "page")]
 
 TEXT = "URGENT! Call 0800 123 456 now to claim your prize of 1,000 pounds."
 PICTURES: dict[str, tuple[int, dict[str, Any]]] = {
@@ -21,7 +21,7 @@ PICTURES: dict[str, tuple[int, dict[str, Any]]] = {
 def main(folder: Path) -> None:
     """A text classified on a wide screen, and in the dark on a telephone."""
     from playwright.sync_api import sync_playwright
-    from test_page import Offered, Visit, running
+    from test_server_page import Offered, Visit, running
 
     from classtune.explain.neighbours import Neighbours
     from classtune.inference.predictor import load_predictor

@@ -1,4 +1,4 @@
-"""A real browser, for whatever is looked at in one."""
+"""A real browser, for whatever is looked at in one; what is asked of a page in it is in in_browser.py."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from small import Run, one_thread
 from written import written_as
 
-from classtune.data.reading.cells import cells_beside
+from classtune.data.reading.cells import RowText, cells_beside
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.isolated import read_upload
 from classtune.data.reading.tables import Table, read_table
@@ -21,6 +21,8 @@ from classtune.explain.words import without, words_of
 from classtune.inference.predictor import load_predictor
 from classtune.inference.tables import as_trained
 from classtune.server.app import create_app
+from classtune.server.batching import Batcher
+from classtune.server.queued import QueuedRegistry
 from classtune.server.registry import ModelRegistry
 from classtune.server.settings import serve_settings
 
@@ -224,3 +226,13 @@ def test_feedback_brings_the_cells_that_it_has(bundle: Path, small_bert: Path, t
     assert f"{feedback}: 8 texts are new; 2 stand in {table}, 2 rows of which get another label." in ran.err
     asked = write(tmp_path / "later.csv", [["anything", "web", ""]], ["text", "product", "price"])
     assert command("predict", tmp_path / "next", asked, "--json").document[0][0]["label"] == "login"
+
+
+def test_the_page_s_queue_keeps_rows_apart_that_differ_beside_the_text(bundle: Path) -> None:
+    batcher = Batcher(room=64)
+    (queued,) = QueuedRegistry(ModelRegistry([bundle]), batcher, 20)
+    texts = [RowText("please help me", {"product": product, "price": "1"}) for product in ("card", "app", "card")]
+    found = queued.probabilities(texts, places=["a", "b", "c"])
+    batcher.stop(20)
+    assert found == pytest.approx(load_predictor(bundle)[0].probabilities(texts), abs=1e-6)
+    assert found[0, 0] > 10 * found[1, 0]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.config import Progress
+from classtune.data.reading.cells import with_cells
 from classtune.errors import DataError
 from classtune.explain.neighbours import Neighbours
 from classtune.inference.predictor import Items, Predictor
@@ -51,15 +52,15 @@ class QueuedBundle:
     def probabilities(
         self, texts: Sequence[str], *, places: Sequence[str], progress: Progress | None = None
     ) -> NDArray[np.float64]:
-        """Probabilities [texts, labels]; equal texts are run once. Raises DataError for texts that are not taken."""
-        rows: dict[str, int] = {}
-        of_text = [rows.setdefault(text, len(rows)) for text in texts]
-        place_of = dict(zip(reversed(texts), reversed(places), strict=True))
-        distinct = list(rows)
+        """Probabilities [texts, labels]; equal rows are run once. Raises DataError for texts that are not taken."""
+        numbers: dict[tuple[str, ...], int] = {}
+        of_text = [numbers.setdefault(with_cells(text), len(numbers)) for text in texts]
+        firsts = np.unique(np.array(of_text, dtype=np.int64), return_index=True)[1].tolist()
+        distinct, named = [texts[row] for row in firsts], [places[row] for row in firsts]
         logits = np.zeros((len(distinct), len(self.predictor.labels)))
         for start in range(0, len(distinct), _CHUNK):
             chunk = distinct[start : start + _CHUNK]
-            names = [place_of[text] for text in chunk]
+            names = named[start : start + len(chunk)]
             logits[start : start + len(chunk)] = self._run(self.predictor.items(chunk, names), names)
             if progress:
                 progress("predict", start + len(chunk), len(distinct))

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from classtune.data.reading.cells import paired, parts_of
+from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.tables import read_table
 from classtune.errors import BundleError, DataError
 from classtune.server.page import feedback
@@ -38,6 +40,22 @@ def test_several_labels_stay_several_and_none_stays_none(tmp_path: Path) -> None
     add_feedback(file, "first", ["joy", "fear, too"], **told)
     add_feedback(file, "second", [], **told)
     assert read_table(file).label_sets == [("fear, too", "joy"), ()]
+
+
+@pytest.mark.parametrize("second", ["answer", "text", "time"])
+def test_a_pair_is_kept_as_two_texts_whatever_its_columns_are_called(tmp_path: Path, second: str) -> None:
+    """As `train --add` reads it: what the classifier answered is no second text."""
+    file = tmp_path / "feedback.jsonl"
+    columns = {"text": "question", "label": "label", "pair": second, "with": "bundle"}
+    text = paired("is it open?\n\nnow?", "yes")
+    add_feedback(file, text, ["spam"], answer=["ham"], labels=LABELS, bundle="sms", columns=columns)
+    format = TableFormat(
+        preferred_text="question", preferred_label="label", pair=second, beside=("bundle",), may_lack=True
+    )
+    table = read_table(file, format)
+    assert [part for _, part in parts_of(table.texts[0])] == ["is it open?\n\nnow?", "yes"]
+    assert table.labels == ["spam"]
+    assert table.beside == ()
 
 
 def test_what_is_wrong_is_said_at_once_and_nothing_is_written(tmp_path: Path) -> None:

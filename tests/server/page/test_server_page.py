@@ -21,20 +21,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from in_browser import BROKEN_WORDS, CONTRAST
 from numpy.typing import NDArray
-from small import one_thread
+from small import one_thread, write_csv
 
 from classtune.bundle import read_held_out
 from classtune.config import Progress
 from classtune.data.reading.tables import read_table
 from classtune.decisions.abstention import Abstention
 from classtune.decisions.decisions import Decisions
-from classtune.errors import UserError
+from classtune.errors import DataError, UserError
 from classtune.explain.neighbours import Neighbours
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.inference.runtimes import ExportedNetwork
 from classtune.server.page import html as wording
-from classtune.server.page.actions import Page, feedback_file
+from classtune.server.page.actions import FileColumns, Page, feedback_file
 from classtune.server.page.app import mount_page
 
 pytest_plugins = ["browser_fixture", "bundle_fixtures"]
@@ -43,8 +44,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting' is deprecated"),
     pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
 ]
-# Gradio's own, at the end of an upload.
-HARMLESS = "Method not implemented."
+# Gradio's own: at the end of an upload, and where a column is called as a group of its translations is.
+HARMLESS = ("Method not implemented.", "[svelte-i18n] Message with id")
 
 SPAM, HAM = "win a prize, call now 3 today", "see you at 4 then, mate"
 EVIL = "<img src=x onerror=\"console.error('ran')\"> <b>win</b> ${1+1} {{value}} a prize"
@@ -94,7 +95,8 @@ def careful(decisions: Decisions) -> Decisions:
 
 @pytest.fixture(scope="module")
 def site(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The page over three bundles: one that answers, one that never does, one of several labels without a report."""
+    """The page over four bundles: one that answers, one that never does, one of several labels without a report, one
+    whose table had pairs and columns beside them."""
     pytest.importorskip("gradio", reason='gradio is not installed (pip install "classtune[ui]")')
     folder = tmp_path_factory.mktemp("page")
     predictor, bundle = load_predictor(small_bundle)
@@ -107,9 +109,15 @@ def site(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         offered("messages", predictor.decisions),
         offered("careful", careful(predictor.decisions)),
         offered("topics", Decisions.plain(predictor.labels, multi=True), folder),
+        reading(offered("answers", predictor.decisions), {"text": "question", "pair": "reply", "with": "price,day"}),
     ]
     with one_thread(), running(bundles, folder / "feedback.jsonl") as site:
         yield site
+
+
+def reading(bundle: Offered, columns: dict[str, str]) -> Offered:
+    """The bundle as if its table had had these columns."""
+    return replace(bundle, record={**bundle.record, "data": {"columns": columns}})
 
 
 @contextlib.contextmanager
@@ -187,7 +195,7 @@ class Visit:
             route.abort()
 
     def _listen(self, message: Any) -> None:
-        if message.type in ("error", "warning") and message.text != HARMLESS:
+        if message.type in ("error", "warning") and not message.text.startswith(HARMLESS):
             self.complaints.append(message.text)
 
     def __enter__(self) -> Visit:
@@ -233,7 +241,7 @@ def test_text_is_answered_explained_and_judged(browser: Any, site: Site) -> None
         page.get_by_role("option", name="spam").click()
         page.get_by_role("button", name="Keep this").click()
         page.get_by_text("Thank you.").wait_for()
-    table = read_table(feedback_file(site.feedback, "messages", 3))
+    table = read_table(feedback_file(site.feedback, "messages", 4))
     assert table.texts[-2] == SPAM
     assert table.labels is not None
     assert table.labels[-2:] == ["spam", "spam"]
@@ -274,7 +282,7 @@ def test_an_answer_that_is_withheld_is_said_in_plain_words(browser: Any, site: S
         page.get_by_role("option", name="ham").click()
         page.get_by_role("button", name="Keep this").click()
         page.get_by_text("Thank you.").wait_for()
-    (line,) = lines(feedback_file(site.feedback, "careful", 3))
+    (line,) = lines(feedback_file(site.feedback, "careful", 4))
     assert (line["text"], line["label"], line["answer"]) == (SPAM, "ham", None)
 
 
@@ -294,7 +302,7 @@ def test_several_labels_are_chosen_and_kept(browser: Any, site: Site) -> None:
         page.get_by_text("Thank you.").wait_for()
         page.get_by_role("tab", name="Report").click()
         page.get_by_text("This classifier came without a report.").wait_for()
-    (line,) = lines(feedback_file(site.feedback, "topics", 3))
+    (line,) = lines(feedback_file(site.feedback, "topics", 4))
     assert line["label"] == ["ham", "spam"]
 
 
@@ -354,16 +362,19 @@ def test_file_becomes_a_table_to_take_away(browser: Any, site: Site, tmp_path: P
         page = visit.page
         page.get_by_role("tab", name="A file").click()
         page.locator("input[type=file]").set_input_files(file)
-        page.get_by_text("inbox").first.wait_for()
+        page.get_by_label("Column with the texts").wait_for()
         page.get_by_role("button", name="Classify the file").click()
+        assert not page.get_by_label("Column with the second texts").is_visible()
         problem = page.get_by_role("alert").filter(has_text="no column looks like the text")
         problem.wait_for()
-        assert "Write its name into the box above." in problem.inner_text()
+        assert "Choose it in the list above." in problem.inner_text()
         assert "--" not in problem.inner_text()
         assert str(tmp_path) not in problem.inner_text()
         assert "gradio" not in problem.inner_text()
-        page.get_by_label("Column with the texts").fill("first")
-        page.get_by_label("Column with the texts").press("Enter")
+        page.get_by_label("Column with the texts").click()
+        assert page.get_by_role("option").all_inner_texts() == ["no", "first", "second"]
+        page.get_by_role("option", name="first").click()
+        page.get_by_role("button", name="Classify the file").click()
         page.get_by_text("Left out, because they have no text: 1.").wait_for()
         assert page.locator(".ct-table tbody tr").count() == 2
         assert page.locator(".ct-table tbody tr").first.inner_text().split("\t")[:2] == [SPAM, "spam"]
@@ -379,6 +390,89 @@ def test_file_becomes_a_table_to_take_away(browser: Any, site: Site, tmp_path: P
     first, _ = map(json.loads, taken["inbox-labels.jsonl"].decode().splitlines())
     assert first["label"] == "spam"
     assert taken["inbox-labels.xlsx"].startswith(b"PK")
+
+
+def test_two_texts_are_asked_of_a_classifier_of_pairs(browser: Any, site: Site) -> None:
+    with Visit(browser, site, 390) as visit:
+        page = visit.page
+        assert not page.get_by_label("Second text").is_visible()
+        visit.choose("answers")
+        page.get_by_role("heading", level=1, name="Is your pair of texts ham or spam?").wait_for()
+        assert "read without price and day" in page.locator(".ct-lead").inner_text()
+        page.get_by_label("First text (question)").fill("win a prize")
+        page.get_by_label("First text (question)").press("Enter")
+        page.get_by_role("alert").filter(has_text="There is no second text yet.").wait_for()
+        page.get_by_label("Second text (reply)").fill("call now 3 today")
+        page.get_by_label("Second text (reply)").press("Enter")
+        page.locator("h2", has_text="Which words speak for").wait_for()
+        assert page.locator(".explanation").inner_text().split() == ["win", "a", "prize", "call", "now", "3", "today"]
+        assert visit.fits()
+        page.get_by_role("button", name="Yes").click()
+        page.get_by_text("Thank you.").wait_for()
+        page.get_by_text("Use from code").click()
+        assert page.locator(".ct-code").count() == 1  # the other clients cannot name a bundle
+        code = page.locator(".ct-code").inner_text()
+        assert f"{visit.address}predict" in code
+        assert '"inputs": ["a text", "its pair"], "model": "answers"' in code
+    (line,) = lines(feedback_file(site.feedback, "answers", 4))
+    assert (line["question"], line["reply"]) == ("win a prize", "call now 3 today")
+
+
+def test_columns_of_a_file_are_chosen_and_what_is_lacking_is_said(browser: Any, site: Site, tmp_path: Path) -> None:
+    header, rows = (
+        ["id", "question", "said", "day"],
+        [[str(n), f"win a prize {n}", "call now", "Monday"] for n in range(3)],
+    )
+    file = tmp_path / "asked.csv"
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        csv.writer(opened).writerows([header, *rows])
+    with Visit(browser, site, 390) as visit:
+        page = visit.page
+        page.get_by_role("tab", name="A file").click()
+        page.locator("input[type=file]").set_input_files(file)
+        page.get_by_label("Column with the texts").wait_for()
+        assert page.get_by_label("Column with the texts").input_value() == "question"
+        visit.choose("answers")
+        page.get_by_text(
+            "This classifier reads reply as the second text, and price and day beside the texts. This file has no "
+            "column reply or price: choose another above, or add it."
+        ).wait_for()
+        page.get_by_role("button", name="Classify the file").click()
+        problem = page.get_by_role("alert").filter(has_text="no column is called 'reply'")
+        problem.wait_for()
+        assert "--" not in problem.inner_text()
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            csv.writer(opened).writerows([[*header, "price"], *([*row, "3"] for row in rows)])
+        page.get_by_role("button", name="Clear").click()
+        page.locator("input[type=file]").set_input_files(file)
+        page.get_by_text("This file has no column reply: choose another above").wait_for()
+        page.get_by_label("Column with the second texts").click()
+        page.get_by_role("option", name="said").click()
+        page.get_by_role("button", name="Classify the file").click()
+        page.get_by_text("3 texts:").wait_for()
+        assert page.locator(".ct-table tbody tr").first.inner_text().startswith("win a prize 0 call now")
+        assert visit.fits()
+
+
+def test_on_a_phone_no_word_is_broken_and_every_text_stands_out(browser: Any, site: Site, tmp_path: Path) -> None:
+    file = write_csv(
+        tmp_path / "inbox.csv", [(f"{HAM} and please answer my question about the delivery {n}", "x") for n in range(3)]
+    )
+    for scheme in ("light", "dark"):
+        with Visit(browser, site, 390, color_scheme=scheme) as visit:
+            page = visit.page
+            visit.ask(SPAM)
+            page.wait_for_timeout(500)  # Gradio fades in what it shows
+            assert [entry for entry in page.evaluate(CONTRAST) if entry[0] < 4.5] == []
+            assert page.evaluate(BROKEN_WORDS) == []
+            page.get_by_role("tab", name="A file").click()
+            page.locator("input[type=file]").set_input_files(file)
+            page.get_by_label("Column with the texts").wait_for()
+            page.get_by_role("button", name="Classify the file").click()
+            page.get_by_text("3 texts:").wait_for()
+            page.wait_for_timeout(500)
+            assert [entry for entry in page.evaluate(CONTRAST) if entry[0] < 4.5] == []
+            assert page.evaluate(BROKEN_WORDS) == []
 
 
 def test_report_is_shown_from_this_server_and_opens_alone(browser: Any, site: Site) -> None:
@@ -403,6 +497,46 @@ def test_without_gradio_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(UserError, match=r'pip install "classtune\[ui\]"'):
         mount_page(object(), [], feedback=None)  # type: ignore[arg-type]
+
+
+def test_lists_hold_what_a_file_has_and_several_text_columns_as_one(small_bundle: Path, tmp_path: Path) -> None:
+    predictor, bundle = load_predictor(small_bundle)
+    whole = reading(
+        Offered("messages", small_bundle, predictor, bundle.record, None), {"text": "subject,body", "label": "label"}
+    )
+    page, file = Page([whole], None), tmp_path / "mail.csv"
+    file.write_text("id,subject,body\n1,win a prize,call now\n", encoding="utf-8")
+    found = page.columns("messages", str(file))
+    assert found.texts == [
+        ("subject and body, joined", "subject,body"),
+        ("id", "id"),
+        ("subject", "subject"),
+        ("body", "body"),
+    ]
+    assert (found.text, found.pairs, found.pair) == ("subject,body", [], None)
+    assert "reads subject and body joined as the text. This file has all of these columns." in found.told
+    shown, _ = page.classify_file("messages", str(file), found.text, tmp_path, lambda *_: None)
+    assert "win a prize call now" in shown
+    file.write_text("id,subject\n1,win a prize\n", encoding="utf-8")
+    found = page.columns("messages", str(file))
+    assert found.text is None
+    assert "This file has no column body: choose another above, or add it." in found.told
+    with pytest.raises(DataError, match=r"mail.csv: .* or choose one column in the list above\.") as caught:
+        page.classify_file("messages", str(file), None, tmp_path, lambda *_: None)
+    assert "--" not in str(caught.value)
+    file.write_text("", encoding="utf-8")
+    found = page.columns("messages", str(file))
+    assert ([*found.texts], "mail.csv: the file is empty." in found.problem) == ([], True)
+    assert page.columns("messages", None) == FileColumns()
+
+
+def test_an_example_of_a_pair_fills_both_boxes(small_bundle: Path) -> None:
+    predictor, bundle = load_predictor(small_bundle)
+    plain = Offered("messages", small_bundle, predictor, bundle.record, None)
+    of_pairs = reading(replace(plain, name="answers"), {"text": "question", "pair": "reply"})
+    page = Page([plain, of_pairs], None)
+    assert page.boxes("answers", "is it open?\n\nyes") == ("is it open?", "yes")
+    assert page.boxes("messages", "is it open?\n\nyes") == ("is it open?\n\nyes", "")
 
 
 def test_no_download_holds_a_formula_that_a_spreadsheet_would_run(small_bundle: Path, tmp_path: Path) -> None:

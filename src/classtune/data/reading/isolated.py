@@ -15,6 +15,7 @@ from typing import Any
 
 from classtune.data.reading.cells import Number, RowText, as_text, cells_beside, parts_of
 from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.offered import OfferedColumns, read_offered
 from classtune.data.reading.tables import Table, read_table
 from classtune.errors import DataError, UserError
 
@@ -27,7 +28,24 @@ _PROGRAM = (
 
 def read_upload(path: str | Path, format: TableFormat, *, labelled: bool = False) -> Table:
     """`read_table` in another process. Raises DataError as it does, and where the limits are reached."""
-    asked = {"path": str(path), "format": asdict(format), "labelled": labelled, "memory": MOST_MEMORY}
+    table = _answered(path, format, what="labelled" if labelled else "texts")
+    table["columns"] = {name: list(map(_cell, cells)) for name, cells in table["columns"].items()}
+    rows = zip(table["texts"], table.pop("cells"), table.pop("pairs"), strict=True)
+    table["texts"] = [RowText(text, cells, tuple(pair) or None) for text, cells, pair in rows]
+    table["beside"] = tuple(table["beside"])
+    if table["label_sets"] is not None:
+        table["label_sets"] = [tuple(labels) for labels in table["label_sets"]]
+    return Table(**table)
+
+
+def read_upload_columns(path: str | Path, format: TableFormat) -> OfferedColumns:
+    """`read_offered` in another process. Raises DataError as it does, and where the limits are reached."""
+    return OfferedColumns(**_answered(path, format, what="columns"))
+
+
+def _answered(path: str | Path, format: TableFormat, *, what: str) -> dict[str, Any]:
+    """What the other process found of a file."""
+    asked = {"path": str(path), "format": asdict(format), "what": what, "memory": MOST_MEMORY}
     command = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), json.dumps(asked)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=MOST_SECONDS, check=False, stdin=subprocess.DEVNULL)
@@ -41,18 +59,12 @@ def read_upload(path: str | Path, format: TableFormat, *, labelled: bool = False
         )
     if "problems" in answer:
         raise DataError(answer["problems"])
-    table: dict[str, Any] = answer["table"]
-    table["columns"] = {name: list(map(_cell, cells)) for name, cells in table["columns"].items()}
-    rows = zip(table["texts"], table.pop("cells"), table.pop("pairs"), strict=True)
-    table["texts"] = [RowText(text, cells, tuple(pair) or None) for text, cells, pair in rows]
-    table["beside"] = tuple(table["beside"])
-    if table["label_sets"] is not None:
-        table["label_sets"] = [tuple(labels) for labels in table["label_sets"]]
-    return Table(**table)
+    found: dict[str, Any] = answer["found"]
+    return found
 
 
 def main() -> None:
-    """What runs in the other process: the table, or what is wrong with it, as JSON on standard output."""
+    """What runs in the other process: the table, its columns, or what is wrong with it, as JSON on standard output."""
     asked = json.loads(sys.argv[2])
     with contextlib.suppress(ImportError, ValueError, OSError):  # no such limit on this system
         import resource
@@ -60,14 +72,20 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (asked["memory"], asked["memory"]))
     format = asked["format"] | {name: tuple(asked["format"][name]) for name in ("label_columns", "beside")}
     try:
-        table = read_table(asked["path"], TableFormat(**format), labelled=asked["labelled"])
-        document = {field.name: getattr(table, field.name) for field in fields(table)}
-        document["columns"] = {name: list(map(_written, cells)) for name, cells in table.columns.items()}
-        document["cells"] = [dict(cells_beside(text)) for text in table.texts]
-        document["pairs"] = [[part for _, part in parts_of(text)] if table.pair else [] for text in table.texts]
-        json.dump({"table": document}, sys.stdout)
+        json.dump({"found": _found(asked["path"], TableFormat(**format), asked["what"])}, sys.stdout)
     except UserError as error:
         json.dump({"problems": error.problems}, sys.stdout)
+
+
+def _found(path: str, format: TableFormat, what: str) -> dict[str, Any]:
+    if what == "columns":
+        return asdict(read_offered(path, format))
+    table = read_table(path, format, labelled=what == "labelled")
+    document = {field.name: getattr(table, field.name) for field in fields(table)}
+    document["columns"] = {name: list(map(_written, cells)) for name, cells in table.columns.items()}
+    document["cells"] = [dict(cells_beside(text)) for text in table.texts]
+    document["pairs"] = [[part for _, part in parts_of(text)] if table.pair else [] for text in table.texts]
+    return document
 
 
 def _written(cell: Any) -> Any:

@@ -5,10 +5,11 @@ What is said in words is in html.py, and what stands on the page in layout.py.
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -16,12 +17,12 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.bundle import read_held_out
+from classtune.bundle import columns_of, read_held_out
 from classtune.config import Progress
-from classtune.data.reading.cells import is_blank
-from classtune.data.reading.columns import TableFormat
-from classtune.data.reading.isolated import read_upload
-from classtune.errors import DataError
+from classtune.data.reading.cells import as_pair, is_blank, paired, parts_of
+from classtune.data.reading.columns import TableFormat, listed_names
+from classtune.data.reading.isolated import read_upload, read_upload_columns
+from classtune.errors import ClasstuneError, DataError
 from classtune.explain.explanations import explain
 from classtune.explain.neighbours import Neighbours
 from classtune.explain.words import words_of
@@ -43,8 +44,10 @@ _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
 
 # What errors tell people at a command line to do, and what they do here.
 _HERE = (
-    (re.compile(r"(Choose|Name it) with --text NAME\b.*"), "Write its name into the box above."),
-    (re.compile(r" \(--(text|with)\)"), ""),
+    (re.compile(r"(Choose|Name it) with --text NAME\b.*"), "Choose it in the list above."),
+    (re.compile(r"--text and --pair both name (.*)\. Name two columns\."), r"both lists name \1. Choose two columns."),
+    (re.compile(r",? or name what is read instead \(--text\)"), ", or choose one column in the list above"),
+    (re.compile(r" \(--(text|with|pair)\)"), ""),
 )
 
 
@@ -81,6 +84,23 @@ def _nobody(*_: object) -> None:
     """Nobody counts."""
 
 
+@dataclass(frozen=True)
+class FileColumns:
+    """The columns of an uploaded file to choose from.
+
+    texts: (what is shown, its name as ``--text`` takes it). pairs: none for a bundle that reads no pairs. text, pair:
+    those that are likely meant. told: what the bundle reads, and whether it is there; problem: why there is nothing to
+    choose; both as HTML.
+    """
+
+    texts: Sequence[tuple[str, str]] = ()
+    text: str | None = None
+    pairs: Sequence[str] = ()
+    pair: str | None = None
+    told: str = ""
+    problem: str = ""
+
+
 class Page:
     """The bundles that are offered, and what is done with them. feedback, judged: see `mount_page` in app.py."""
 
@@ -100,7 +120,25 @@ class Page:
 
     def heading(self, name: str) -> str:
         shown = self.bundle(name)
-        return wording.heading(shown.predictor.labels, multi=shown.predictor.decisions.multi)
+        return wording.heading(
+            shown.predictor.labels, multi=shown.predictor.decisions.multi, columns=columns_of(shown.record)
+        )
+
+    def pair(self, name: str) -> str | None:
+        """What the second texts of a bundle are called; None where it reads texts alone."""
+        pair: str | None = columns_of(self.bundle(name).record).get("pair")
+        return pair
+
+    def labels(self, name: str) -> tuple[str, str]:
+        """What the boxes of the text and of its pair are called."""
+        return wording.box_labels(columns_of(self.bundle(name).record))
+
+    def boxes(self, name: str, sample: str) -> tuple[str, str]:
+        """An example as what stands in the two boxes; the second is empty for a bundle that reads texts alone."""
+        if self.pair(name) is None:
+            return sample, ""
+        (_, first), (_, second) = parts_of(as_pair(sample))
+        return first, second
 
     def examples(self, name: str) -> list[list[str]]:
         """One row a text to try: of the held-out texts that a bundle keeps the surest of each label."""
@@ -116,7 +154,10 @@ class Page:
         return [[text] for text in texts]
 
     def code(self, name: str) -> str:
-        return wording.code_html(self.bundle(name).predictor.labels)
+        first = next(iter(self.bundles)).name
+        return wording.code_html(
+            self.bundle(name).predictor.labels, pairs=self.pair(name) is not None, model=None if name == first else name
+        )
 
     def report_frame(self, name: str) -> str:
         shown = self.bundle(name)
@@ -137,10 +178,17 @@ class Page:
             return HTMLResponse("<!doctype html><title>No report</title><p>There is no report.</p>", status_code=404)
         return FileResponse(file, media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
 
-    def classify(self, name: str, text: str) -> tuple[str, dict[str, Any]]:
-        """The answer in words, and what is remembered of it. Raises DataError for texts that are not taken."""
+    def classify(self, name: str, text: str, second: str = "") -> tuple[str, dict[str, Any]]:
+        """The answer in words, and what is remembered of it. second: the other text of a pair.
+
+        Raises DataError for texts that are not taken.
+        """
         if is_blank(text):
             raise DataError("There is no text yet. Type one, or choose an example.")
+        if self.pair(name) is not None:
+            if is_blank(second):
+                raise DataError("There is no second text yet. This classifier reads two texts together.")
+            text = paired(text, second)
         if len(text) > MOST_CHARACTERS:
             raise DataError(
                 f"The text has {len(text):,} characters, and this box takes {MOST_CHARACTERS:,}. Send it as a file."
@@ -156,7 +204,7 @@ class Page:
         }
 
     def why(self, asked: dict[str, Any]) -> str:
-        """The words that made an answer."""
+        """The words that made an answer, or why they cannot be shown."""
         shown = self.bundle(asked["bundle"])
         if not shown.predictor.explainable:
             return wording.note_html("Which words made the answer is shown by the bundle, not by an export of it.")
@@ -165,25 +213,49 @@ class Page:
                 f"Which words made the answer is shown for texts of up to {MOST_EXPLAINED_WORDS} words."
             )
         label = asked["answer"][0] if asked["answer"] else None
-        explained = on_own_thread(
-            lambda: explain(shown.predictor, asked["text"], label=label, neighbours=shown.neighbours)
-        )
+        try:
+            explained = on_own_thread(
+                lambda: explain(shown.predictor, asked["text"], label=label, neighbours=shown.neighbours)
+            )
+        except ClasstuneError as error:
+            return wording.message_html(str(error).splitlines())
         return wording.explanation_html(explained)
 
+    def columns(self, name: str, file: str | None) -> FileColumns:
+        """What can be chosen of an uploaded file; nothing before there is one."""
+        if file is None:
+            return FileColumns()
+        try:
+            record = self.bundle(name).record
+            with _said_here(file):
+                offered = read_upload_columns(file, of_bundles(TableFormat(), [record]))
+        except DataError as error:
+            return FileColumns(problem=wording.message_html(error.problems))
+        names, expected = offered.names, columns_of(record)
+        texts = [(each, each) for each in names]
+        if offered.text is not None and offered.text not in names:  # several, whose cells make one text
+            texts.insert(0, (f"{wording.listed(listed_names(offered.text))}, joined", offered.text))
+        pair = expected.get("pair")
+        return FileColumns(
+            texts=texts,
+            text=offered.text,
+            pairs=names if pair else [],
+            pair=pair if pair in names else None,
+            told=wording.columns_html(expected, names),
+        )
+
     def classify_file(
-        self, name: str, file: str | None, column: str, folder: Path, progress: Progress
+        self, name: str, file: str | None, column: str | None, folder: Path, progress: Progress, pair: str | None = None
     ) -> tuple[str, list[Path]]:
-        """A table's answers in words, and written into ``folder``; as .xlsx only where it fits. Raises DataError."""
+        """A table's answers in words, and written into ``folder``; as .xlsx only where it fits. Raises DataError.
+
+        column, pair: where its texts and their pairs are; None: as the bundle's own table had them.
+        """
         if file is None:
             raise DataError("There is no file yet. Choose one above.")
-        try:
-            format = TableFormat(text=column.strip() or None, drop_empty=True)
+        with _said_here(file):
+            format = TableFormat(text=column or None, pair=pair or None, drop_empty=True)
             table = read_upload(file, of_bundles(format, [self.bundle(name).record]))
-        except DataError as error:
-            problems = [problem.replace(file, Path(file).name) for problem in error.problems]
-            for flag, here in _HERE:
-                problems = [flag.sub(here, problem) for problem in problems]
-            raise DataError(problems) from error
         table = replace(table, name=Path(file).name)  # where it lies on this server is nobody's business
         if len(table.texts) > MOST_ROWS:
             raise DataError(
@@ -212,9 +284,22 @@ class Page:
             labels=shown.predictor.labels,
             multi=asked["multi"],
             bundle=shown.name,
+            columns=columns_of(shown.record),
         )
         self.judged(shown.name, set(right) == set(asked["answer"]))
         return wording.note_html(f"Thank you. Kept in {path.name}, to train on.")
+
+
+@contextlib.contextmanager
+def _said_here(file: str) -> Iterator[None]:
+    """What is wrong with a file, in the words of this page."""
+    try:
+        yield
+    except DataError as error:
+        problems = [problem.replace(file, Path(file).name) for problem in error.problems]
+        for flag, here in _HERE:
+            problems = [flag.sub(here, problem) for problem in problems]
+        raise DataError(problems) from error
 
 
 def feedback_file(feedback: Path, name: str, bundles: int) -> Path:

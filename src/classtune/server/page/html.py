@@ -6,10 +6,12 @@ Knows predictions and records, not Gradio.
 from __future__ import annotations
 
 import html
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from classtune.data.reading.columns import listed_names
 from classtune.decisions.decisions import Decisions
 from classtune.explain.explanations import as_html
 from classtune.inference.predictor import Ranked, answer_of
@@ -23,21 +25,58 @@ EXAMPLES = 6
 ROUGH = 0.2
 
 
-def heading(labels: Sequence[str], *, multi: bool) -> str:
-    """What this page is for, as its one heading and a line below it."""
+def listed(names: Sequence[str], last: str = " and ") -> str:
+    """``a, b and c``."""
+    return last.join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def heading(labels: Sequence[str], *, multi: bool, columns: Mapping[str, Any] | None = None) -> str:
+    """What this page is for, as its one heading and a line below it. columns: those of the bundle's table."""
+    columns = columns or {}
+    what = "pair of texts" if columns.get("pair") else "text"
     few = len(labels) <= NAMED_LABELS and sum(map(len, labels)) <= 60
-    named = " or ".join([", ".join(labels[:-1]), labels[-1]]) if few and len(labels) > 1 else ", ".join(labels)
+    named = listed(labels, " or ")
     if not few:
-        asked = f"Which of {len(labels):,} labels {'fit' if multi else 'fits'} your text?"
+        asked = f"Which of {len(labels):,} labels {'fit' if multi else 'fits'} your {what}?"
     elif multi:
-        asked = f"Which of these fit your text: {named}?"
+        asked = f"Which of these fit your {what}: {named}?"
     else:
-        asked = f"Is your text {named}?"
+        asked = f"Is your {what} {named}?"
     lead = (
-        "Type or paste a text and press Enter. You see the answer, how sure it is, and which words made the "
-        "difference. Texts are read on this server and go nowhere else."
+        f"Type or paste {'both texts' if columns.get('pair') else 'a text'} and press Enter. You see the answer, how "
+        "sure it is, and which words made the difference. Texts are read on this server and go nowhere else."
     )
-    return f'<h1 class="ct-heading">{html.escape(asked)}</h1><p class="ct-lead">{lead}</p>'
+    if beside := listed_names(columns.get("with") or ""):
+        lead += f" What is typed here is read without {listed(beside)}; a file can hold them."
+    return f'<h1 class="ct-heading">{html.escape(asked)}</h1><p class="ct-lead">{html.escape(lead)}</p>'
+
+
+def box_labels(columns: Mapping[str, Any]) -> tuple[str, str]:
+    """What the boxes of a text and of its pair are called."""
+    if not columns.get("pair"):
+        return "Your text", "Second text"
+    return f"First text ({columns.get('text') or 'text'})", f"Second text ({columns['pair']})"
+
+
+def columns_html(expected: Mapping[str, Any], there: Sequence[str]) -> str:
+    """Which columns a bundle reads beside a plain text, and which of them a file lacks; "" for a bundle of texts alone.
+
+    expected: see `classtune.bundle.columns_of`. there: the file's columns.
+    """
+    text, pair = expected.get("text") or "", expected.get("pair")
+    joined = listed_names(text) if "," in text and text not in there else []  # a column's own name may have commas
+    beside = listed_names(expected.get("with") or "")
+    reads = [f"{listed(joined)} joined as the text"] if joined else []
+    reads += [f"{pair} as the second text"] if pair else []
+    reads += [f"{listed(beside)} beside the {'texts' if pair else 'text'}"] if beside else []
+    if not reads:
+        return ""
+    lacking = [name for name in (*joined, *([pair] if pair else []), *beside) if name not in there]
+    found = "This file has all of these columns."
+    if lacking:
+        todo = "add it, with empty cells if need be" if {*lacking} <= {*beside} else "choose another above, or add it"
+        found = f"This file has no column {listed(lacking, ' or ')}: {todo}."
+    return note_html(f"This classifier reads {listed(reads, ', and ')}. {found}")
 
 
 def example_texts(
@@ -68,16 +107,25 @@ def quality(record: Mapping[str, Any]) -> str:
     )
 
 
-def code_html(labels: Sequence[str]) -> str:
-    """How to ask from code: curl, Python and JavaScript, to copy. Its address is filled in by the browser."""
+def code_html(labels: Sequence[str], *, pairs: bool = False, model: str | None = None) -> str:
+    """How to ask from code: curl, Python and JavaScript, to copy. Its address is filled in by the browser.
+
+    model: the bundle's name, where a question that names none asks another: those clients cannot name it.
+    """
     one = html.escape(labels[0])
+    sent = '["a text", "its pair"]' if pairs else '"a text"'
+    text = r"a text\n\nits pair" if pairs else "a text"  # those clients send one string a text
+    named = "" if model is None else f', "model": {json.dumps(model)}'
+    body = f'{{"inputs": {sent}{named}}}'.replace("'", "\\u0027")  # within the shell's quotes
     snippets = {
-        "curl": "curl ADDRESS/predict -H 'Content-Type: application/json' -d '{\"inputs\": \"a text\"}'",
+        "curl": f"curl ADDRESS/predict -H 'Content-Type: application/json' -d '{body}'",
         "Python": "from huggingface_hub import InferenceClient\n\n"
-        'InferenceClient("ADDRESS").text_classification("a text")',
+        f'InferenceClient("ADDRESS").text_classification("{text}")',
         "JavaScript": 'import { InferenceClient } from "@huggingface/inference";\n\n'
-        'await new InferenceClient().textClassification({ endpointUrl: "ADDRESS", inputs: "a text" });',
+        f'await new InferenceClient().textClassification({{ endpointUrl: "ADDRESS", inputs: "{text}" }});',
     }
+    if model is not None:
+        snippets = {"curl": snippets["curl"]}
     blocks = "".join(
         f"<h2>{name}</h2><pre class='ct-code'><code>{html.escape(code)}</code></pre>" for name, code in snippets.items()
     )

@@ -16,12 +16,16 @@ TITLE = "Text classifier"
 KEPT_SECONDS = (600, 3600)
 # For screen readers: what appears here is read out.
 _ANNOUNCED = "element.setAttribute('aria-live', 'polite')"
-# The address that this page was asked by, in the place of the word.
+# The address that this page was asked by, in the place of the word; again where another classifier is chosen.
 _FILL_ADDRESS = """
 const address = location.origin + location.pathname.replace(/\\/page\\/?$/, "");
-for (const code of element.querySelectorAll("code")) {
-  code.textContent = code.textContent.replace("ADDRESS", address);
-}
+const fill = () => {
+  for (const code of element.querySelectorAll(".ct-code code")) {
+    code.textContent = code.textContent.replace("ADDRESS", address);
+  }
+};
+fill();
+watch("value", fill);
 """
 _SHOW_ANSWER = "() => { document.querySelector('.ct-answer')?.scrollIntoView({ block: 'nearest' }); }"
 
@@ -42,8 +46,12 @@ def lay_out(page: Page) -> Any:
         predictor = page.bundle(name).predictor
         multi, labels = predictor.decisions.multi, predictor.labels
         choices = gr.Dropdown(choices=labels, value=[] if multi else None, multiselect=multi)
+        called, called_second = page.labels(name)
         return {
             heading: page.heading(name),
+            text: gr.update(label=called),
+            second: gr.update(label=called_second, visible=page.pair(name) is not None, value=""),
+            code: page.code(name),
             examples: gr.Dataset(samples=page.examples(name)),
             report: page.report_frame(name),
             right: choices,
@@ -52,9 +60,9 @@ def lay_out(page: Page) -> Any:
             **hidden(),
         }
 
-    def asked_now(name: str, text: str) -> Iterator[dict[Any, Any]]:
+    def asked_now(name: str, text: str, second: str) -> Iterator[dict[Any, Any]]:
         try:
-            shown, remembered = page.classify(name, text)
+            shown, remembered = page.classify(name, text, second)
         except ClasstuneError as error:
             yield {answer: problems_of(error), why: "", judged: gr.update(visible=False)}
             return
@@ -69,16 +77,30 @@ def lay_out(page: Page) -> Any:
             choice: gr.update(visible=not answered),
             right: [] if remembered["multi"] else None,
         }
-        try:
-            yield {why: page.why(remembered)}
-        except ClasstuneError as error:
-            yield {why: problems_of(error)}
+        yield {why: page.why(remembered)}
 
-    def file_now(name: str, file: str | None, column: str, bar: Any = gr.Progress()) -> dict[Any, Any]:  # noqa: B008
+    def looked(name: str, file: str | None) -> dict[Any, Any]:
+        """The lists of a file's columns."""
+        found = page.columns(name, file)
+        return {
+            column: gr.update(choices=found.texts, value=found.text, visible=bool(found.texts)),
+            pair: gr.update(choices=found.pairs, value=found.pair, visible=bool(found.pairs)),
+            told: found.told,
+            table: found.problem,
+            **hidden(),
+        }
+
+    def file_now(
+        name: str,
+        file: str | None,
+        column: str | None,
+        pair: str | None,
+        bar: Any = gr.Progress(),  # noqa: B008
+    ) -> dict[Any, Any]:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 shown, paths = page.classify_file(
-                    name, file, column, Path(folder), lambda _, done, total: bar((done, total), unit="texts")
+                    name, file, column, Path(folder), lambda _, done, total: bar((done, total), unit="texts"), pair
                 )
             except ClasstuneError as error:
                 return {table: problems_of(error), **hidden()}
@@ -103,6 +125,7 @@ def lay_out(page: Page) -> Any:
     first = names[0]
     labels = page.bundle(first).predictor.labels
     multi = page.bundle(first).predictor.decisions.multi
+    called, called_second = page.labels(first)
     said: dict[str, Any] = {"elem_classes": "ct-page", "js_on_load": _ANNOUNCED}
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEPT_SECONDS) as blocks:
@@ -110,9 +133,9 @@ def lay_out(page: Page) -> Any:
         heading = gr.HTML(page.heading(first), elem_classes="ct-page")
         bundle = gr.Dropdown(names, value=first, label="Classifier", visible=len(names) > 1, filterable=False)
         with gr.Tab("One text"):
-            text = gr.Textbox(
-                label="Your text", placeholder="Type or paste a text here", lines=1, max_lines=12, autofocus=True
-            )
+            box: dict[str, Any] = {"placeholder": "Type or paste a text here", "lines": 1, "max_lines": 12}
+            text = gr.Textbox(label=called, autofocus=True, **box)
+            second = gr.Textbox(label=called_second, visible=page.pair(first) is not None, **box)
             go = gr.Button("Classify", variant="primary")
             answer = gr.HTML(**said)
             with gr.Column(visible=False, elem_classes="ct-judged") as judged:
@@ -129,9 +152,9 @@ def lay_out(page: Page) -> Any:
             )
         with gr.Tab("A file"):
             file = gr.File(label="A table of texts: CSV, Excel, JSON lines, Parquet", height=140)
-            column = gr.Textbox(
-                label="Column with the texts", placeholder="Leave empty to have it found", lines=1, max_lines=1
-            )
+            column = gr.Dropdown([], label="Column with the texts", visible=False)
+            pair = gr.Dropdown([], label="Column with the second texts", visible=False)
+            told = gr.HTML(**said)
             go_file = gr.Button("Classify the file", variant="primary")
             table = gr.HTML(**said)
             with gr.Row():
@@ -141,28 +164,27 @@ def lay_out(page: Page) -> Any:
                 }
         with gr.Tab("Report"):
             report = gr.HTML(page.report_frame(first), elem_classes="ct-page")
-        gr.HTML(page.code(first), elem_classes="ct-page", js_on_load=_FILL_ADDRESS)
+        code = gr.HTML(page.code(first), elem_classes="ct-page", js_on_load=_FILL_ADDRESS)
 
         answers = [answer, why, asked, judged, question, verdict, choice, right]
-        gr.on([text.submit, go.click], asked_now, [bundle, text], answers, trigger_mode="always_last", **quiet).then(
-            None, js=_SHOW_ANSWER
-        )
-        examples.click(lambda sample: sample[0], examples, text, **quiet).then(
-            asked_now, [bundle, text], answers, **quiet
-        ).then(None, js=_SHOW_ANSWER)
+        asks: dict[str, Any] = {"fn": asked_now, "inputs": [bundle, text, second], "outputs": answers, **quiet}
+        gr.on([text.submit, second.submit, go.click], trigger_mode="always_last", **asks).then(None, js=_SHOW_ANSWER)
+        examples.click(
+            lambda name, sample: page.boxes(name, sample[0]), [bundle, examples], [text, second], **quiet
+        ).then(**asks).then(None, js=_SHOW_ANSWER)
         yes.click(
             lambda remembered: kept(remembered, remembered["answer"]), asked, [question, verdict, choice], **quiet
         )
         no.click(lambda: {choice: gr.update(visible=True)}, None, [choice], **quiet)
         keep.click(chosen, [asked, right], [question, verdict, choice], **quiet)
-        gr.on(
-            [go_file.click, column.submit],
-            file_now,
-            [bundle, file, column],
-            [table, *downloads.values()],
-            api_visibility="private",
-        )
-        bundle.change(
-            opened, bundle, [heading, examples, report, right, answer, why, table, judged, *downloads.values()], **quiet
-        )
+        go_file.click(file_now, [bundle, file, column, pair], [table, *downloads.values()], api_visibility="private")
+        looks: dict[str, Any] = {
+            "fn": looked,
+            "inputs": [bundle, file],
+            "outputs": [column, pair, told, table, *downloads.values()],
+            **quiet,
+        }
+        file.change(**looks)
+        shown = [heading, text, second, examples, report, right, answer, why, table, judged, code, *downloads.values()]
+        bundle.change(opened, bundle, shown, **quiet).then(**looks)
     return blocks
