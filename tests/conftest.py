@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,12 @@ import pytest
 if TYPE_CHECKING:
     from classtune.model.network import Network
     from classtune.training.loop import Examples
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Three processes for two cores: some tests wait, for a server, a lock or a time to pass."""
+    return max(1, (os.cpu_count() or 1) * 3 // 2)
+
 
 SENTENCES = [
     "win a free prize now call this number today",
