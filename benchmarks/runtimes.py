@@ -26,7 +26,7 @@ from classtune.export.graph import ClassifierGraph
 from classtune.export.write import FORMATS, export_bundle
 from classtune.inference.predictor import load_predictor
 from classtune.inference.runtimes import FILES, start
-from classtune.model.tokens import length_sorted_batches
+from classtune.model.batches import length_sorted_batches
 
 Array = np.ndarray[Any, Any]
 

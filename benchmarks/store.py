@@ -22,7 +22,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
 
     from classtune.config import resolve
     from classtune.model.activations import ActivationStore, Distinct
-    from classtune.model.tokens import Batch, padding_mask
+    from classtune.model.batches import Batch, padding_mask
     from classtune.training.loop import shuffled_batches
 
     rng = np.random.default_rng(0)

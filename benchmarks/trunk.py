@@ -20,9 +20,9 @@ from common import Figure, main, note, seconds, silent, sms_spam
 from classtune.config import resolve
 from classtune.model.activations import ActivationStore, Distinct
 from classtune.model.backbone import load_backbone
+from classtune.model.batches import length_sorted_batches
 from classtune.model.kernels import PackedLinear, available
 from classtune.model.network import Network, Trunk
-from classtune.model.tokens import length_sorted_batches
 from classtune.sources import fetch_model
 
 # a @ b: square matrices. Packed: rows of the input, width in, width out; the last ones are shapes of the default model.

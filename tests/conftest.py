@@ -181,8 +181,8 @@ def make_examples(texts: list[str], truth: list[int]) -> Callable[..., Examples]
     import numpy as np
 
     from classtune.model.activations import ActivationStore, Distinct
+    from classtune.model.batches import Batch
     from classtune.model.network import Trunk
-    from classtune.model.tokens import Batch
     from classtune.training.loop import Examples, Rows
 
     def make(network: Network, start: int | None, *, cache: bool = True) -> Examples:

@@ -11,8 +11,8 @@ import torch
 from classtune.decisions.calibration import METHODS, fit_calibration
 from classtune.decisions.decisions import Decisions, Prior
 from classtune.export.graph import Calibrated, ClassifierGraph
+from classtune.model.batches import padding_mask
 from classtune.model.network import Network
-from classtune.model.tokens import padding_mask
 
 LABELS = ("a", "b", "c")
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from classtune.model.batches import Batch
 from classtune.model.network import Network
 from classtune.model.parts import InParts, Learners, TailPlan
-from classtune.model.tokens import Batch
 
 TEXTS = ["win a prize", "see you at 4 then", "ok", "call now", "where are you"]
 

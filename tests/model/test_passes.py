@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from classtune.model.activations import ActivationStore, Distinct
+from classtune.model.batches import Batch
 from classtune.model.network import Network, Trunk, Vectors, frozen
 from classtune.model.passes import Run, Span, shared
 from classtune.model.pooled import PooledStates
-from classtune.model.tokens import Batch, Pieces
+from classtune.model.tokens import Pieces
 from classtune.training.depth import choose_depth
 
 MakeNetwork = Callable[..., Network]

@@ -14,9 +14,9 @@ from transformers import AutoModelForSequenceClassification
 
 from classtune.model import last_position
 from classtune.model.backbone import quiet_transformers
+from classtune.model.batches import Batch
 from classtune.model.families import FAMILIES
 from classtune.model.network import Network, Tail, Trunk, Whole
-from classtune.model.tokens import Batch
 
 MakeNetwork = Callable[..., Network]
 WINDOWS = ["mistral-window", "qwen2-window", "qwen2-window-first"]

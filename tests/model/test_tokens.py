@@ -13,15 +13,7 @@ from hypothesis import strategies as st
 
 from classtune.errors import DataError, SettingsError
 from classtune.model.network import Network
-from classtune.model.tokens import (
-    BATCH_TOKENS,
-    MAX_WASTE,
-    Pieces,
-    TextEncoder,
-    TokenRules,
-    length_sorted_batches,
-    pool_pieces,
-)
+from classtune.model.tokens import Pieces, TextEncoder, TokenRules, pool_pieces
 
 MakeNetwork = Callable[..., Network]
 
@@ -284,20 +276,3 @@ def test_pooling_takes_the_mean_and_leaves_a_single_piece_as_it_is() -> None:
     assert torch.equal(pool_pieces(logits, np.arange(50), 50), logits)
     of_text = np.repeat(np.arange(5), 10)
     torch.testing.assert_close(pool_pieces(logits, of_text, 5), logits.reshape(5, 10, 3).mean(1))
-
-
-@given(st.lists(st.integers(1, 2000), max_size=300))
-def test_length_sorted_batches_hold_every_text_once_with_little_waste(lengths: list[int]) -> None:
-    batches = list(length_sorted_batches(lengths))
-    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
-    order = [lengths[row] for rows in batches for row in rows]
-    assert order == sorted(lengths)
-    for rows in batches:
-        real = np.array([lengths[row] for row in rows])
-        positions = len(rows) * real.max()
-        assert len(rows) == 1 or positions <= BATCH_TOKENS
-        assert positions - real.sum() <= MAX_WASTE * positions
-
-
-def test_equal_lengths_fill_their_batches() -> None:
-    assert [len(rows) for rows in length_sorted_batches([10] * 200)] == [76, 76, 48]

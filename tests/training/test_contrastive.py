@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from classtune.model.tokens import Batch
+from classtune.model.batches import Batch
 from classtune.training.contrastive import STEPS, TEXTS, _batches, draw_together, pair_loss
 from classtune.training.loop import Examples
 

@@ -25,10 +25,11 @@ from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
 from classtune.data.folds import part_of_each
 from classtune.model.activations import ActivationStore, Distinct, StoreTooLarge, TrunkFacts
+from classtune.model.batches import Batch
 from classtune.model.head import logits_of_head, takes_linear
 from classtune.model.network import Network, Trunk
 from classtune.model.pooled import PooledStates
-from classtune.model.tokens import Batch, Pieces
+from classtune.model.tokens import Pieces
 from classtune.stats import Floats
 from classtune.training.checkpoint import Checkpoint
 from classtune.training.depth import DepthChoice

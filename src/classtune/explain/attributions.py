@@ -21,11 +21,12 @@ from torch import Tensor
 from classtune.errors import DataError
 from classtune.explain.words import Piece, without, words_of
 from classtune.model.backbone import quiet_transformers
+from classtune.model.batches import BATCH_TOKENS, Batch, length_sorted_batches
 from classtune.model.head import pool
 from classtune.model.network import Network
 from classtune.model.pairs import plain_ids
 from classtune.model.slicing import run_part
-from classtune.model.tokens import BATCH_TOKENS, Batch, TokenIds, length_sorted_batches
+from classtune.model.tokens import TokenIds
 
 Method = Literal["integrated-gradients", "occlusion"]
 

@@ -15,9 +15,9 @@ from classtune.errors import SettingsError, did_you_mean
 from classtune.explain.attributions import STEPS, attribute, by_word
 from classtune.explain.neighbours import Neighbours
 from classtune.explain.words import Piece, check_length, without, words_of
+from classtune.model.batches import Batch
 from classtune.model.network import Network
 from classtune.model.pooled import pooled_states
-from classtune.model.tokens import Batch
 
 TOP_WORDS = 5
 # A label's words and those against it: at least 3:1 on white and on near-black once thinned, and never colour alone.

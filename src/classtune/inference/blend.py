@@ -15,7 +15,8 @@ from classtune.data.reading.cells import is_blank
 from classtune.decisions.decisions import Decisions
 from classtune.errors import DataError
 from classtune.inference.scoring import Items, Predictor
-from classtune.model.tokens import TokenIds, length_sorted_batches, pool_pieces
+from classtune.model.batches import length_sorted_batches
+from classtune.model.tokens import TokenIds, pool_pieces
 from classtune.stats import Floats
 
 # Most tokens of a text for a classifier that has none: no text of a request is longer.

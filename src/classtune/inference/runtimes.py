@@ -20,10 +20,11 @@ from classtune.bundle import Bundle, check_files, check_golden, decisions_of, re
 from classtune.errors import BundleError, SettingsError, did_you_mean, reading, require
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.model.backbone import quiet_transformers
+from classtune.model.batches import Batch
 from classtune.model.network import Network
 from classtune.model.pairs import encoder_of, plain_ids
 from classtune.model.processor import processor
-from classtune.model.tokens import Batch, TextEncoder, TokenRules
+from classtune.model.tokens import TextEncoder, TokenRules
 
 Array = NDArray[Any]
 # Token ids, mask and, where the graph takes them, token types, int64 [texts, tokens], and the name of an output → that

@@ -15,8 +15,9 @@ from classtune.config import Progress
 from classtune.data.reading.cells import with_cells
 from classtune.decisions.decisions import Decisions
 from classtune.errors import DataError
+from classtune.model.batches import length_sorted_batches
 from classtune.model.network import Network
-from classtune.model.tokens import length_sorted_batches, pool_pieces
+from classtune.model.tokens import pool_pieces
 
 # Texts that are tokenised and sorted together: bounds memory for any number of texts.
 _CHUNK = 8192

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from classtune.config import Progress
 from classtune.errors import ClasstuneError
+from classtune.model.batches import Batch, length_sorted_batches, padding_mask
 from classtune.model.network import Network, Trunk
-from classtune.model.tokens import Batch, TokenIds, length_sorted_batches, padding_mask
+from classtune.model.tokens import TokenIds
 
 Precision = Literal["auto", "float32", "float16"]
 

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from classtune.model import kernels, last_position
+from classtune.model.batches import Batch
 from classtune.model.families import Family
 from classtune.model.head import LinearHead, pool
 from classtune.model.pairs import plain_ids
 from classtune.model.parts import Learners
 from classtune.model.passes import Engine, Span, alone
 from classtune.model.slicing import part, replace, shorten, states
-from classtune.model.tokens import Batch, TextEncoder
+from classtune.model.tokens import TextEncoder
 
 # A split is used when it changes no logit by more than this share of the largest.
 SPLIT_TOLERANCE = 1e-4

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from classtune.model.tokens import Batch
+from classtune.model.batches import Batch
 
 # Bytes a second between two processes, copies included, and what several processes of one machine need of the time
 # that one needs with all its threads (benchmarks/ranks.py).

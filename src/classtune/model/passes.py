@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from classtune.model.tokens import Batch
+from classtune.model.batches import Batch
 
 
 @dataclass(frozen=True)

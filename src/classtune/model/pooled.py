@@ -15,9 +15,10 @@ from torch import Tensor
 from classtune.config import Progress
 from classtune.model import slicing
 from classtune.model.activations import LONG_SECONDS, SAMPLE_SECONDS, Distinct, TrunkFacts, evenly
+from classtune.model.batches import Batch, length_sorted_batches
 from classtune.model.head import pool
 from classtune.model.network import Network, Vectors
-from classtune.model.tokens import Batch, Pieces, TokenIds, length_sorted_batches
+from classtune.model.tokens import Pieces, TokenIds
 
 _TOGETHER = 20_000  # texts whose pieces are pooled at once, in float64
 

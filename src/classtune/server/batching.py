@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.inference.predictor import Items
-from classtune.model.tokens import BATCH_TOKENS, length_sorted_batches
+from classtune.model.batches import BATCH_TOKENS, length_sorted_batches
 
 Logits = NDArray[np.float64]
 

@@ -19,9 +19,10 @@ from torch import nn
 
 from classtune.config import Progress
 from classtune.data.folds import FOLDS, deal
+from classtune.model.batches import Batch, length_sorted_batches
 from classtune.model.head import pool
 from classtune.model.network import Network, Trunk
-from classtune.model.tokens import Batch, TokenIds, length_sorted_batches
+from classtune.model.tokens import TokenIds
 from classtune.stats import Floats
 from classtune.training.probe import spread
 

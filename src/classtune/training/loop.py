@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from classtune.config import Progress
 from classtune.config.areas import BatchSettings, EvaluationSettings, TrainingSettings
 from classtune.errors import ClasstuneError
-from classtune.model.tokens import Batch, length_sorted_batches
+from classtune.model.batches import Batch, length_sorted_batches
 from classtune.stats import best_scale
 from classtune.training.averaging import RunningMean
 from classtune.training.checkpoint import Checkpoint

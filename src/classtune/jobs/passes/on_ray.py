@@ -20,9 +20,9 @@ from classtune.errors import SettingsError, UserError
 from classtune.inference.bulk.cluster import cluster, start_workers, unpacked
 from classtune.jobs import steps
 from classtune.model.backbone import load_backbone
+from classtune.model.batches import Batch
 from classtune.model.network import Frozen, frozen
 from classtune.model.passes import Engine, Run, Span, shared
-from classtune.model.tokens import Batch
 
 _AHEAD = 2  # batches a worker, so that none waits for its next one
 

@@ -19,10 +19,10 @@ from classtune.jobs import steps
 from classtune.jobs.passes.messages import meet, receive, send, talking_to
 from classtune.jobs.passes.place import Place
 from classtune.model.adapters import add_lora
+from classtune.model.batches import Batch
 from classtune.model.network import Frozen, Network, frozen
 from classtune.model.parts import TailPlan
 from classtune.model.passes import Span
-from classtune.model.tokens import Batch
 from classtune.sources import fetch_model
 
 _WAIT_FOR_WORK = timedelta(days=365)

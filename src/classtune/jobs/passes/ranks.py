@@ -26,9 +26,9 @@ from classtune.errors import ClasstuneError, Interrupted, UserError
 from classtune.jobs import steps
 from classtune.jobs.passes.messages import PATIENCE, meet, receive, send, talking_to
 from classtune.jobs.passes.place import Place
+from classtune.model.batches import Batch
 from classtune.model.parts import Learner, Learners, TailPlan
 from classtune.model.passes import Engine, Run, Span, shared
-from classtune.model.tokens import Batch
 
 
 class Ranks:
