@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -71,9 +72,29 @@ def test_shares_are_estimated_from_the_texts_at_hand(wide_bundle: Path, tmp_path
     data = write_csv(tmp_path / "new.csv", texts)
     ran = command("predict", wide_bundle, data, "--text", "text", "--deploy-prior", "estimate", "--json")
     assert len(ran.document) == len(texts)
-    (line,) = (line for line in ran.err.splitlines() if line.startswith("estimated shares:"))
-    ham = float(line.partition("ham ")[2].partition(" %")[0])
+    (line,) = (line for line in ran.err.splitlines() if "class prior (share of each label) estimated" in line)
+    assert "from the 101 texts given, without their labels: ham " in line
+    (found,) = re.findall(r"ham ([\d.]+) % \(95 % interval ([\d.]+) % to ([\d.]+) %; in training 50", line)
+    ham, low, high = map(float, found)
     assert ham > 90
+    assert low <= ham <= high
+    table = write_csv(tmp_path / "rows.csv", rows(40))
+    judged = command("evaluate", wide_bundle, table, "--deploy-prior", "estimate", "--json")
+    estimated = judged.document["decisions"]["prior"]["estimated"]
+    assert estimated["texts"] == 40
+    assert estimated["shares"]["spam"] == pytest.approx(judged.document["decisions"]["prior"]["deployed"]["spam"])
+    assert estimated["ci95"]["spam"][0] <= estimated["shares"]["spam"] <= estimated["ci95"]["spam"][1]
+
+
+def test_shares_can_be_estimated_where_every_text_has_one_label(wide_bundle: Path, command: Run) -> None:
+    """The estimate may be 1 to the last digit, which nobody may name: other labels would be impossible."""
+    texts = [text for text, label in rows(60) if label == "ham"]
+    ran = command("predict", wide_bundle, *texts, "--deploy-prior", "estimate")
+    assert ran.code == 0, ran.err
+    assert "30 texts are few" in ran.err
+    refused = command("train", "rows.csv", "--deploy-prior", "estimate")
+    assert refused.code == 2
+    assert "training has none. Name the shares, --deploy-prior spam=0.134" in refused.err
 
 
 def test_costs_move_the_answer_and_each_label_says_whether_it_is_given(wide_bundle: Path, command: Run) -> None:
@@ -164,3 +185,23 @@ def test_evaluation_judges_the_answers_that_are_wished_for(wide_bundle: Path, tm
     usual = command("evaluate", wide_bundle, data, "--json").document["test"]
     told = command("evaluate", wide_bundle, data, "--cost", "spam:fn=1000000,fp=0.000001", "--json").document["test"]
     assert np.trace(usual["confusion"]) > np.trace(told["confusion"]) == 10
+
+
+def test_evaluation_says_what_a_text_costs_with_and_without_the_costs(
+    wide_bundle: Path, tmp_path: Path, command: Run
+) -> None:
+    lines = [(f"{text}.", label) for text, label in rows(40)]
+    data, told = write_csv(tmp_path / "rows.csv", lines), ("--cost", "spam:fn=1000000,fp=2")
+    document = command("evaluate", wide_bundle, data, *told, "--json").document
+    under = document["under_wishes"]
+    assert under["rows"] == 40
+    given, plain = under["classifiers"]["the answers given"], under["classifiers"]["the most probable label"]
+    assert given["expected_cost"] == 1.0  # all spam: half of the texts cost 2 each
+    (ham, to_spam), (to_ham, spam) = command("evaluate", wide_bundle, data, "--json").document["test"]["confusion"]
+    assert plain["expected_cost"] == pytest.approx((1_000_000 * to_ham + 2 * to_spam) / 40)
+    assert plain["accuracy"] == (ham + spam) / 40
+    shown = command("evaluate", wide_bundle, data, *told).out
+    assert "under your costs and class prior, 40 rows" in shown
+    assert "expected cost of a text" in shown
+    assert "1.0000" in shown
+    assert "under your costs" not in command("evaluate", wide_bundle, data).out

@@ -40,6 +40,10 @@ def test_costs_of_many_labels_are_of_each_label() -> None:
     found = by_cost("fn=3,fp=1,b:fn=1,fp=4", THREE, EVEN, multi=True)
     assert found.least == pytest.approx((0.25, 0.8, 0.25))
     assert found.marks(np.array([[0.3, 0.7, 0.2]])).tolist() == [[True, False, False]]
+    assert found.costs == ((3, 1), (1, 4), (3, 1))
+    truth = np.array([[True, True, False], [False, False, False]])
+    given = np.array([[False, True, True], [True, True, False]])
+    assert found.costs_of(truth, given).tolist() == [3 + 1, 1 + 4]
 
 
 def test_every_problem_of_a_cost_is_said_at_once() -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
+from classtune.config.areas import DecisionSettings
+from classtune.decisions.decide import decide
 from classtune.decisions.decisions import Decisions
 from classtune.errors import BundleError
 
@@ -29,3 +35,31 @@ def test_a_damaged_record_is_a_bundle_error() -> None:
     del record["calibration"]["scale"]
     with pytest.raises(BundleError, match="damaged"):
         Decisions.from_record(LABELS, record)
+
+
+@pytest.mark.parametrize(
+    ("part", "damage"),
+    [
+        ("calibration", {"scale": [math.nan]}),
+        ("calibration", {"bias": [0.0, 0.0, 0.0]}),
+        ("calibration", {"curves": [[[0.0], [math.inf]], [[0.0], [0.5]]]}),
+        ("prior", {"deployed": {"ham": math.nan, "spam": 0.5}}),
+        ("thresholds", {"least": [None]}),
+        ("thresholds", {"least": [-math.inf, 0.5]}),
+        ("thresholds", {"costs": [[0.0, 1.0], [math.nan, 0.0]]}),
+        ("thresholds", {"costs": [[0.0], [1.0]]}),
+        ("abstention", {"threshold": math.nan}),
+    ],
+)
+def test_numbers_that_no_fit_gave_are_a_bundle_error(part: str, damage: dict[str, Any]) -> None:
+    """JSON of Python has NaN and Infinity: with them every text would get the same answer, and no word."""
+    drawn = np.random.default_rng(0)
+    truth = drawn.integers(0, 2, 400)
+    logits = drawn.normal(4 * np.eye(2)[truth])
+    wishes = DecisionSettings(max_error=0.3, cost="spam:fn=2,fp=1", deploy_prior={"spam": 0.2})
+    found = decide(logits, truth, ["ham", "spam"], wishes, trained_prior=np.array([0.5, 0.5]))
+    record = json.loads(json.dumps(found.record()))
+    assert Decisions.from_record(["ham", "spam"], record) == found
+    record[part] |= damage
+    with pytest.raises(BundleError, match="damaged"):
+        Decisions.from_record(["ham", "spam"], record)

@@ -88,7 +88,7 @@ def test_an_estimate_that_texts_cannot_carry_says_so() -> None:
     _, densities = drawn((0.7, 0.3), 40)
     few = estimate_prior(bayes(densities, trained), trained)
     assert not few.reliable
-    assert "40 unlabelled texts are few" in few.notes[0]
+    assert "40 texts are few" in few.notes[0]
     blind = estimate_prior(np.full((500, 2), 0.5), trained)  # knows nothing
     assert not blind.reliable
     assert "uncertain" in blind.notes[-1]
@@ -119,3 +119,15 @@ def test_every_problem_of_a_wish_is_said_at_once() -> None:
             wanted_prior(shares, ["ham", "spam"], np.array([0.5, 0.5]))
     with pytest.raises(SettingsError, match="names no label"):
         wanted_prior({}, ["ham", "spam"], np.array([0.5, 0.5]))
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_an_estimate_of_all_or_none_still_leaves_room_for_each_label_that_was_taught(multi: bool) -> None:
+    given, trained = np.tile([1.0, 0.0, 0.0], (200, 1)), np.array([0.5, 0.5, 0.0])
+    found = estimate_prior(given, trained, multi=multi)
+    assert found.prior[0] == pytest.approx(1)
+    wish = found.as_wish(["a", "b", "never"], trained, multi=multi)
+    assert wish["never"] == 0
+    assert 0 < wish["b"] < 0.001
+    assert 0.999 < wish["a"] < 1
+    assert wanted_prior(wish, list(wish), trained, multi=multi) == pytest.approx(list(wish.values()))

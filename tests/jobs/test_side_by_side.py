@@ -12,10 +12,13 @@ from small import QUICK, Run, rows, train_small, write_csv
 
 from classtune.bundle import learned_rows
 from classtune.config import resolve
+from classtune.config.areas import DecisionSettings
 from classtune.data.reading.tables import table_from_rows
+from classtune.decisions.decide import decide
 from classtune.errors import DataError, SettingsError
+from classtune.inference.predictor import answer_of
 from classtune.inference.tables import predict_table
-from classtune.jobs.side_by_side import evaluate_two
+from classtune.jobs.side_by_side import evaluate_two, like_with_like
 from classtune.jobs.train import train
 
 pytest_plugins = ["bundle_fixtures"]
@@ -159,3 +162,37 @@ def test_the_command_prints_both_and_its_code_is_the_gate(
         refused = command("evaluate", *words)
         assert refused.code == 2
         assert message in refused.err
+
+
+def test_costs_of_several_labels_a_text_are_something_that_a_classifier_was_told() -> None:
+    """They move the threshold of each label, as thresholds that rows chose do: plain is 0.5 for both."""
+    drawn = np.random.default_rng(0)
+    truth = drawn.random((300, 2)) < 0.3
+    logits = drawn.normal(size=(300, 2)) + 2 * truth
+    sides = [
+        decide(logits, truth, ["a", "b"], DecisionSettings(cost=cost), trained_prior=np.full(2, 0.3), multi=True)
+        for cost in (None, "fn=9,fp=1", "fn=9,fp=1")
+    ]
+    said: list[str] = []
+    compared_by = like_with_like(sides[:2], said.append)
+    assert "plain calibrated answers" in said[0]
+    probabilities = drawn.random((50, 2))
+    for one in compared_by:
+        np.testing.assert_array_equal(one.answers(probabilities), probabilities >= 0.5)
+    assert like_with_like(sides[1:], said.append) == sides[1:]
+    assert len(said) == 1
+
+
+def test_what_a_text_costs_stands_beside_the_figures_of_both(small_bundle: Path, poor: Path, tmp_path: Path) -> None:
+    texts, labels = zip(*NEW, strict=True)
+    table = table_from_rows(texts, labels, name="later")
+    told: Any = {"cost": "spam:fn=10,fp=1"}
+    document = evaluate_two(poor, small_bundle, table, told, notify=quiet, progress=quiet).document()
+    for folder in (poor, small_bundle):
+        ranked = predict_table(folder, table_from_rows(texts, name="t"), told, notify=quiet, progress=quiet)
+        given = [answer_of(one)[0] for one in ranked]
+        costs = {("spam", "ham"): 10, ("ham", "spam"): 1}
+        expected = np.mean([costs.get(pair, 0) for pair in zip(labels, given, strict=True)])
+        found = document["under_wishes"]["classifiers"][str(folder)]
+        assert found["expected_cost"] == pytest.approx(expected)
+    assert compared(poor, small_bundle, NEW)["under_wishes"] is None

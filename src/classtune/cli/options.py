@@ -85,7 +85,9 @@ DeployPrior = Annotated[
 ]
 UsedPrior = Annotated[
     Shares,
-    typer.Option("--deploy-prior", metavar="LABEL=SHARE", help="Share of a label among these texts, or `estimate`."),
+    typer.Option(
+        "--deploy-prior", metavar="LABEL=SHARE", help="Share of a label among these texts; `estimate`: by the texts."
+    ),
 ]
 Cost = Annotated[
     str | None, typer.Option(metavar="fn=10,fp=1", help="What mistakes cost; the answer costs least on average.")
@@ -197,6 +199,16 @@ def _wishes(
     return {name: value for name, value in values.items() if value not in (None, {})}
 
 
+def _wishes_of_training(**options: Any) -> dict[str, Any]:
+    wishes = _wishes(**options)
+    if wishes.get("deploy_prior") == "estimate":
+        raise SettingsError(
+            "--deploy-prior estimate: needs texts from where the classifier will be used, and training has none. Name "
+            "the shares, --deploy-prior spam=0.134, or pass it to `predict` or `evaluate`."
+        )
+    return wishes
+
+
 def _shares(flag: str, items: Shares) -> dict[str, float]:
     """``["spam=0.1", "ham=0.9"]`` → shares by label. Raises SettingsError with every item that is not so."""
     problems, shares = [], {}
@@ -276,5 +288,5 @@ SERVE = Flags(
     },
     _those_set,
 )
-WISHES = Flags({"deploy_prior": (DeployPrior, None), **_DECISIONS}, _wishes)
+WISHES = Flags({"deploy_prior": (DeployPrior, None), **_DECISIONS}, _wishes_of_training)
 USED_WISHES = Flags({"deploy_prior": (UsedPrior, None), **_DECISIONS}, _wishes)

@@ -38,7 +38,7 @@ def evaluate(
     from classtune.inference.tables import as_trained, evaluate_bundle
     from classtune.jobs.side_by_side import evaluate_two
     from classtune.screen.loop import show_two
-    from classtune.screen.results import show_scores
+    from classtune.screen.results import show_scores, show_under_wishes
     from classtune.screen.terminal import Screen
 
     _check_evaluated(folders, margin, gate=at_least_as_good)
@@ -60,6 +60,8 @@ def evaluate(
         if one.unseen is not None:
             judged[f"without those that it learned from, {one.unseen.rows:,} rows"] = one.unseen
         show_scores(judged)
+        if one.under_wishes is not None:
+            show_under_wishes(one.under_wishes)
     if at_least_as_good and not two.gate.passed:
         raise typer.Exit(1)
 

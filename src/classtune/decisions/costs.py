@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from classtune.decisions.thresholds import Thresholds
 from classtune.errors import SettingsError, did_you_mean
-from classtune.stats import FloatArray
+from classtune.stats import FloatArray, Floats
 
 # fn and fp alone are those of the rarer of two labels only where it has at most this share of the training rows.
 CLEARLY_RARER = 0.4
@@ -80,11 +80,17 @@ def by_cost(cost: str, labels: Sequence[str], prior: FloatArray, *, multi: bool 
     if problems:
         raise SettingsError(problems)
     if multi:
-        return Thresholds(tuple((claimed / (claimed + missed)).tolist()), notes=tuple(notes))
+        return _of_each_label(missed, claimed)
     if len(labels) == 2:
         bound = matrix[0, 1] / (matrix[0, 1] + matrix[1, 0])
         notes.append(f"--cost: {labels[1]!r} is the answer where its probability is {bound:.3g} or more.")
     return Thresholds((None,) * len(labels), tuple(map(tuple, matrix.tolist())), notes=tuple(notes))
+
+
+def _of_each_label(missed: Floats, claimed: Floats) -> Thresholds:
+    """Several labels a text: each is given where that costs less on average than leaving it out."""
+    least = claimed / (claimed + missed)
+    return Thresholds(tuple(least.tolist()), tuple(zip(missed.tolist(), claimed.tolist(), strict=True)))
 
 
 def _cost(number: str) -> float | None:

@@ -110,7 +110,7 @@ def decide(
             weights=weights[fits],
             thin=thin[fits],
         )
-        found = replace(found, thresholds=thresholds)
+        found = replace(found, thresholds=replace(thresholds, costs=None if costs is None else costs.costs))
         notes += thresholds.notes
     if wishes.max_error is not None:
         rows = promises[thin[promises]]

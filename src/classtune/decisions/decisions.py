@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -22,10 +23,14 @@ from classtune.stats import BoolArray, FloatArray, Floats
 
 @dataclass(frozen=True)
 class Prior:
-    """Shares (k,) of the labels in training, which the probabilities speak of, and where the classifier is used."""
+    """Shares (k,) of the labels in training, which the probabilities speak of, and where the classifier is used.
+
+    estimated: the record of the estimate that ``deployed`` comes from; None where it was told.
+    """
 
     trained: tuple[float, ...]
     deployed: tuple[float, ...]
+    estimated: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,7 @@ class Decisions:
         return self.labels if moved else (), moved, costs, tuple((f["label"], f["wish"], f["wanted"]) for f in facts)
 
     def untold(self) -> Self:
-        """The same without what the user `told`: plain calibrated answers."""
-        if not any(self.told):
-            return self
+        """Plain calibrated answers, without what the user `told`: the most probable label, or each of 0.5 or more."""
         prior = None if self.prior is None else replace(self.prior, deployed=self.prior.trained)
         return replace(self, prior=prior, thresholds=None, abstention=None)
 
@@ -96,7 +99,8 @@ class Decisions:
             and {
                 name: dict(zip(self.labels, shares, strict=True))
                 for name, shares in (("trained", self.prior.trained), ("deployed", self.prior.deployed))
-            },
+            }
+            | ({} if self.prior.estimated is None else {"estimated": self.prior.estimated}),
             "thresholds": self.thresholds and self.thresholds.record(),
             "abstention": self.abstention and self.abstention.record(),
             "notes": list(self.notes),
@@ -106,17 +110,44 @@ class Decisions:
     def from_record(cls, labels: Sequence[str], record: dict[str, Any]) -> Self:
         """What ``record`` gave, also after a journey through JSON. Raises BundleError where it does not fit."""
         try:
-            prior = record["prior"] and Prior(
-                *(tuple(record["prior"][name][label] for label in labels) for name in ("trained", "deployed"))
+            shares = record["prior"]
+            trained, deployed = (
+                shares and tuple(shares[name][label] for label in labels) for name in ("trained", "deployed")
             )
-            return cls(
+            found = cls(
                 tuple(labels),
                 record["multi"],
                 Calibration.from_record(record["calibration"]),
-                prior,
+                shares and Prior(trained, deployed),
                 record["thresholds"] and Thresholds.from_record(record["thresholds"]),
                 record["abstention"] and Abstention.from_record(record["abstention"]),
                 tuple(record["notes"]),
             )
+            _check_numbers(found)
+            return found
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"decisions: the record is damaged ({error!r}). Train again or restore a copy.") from None
+
+
+def _check_numbers(found: Decisions) -> None:
+    """Raise ValueError where numbers are not finite, or not one a label."""
+    labels, calibration, thresholds = len(found.labels), found.calibration, found.thresholds
+    of_labels: list[Sequence[Any]] = [part for part in (calibration.scale, calibration.bias) if len(part) != 1]
+    numbers: list[float | None] = [*calibration.scale, *calibration.bias]
+    if calibration.curves:
+        of_labels.append(calibration.curves)
+        numbers += [number for curve in calibration.curves for part in curve for number in part]
+    if found.prior is not None:
+        numbers += [*found.prior.trained, *found.prior.deployed]
+    if thresholds is not None:
+        of_labels.append(thresholds.least)
+        numbers += thresholds.least
+    if thresholds is not None and thresholds.costs is not None:
+        of_labels += [thresholds.costs, *(row for row in thresholds.costs if not found.multi)]
+        numbers += [cost for row in thresholds.costs for cost in row]
+    if found.abstention is not None:
+        numbers.append(found.abstention.threshold)
+    if any(len(part) != labels for part in of_labels):
+        raise ValueError(f"not one number for each of {labels} labels")
+    if not all(number is None or math.isfinite(number) for number in numbers):
+        raise ValueError("a number that is not finite")

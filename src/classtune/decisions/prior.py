@@ -20,17 +20,19 @@ SETTLED = 1e-6
 # An estimate is called unreliable from fewer texts, or with a wider interval on either side.
 LEAST_TEXTS = 100
 WIDEST = 0.1
+_SHOWN_LABELS = 10
 
 
 @dataclass(frozen=True)
 class PriorEstimate:
-    """Shares of the labels among unlabelled texts; ``ci95`` (k, 2) is their 95 % interval.
+    """Shares (k,) of the labels among ``texts`` unlabelled ones; ``ci95`` (k, 2) is their 95 % interval.
 
     reliable: False where the texts cannot tell; ``notes`` says why.
     """
 
     prior: Floats
     ci95: Floats
+    texts: int
     rounds: int
     converged: bool
     reliable: bool
@@ -41,11 +43,33 @@ class PriorEstimate:
         return {
             "shares": dict(zip(labels, self.prior.tolist(), strict=True)),
             "ci95": dict(zip(labels, self.ci95.tolist(), strict=True)),
+            "texts": self.texts,
             "rounds": self.rounds,
             "converged": self.converged,
             "reliable": self.reliable,
             "notes": list(self.notes),
         }
+
+    def as_wish(self, labels: Sequence[str], trained_prior: FloatArray, *, multi: bool) -> dict[str, float]:
+        """The shares by label, none of a taught label 0 or 1: no number of texts shows that one is never met."""
+        least = 0.5 / ((self.texts + 1) * len(labels))
+        shares = np.where(trained_prior > 0, self.prior.clip(least, 1 - least), 0.0)
+        return dict(zip(labels, (shares if multi else shares / shares.sum()).tolist(), strict=True))
+
+    def sentence(self, labels: Sequence[str], trained_prior: FloatArray) -> str:
+        """What was estimated, from what, with which intervals; of many labels the most common ones."""
+        shown = np.argsort(-self.prior, kind="stable")[:_SHOWN_LABELS]
+        shares = [
+            f"{labels[i]} {_percent(self.prior[i])} (95 % interval {_percent(self.ci95[i, 0])} to "
+            f"{_percent(self.ci95[i, 1])}; in training {_percent(trained_prior[i])})"
+            for i in shown.tolist()
+        ]
+        more = len(labels) - len(shown)
+        return (
+            f"class prior (share of each label) estimated from the {self.texts:,} texts given, without their labels: "
+            f"{', '.join(shares)}{f', and {more:,} more' * bool(more)}. Scores and answers are for this class prior. "
+            "This assumes that texts of one label look as they did in training."
+        )
 
 
 def correct_prior(
@@ -85,16 +109,20 @@ def estimate_prior(probabilities: FloatArray, trained_prior: FloatArray, *, mult
         prior, error, rounds = _maximise(given, trained)
     notes = []
     if len(given) < LEAST_TEXTS:
-        notes.append(f"{len(given)} unlabelled texts are few to estimate shares from: give {LEAST_TEXTS} or more.")
+        notes.append(f"{len(given)} texts are few to estimate shares of labels from. Give {LEAST_TEXTS} or more.")
     if rounds >= ROUNDS:
         notes.append(
-            f"The estimate of the shares did not settle in {ROUNDS:,} rounds: the labels are hard to tell apart."
+            f"The estimate did not settle in {ROUNDS:,} rounds: the classifier hardly tells the labels apart. Do not "
+            "rely on it."
         )
     if (widest := float(Z95 * error.max())) > WIDEST:
-        width = f"± {100 * widest:.0f} points" if math.isfinite(widest) else "unknown"
-        notes.append(f"The estimated shares are uncertain ({width}): give more texts, or name the shares yourself.")
+        known = f"to ± {100 * widest:.0f} points only" if math.isfinite(widest) else "not at all"
+        notes.append(
+            f"The estimate is uncertain: one of the shares is known {known}. Give more texts, or name the shares "
+            "yourself: --deploy-prior LABEL=SHARE."
+        )
     ends = np.stack([prior - Z95 * error, prior + Z95 * error], axis=1).clip(0, 1)
-    return PriorEstimate(prior, ends, rounds, rounds < ROUNDS, not notes, tuple(notes))
+    return PriorEstimate(prior, ends, len(given), rounds, rounds < ROUNDS, not notes, tuple(notes))
 
 
 def wanted_prior(
@@ -129,6 +157,10 @@ def wanted_prior(
     if rest > 0:
         result[~named] = max(0.0, 1 - total) * trained[~named] / rest
     return np.asarray(result / result.sum())
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _maximise(given: Floats, trained: Floats) -> tuple[Floats, Floats, int]:

@@ -28,7 +28,8 @@ class Thresholds:
     """How probabilities become labels.
 
     least: for each label the probability from which it is given; None: no rule of its own.
-    costs: for one label a text, what it costs to give label j to a text of label i, as rows (k, k); None: no costs.
+    costs: for one label a text, what it costs to give label j to a text of label i, as rows (k, k); for several labels
+        a text, what missing each label costs and what giving it wrongly, as rows (k, 2); None: no costs.
     facts: for each wanted precision or recall: ``label``, ``wish``, ``wanted``, ``threshold``, ``reached`` and
         ``ci95`` on the validation rows, ``shown`` (with 95 % confidence), ``rows``.
     """
@@ -55,6 +56,13 @@ class Thresholds:
     def marks(self, probabilities: FloatArray) -> npt.NDArray[np.bool_]:
         """The labels (n, k) of a multi-label task: each that reaches its threshold, 0.5 where it has none."""
         return np.asarray(probabilities >= np.array([0.5 if bound is None else bound for bound in self.least]))
+
+    def costs_of(self, truth: Truth, given: npt.NDArray[Any]) -> Floats:
+        """What each answer (n,) costs. truth, given: label numbers (n,), or with several labels booleans (n, k)."""
+        costs = np.array(self.costs, dtype=np.float64)
+        if truth.ndim == 1:
+            return np.asarray(costs[truth, given])
+        return np.asarray((truth & ~given) @ costs[:, 0] + (given & ~truth) @ costs[:, 1])
 
     def record(self) -> dict[str, Any]:
         """For JSON; ``from_record`` reads it."""

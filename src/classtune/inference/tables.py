@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from classtune.inference.predictor import Ranked
 from classtune.inference.runtimes import load_exported
 from classtune.judging.answers import judge_answers
 from classtune.judging.figures import Figures
+from classtune.judging.under_wishes import UnderWishes, beside_plain
 from classtune.stats import BoolArray
 
 Notify = Callable[[str], None]
@@ -67,6 +68,8 @@ class Evaluation:
     """A bundle on the labelled rows of a table, by its name.
 
     learned: how many of the rows it learned from. unseen: figures of the others; None where there are none, or no such.
+    under_wishes: what costs and class prior do, on rows that it did not learn from where there are some; None without
+    such.
     """
 
     bundle: str
@@ -75,6 +78,7 @@ class Evaluation:
     decisions: Decisions
     learned: int = 0
     unseen: Figures | None = None
+    under_wishes: UnderWishes | None = None
 
     def document(self) -> dict[str, Any]:
         """What ``evaluate --json`` prints."""
@@ -84,6 +88,7 @@ class Evaluation:
             "test": self.test.document(),
             "learned": self.learned,
             "unseen": None if self.unseen is None else self.unseen.document(),
+            "under_wishes": None if self.under_wishes is None else asdict(self.under_wishes),
             "decisions": self.decisions.record(),
         }
 
@@ -112,10 +117,12 @@ def evaluate_bundle(
     if copies := copies_in_words(table.texts):
         notify(copies)
     unseen = None
+    judging = np.ones_like(learned) if learned.all() else ~learned
     if learned.any():
         notify(learned_in_words(str(folder), learned))
         unseen = None if learned.all() else judge_answers(decisions, scores[~learned], truth[~learned])
-    return Evaluation(str(folder), table.name, figures, decisions, int(learned.sum()), unseen)
+    under_wishes = beside_plain(decisions, scores[judging], truth[judging])
+    return Evaluation(str(folder), table.name, figures, decisions, int(learned.sum()), unseen, under_wishes)
 
 
 def learned_in_words(bundle: str, learned: BoolArray) -> str:
@@ -200,11 +207,13 @@ def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float
     decisions = decided(asked["deploy_prior"])
     if estimate:
         estimated = estimate_prior(decisions.probabilities(logits), trained_prior, multi=decisions.multi)
-        shares = dict(zip(bundle.labels, estimated.prior.tolist(), strict=True))
-        notify("estimated shares: " + ", ".join(f"{label} {100 * share:.1f} %" for label, share in shares.items()))
+        notify(f"{bundle.folder}: {estimated.sentence(bundle.labels, trained_prior)}")
         for note in estimated.notes:
             notify(note)
-        decisions = decided(shares)
+        decisions = decided(estimated.as_wish(bundle.labels, trained_prior, multi=decisions.multi))
+        assert decisions.prior is not None
+        prior = replace(decisions.prior, estimated=estimated.record(bundle.labels))
+        decisions = replace(decisions, prior=prior)
     for note in decisions.notes:
         notify(note)
     return decisions

@@ -53,8 +53,10 @@ def train_crossed(table: Table, settings: Settings, folds: int, *, notify: Notif
     for number in range(folds):
         rows = fold == number
         trained = _judged(table, rows, whole, f"fold {number + 1} of {folds}", **told)
-        scores[rows] = trained.predictor.probabilities([material.texts[row] for row in np.flatnonzero(rows)])
-        decisions = trained.predictor.decisions
+        logits = trained.predictor.logits([material.texts[row] for row in np.flatnonzero(rows)])
+        own = trained.predictor.decisions
+        decisions = own.untold() if any(own.told) else own  # plain calibrated answers, as accuracy is of everywhere
+        scores[rows] = decisions.probabilities(logits)
         answers[rows] = replace(decisions, abstention=None).answers(scores[rows])
         right = right_rows(decisions, scores[rows], material.truth[rows])
         accuracies.append(float(right.mean()))
@@ -97,9 +99,10 @@ def _figures(
     given = answers if decisions.multi else np.where(answers.any(axis=1), answers.argmax(axis=1), -1)
     figures = judge(scores, material.truth, material.labels, answers=given)
     low, high = (100 * end for end in figures.accuracy_ci95)
+    plain = " by plain calibrated answers, without your costs and wishes" if any(decisions.told) else ""
     sentence = (
-        f"cross-validation: {100 * figures.accuracy:.1f} % of {figures.rows:,} rows right (95 % interval {low:.1f} to "
-        f"{high:.1f}), in {len(accuracies)} folds {100 * min(accuracies):.1f} to {100 * max(accuracies):.1f} %. What "
-        "ships has learned from all rows."
+        f"cross-validation: {100 * figures.accuracy:.1f} % of {figures.rows:,} rows right{plain} (95 % interval "
+        f"{low:.1f} to {high:.1f}), in {len(accuracies)} folds {100 * min(accuracies):.1f} to "
+        f"{100 * max(accuracies):.1f} %. What ships has learned from all rows."
     )
     return CrossValidation(figures, accuracies, sentence)

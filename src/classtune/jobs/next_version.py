@@ -17,7 +17,7 @@ from classtune.data.versions import Earlier, hashes, with_added
 from classtune.errors import SettingsError
 from classtune.inference.predictor import load_predictor
 from classtune.jobs.crossed import train_crossed
-from classtune.jobs.side_by_side import answered, compared, only
+from classtune.jobs.side_by_side import answered, compared, like_with_like, only
 from classtune.jobs.steps import Notify
 from classtune.jobs.train import Trained, train
 from classtune.result import EarlierVersion
@@ -62,7 +62,7 @@ def train_next(
         found = hashes(part.texts)
         parts.append(only(part, np.isin(found, rows.test) & np.isin(found, trained.rows.test)))
     shared = next((part for part in reversed(parts) if part.texts), None)
-    trained.result.earlier = _compared(predictor, trained, shared, str(before), len(rows.test))
+    trained.result.earlier = _compared(predictor, trained, shared, str(before), len(rows.test), notify)
     notify(trained.result.earlier.sentence)
     return trained
 
@@ -72,14 +72,18 @@ def _of_labels(table: Table, labels: set[str]) -> BoolArray:
     return np.array([set(row) <= labels for row in sets], dtype=np.bool_)
 
 
-def _compared(predictor: Any, trained: Trained, shared: Table | None, before: str, tested: int) -> EarlierVersion:
+def _compared(
+    predictor: Any, trained: Trained, shared: Table | None, before: str, tested: int, notify: Notify
+) -> EarlierVersion:
     """Counts and figures of both versions on the rows that test both; no texts."""
     if shared is None:
         sentence = f"None of the {tested:,} texts that tested {before} tests this version."
         return EarlierVersion(before, tested, 0, None, sentence=sentence)
+    versions = (predictor, trained.predictor)
+    decisions = like_with_like([one.decisions for one in versions], notify)
     sides = [
-        answered(name, one.decisions, one.logits(shared.texts))
-        for name, one in ((before, predictor), ("this version", trained.predictor))
+        answered(name, own, one.logits(shared.texts))
+        for name, own, one in zip((before, "this version"), decisions, versions, strict=True)
     ]
     two = compared(sides[0], sides[1], shared)
     return EarlierVersion(

@@ -165,10 +165,10 @@ def judge_run(
         result.test = replace(result.test, answered=withheld.answered)
     result.baseline = replace(candidates[LEXICAL].figures, name=LEXICAL_IN_WORDS)
     result.verdict = _last_word(contest, choice, candidates, right)
+    its_own = decide(lexical.held_out, wishes)
+    sides = {"the classifier": (decisions, logits), LEXICAL_IN_WORDS: (its_own, lexical.test)}
     result.under_wishes = judge_under_wishes(
-        wishes,
-        truth,
-        {"the classifier": (decisions, logits), LEXICAL_IN_WORDS: (decide(lexical.held_out, wishes), lexical.test)},
+        decisions, truth, {name: (own, own.probabilities(scored)) for name, (own, scored) in sides.items()}
     )
     copied = copied_letters(
         [material.texts[row] for row in contest.held_out.final], [material.texts[row] for row in rows]

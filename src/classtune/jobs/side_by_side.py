@@ -25,6 +25,7 @@ from classtune.jobs.steps import Notify
 from classtune.judging.answers import judge_answers
 from classtune.judging.figures import Figures
 from classtune.judging.paired import OPEN_QUESTION, SIGNIFICANT, PairedAnswers, PairedTest
+from classtune.judging.under_wishes import UnderWishes, Wished, judge_under_wishes
 from classtune.stats import BoolArray, Floats
 
 
@@ -78,7 +79,7 @@ class TwoBundles:
 
     shared_rows: those whose labels both have; ``test`` (by bundle) and ``paired`` are of these, paired_all of all.
     learned: how many rows each learned from, by bundle, where it is known. paired_new: of all rows that neither learned
-    from; None where those are all rows, or none.
+    from; None where those are all rows, or none. under_wishes: of the rows of ``test``; None where both are plain.
     """
 
     bundles: list[str]
@@ -93,6 +94,7 @@ class TwoBundles:
     gate: Gate
     learned: dict[str, int]
     paired_new: PairedAnswers | None
+    under_wishes: UnderWishes | None = None
 
     def document(self) -> dict[str, Any]:
         """What ``evaluate --json`` prints of two bundles."""
@@ -108,6 +110,7 @@ class TwoBundles:
             "gate": asdict(self.gate),
             "learned": self.learned,
             "paired_new": None if self.paired_new is None else self.paired_new.document(),
+            "under_wishes": None if self.under_wishes is None else asdict(self.under_wishes),
         }
 
 
@@ -215,7 +218,22 @@ def compared(
         gate=_gate([one.test for one in judging], margin),
         learned={name: int(rows.sum()) for name, rows in learned.items()},
         paired_new=None if fresh.all() or not judging else judging[-1],
+        under_wishes=_under_wishes(sides, table, shared),
     )
+
+
+def _under_wishes(sides: Sequence[Answered], table: Table, shared: BoolArray) -> UnderWishes | None:
+    """What costs and class prior do to each, on the rows whose labels both have; None where they were told nothing, or
+    each something of its own."""
+    if len({side.decisions.told for side in sides}) > 1:
+        return None
+    kept = only(table, shared)
+    found: dict[str, Wished] = {}
+    for side in sides:
+        truth = truth_of(kept, side.labels, multi=side.decisions.multi)
+        judged = judge_under_wishes(side.decisions, truth, {side.name: (side.decisions, side.scores[shared])})
+        found |= {} if judged is None else judged.classifiers
+    return UnderWishes(int(shared.sum()), found) if found else None
 
 
 def _truth(table: Table, known: Sequence[Sequence[str]]) -> list[frozenset[str]]:

@@ -1,4 +1,4 @@
-"""What the user's costs and class priors do, for the classifier and for its baseline alike: a table beside the figures.
+"""What the user's costs and class priors do, for several classifiers or answers alike: a table beside the figures.
 
 The figures themselves compare plain calibrated answers: like with like.
 """
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from classtune.config.areas import DecisionSettings
 from classtune.decisions.decisions import Decisions
 from classtune.judging.answers import right_rows
 from classtune.stats import Floats
@@ -36,34 +35,44 @@ class UnderWishes:
 
 
 def judge_under_wishes(
-    wishes: DecisionSettings, truth: np.ndarray[Any, Any], classifiers: Mapping[str, tuple[Decisions, Floats]]
+    told: Decisions, truth: np.ndarray[Any, Any], classifiers: Mapping[str, tuple[Decisions, Floats]]
 ) -> UnderWishes | None:
-    """Test figures of each classifier with decisions as wished; None where nothing was wished.
+    """Figures of each classifier's answers by the costs and the class prior of ``told``; None where nothing was told.
 
-    truth: class numbers [rows] or booleans [rows, labels]. classifiers: name → decisions and logits [rows, labels].
+    truth: class numbers [rows] or booleans [rows, labels], of at least one row. classifiers: name → decisions and
+    probabilities [rows, labels].
     """
-    if not (wishes.deploy_prior or wishes.cost or wishes.precision or wishes.recall):
+    if not any(told.told):
         return None
+    weights, thresholds = _weights(told, truth), told.thresholds
     figures = {}
-    for name, (decisions, logits) in classifiers.items():
-        probabilities = decisions.probabilities(logits)
-        right = right_rows(decisions, probabilities, truth)
-        weights = _weights(decisions, truth, weighted=bool(wishes.deploy_prior))
-        costs = decisions.thresholds.costs if decisions.thresholds and not decisions.multi else None
+    for name, (decisions, probabilities) in classifiers.items():
+        answering = replace(decisions, abstention=None)  # withheld answers count as accuracy has them: as if given
+        right = right_rows(answering, probabilities, truth)
         cost = None
-        if costs is not None:
-            # Withheld ones too, as accuracy has them.
-            given = replace(decisions, abstention=None).choices(probabilities)
-            cost = float(np.average(np.array(costs)[truth, given], weights=weights))
-        weighted = float(np.average(right, weights=weights)) if wishes.deploy_prior else None
+        if thresholds is not None and thresholds.costs is not None:
+            given = answering.answers(probabilities) if told.multi else answering.choices(probabilities)
+            cost = float(np.average(thresholds.costs_of(truth, given), weights=weights))
+        weighted = None if weights is None else float(np.average(right, weights=weights))
         figures[name] = Wished(float(right.mean()), weighted, cost)
     return UnderWishes(len(truth), figures)
 
 
-def _weights(decisions: Decisions, truth: np.ndarray[Any, Any], *, weighted: bool) -> Floats:
-    """Weights [rows] that give the labels their deployed shares; equal ones for several labels a text."""
-    if not weighted or decisions.multi or decisions.prior is None:
-        return np.ones(len(truth))
-    present = np.bincount(truth, minlength=len(decisions.labels)) / len(truth)
-    deployed = np.array(decisions.prior.deployed)
-    return np.asarray((deployed / np.maximum(present, 1 / len(truth)))[truth])
+def beside_plain(decisions: Decisions, probabilities: Floats, truth: np.ndarray[Any, Any]) -> UnderWishes | None:
+    """Figures of the answers as the user told them to be, and beside them of those without costs and thresholds."""
+    answers = {"the answers given": (decisions, probabilities)}
+    if decisions.thresholds is not None:
+        plain = "each label of 0.5 or more" if decisions.multi else "the most probable label"
+        answers[plain] = (replace(decisions, thresholds=None), probabilities)
+    return judge_under_wishes(decisions, truth, answers)
+
+
+def _weights(told: Decisions, truth: np.ndarray[Any, Any]) -> Floats | None:
+    """Weights [rows] that give the labels their deployed shares; None without such, for several labels a text, and
+    where no row counts."""
+    if told.multi or told.prior is None or told.prior.deployed == told.prior.trained:
+        return None
+    present = np.bincount(truth, minlength=len(told.labels)) / len(truth)
+    deployed = np.array(told.prior.deployed)
+    weights = np.asarray((deployed / np.maximum(present, 1 / len(truth)))[truth])
+    return weights if weights.any() else None

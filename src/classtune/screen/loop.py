@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from classtune.judging.drift import MEASURES
-from classtune.screen.results import show_scores
+from classtune.screen.results import show_scores, show_under_wishes
 from classtune.screen.terminal import say, show, show_texts
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def show_two(two: TwoBundles, *, gate: bool) -> None:
     if two.shared_rows < two.rows:
         say(f"the figures are of the {two.shared_rows:,} rows whose labels both have")
     show_scores(two.test)
+    if two.under_wishes is not None:
+        show_under_wishes(two.under_wishes)
     say()
     say(two.paired.sentence)
     if two.shared_rows < two.rows:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from classtune.result import Result
 
 _SHOWN_CLASSES = 12
-_OF_CLASSES = {"imbalance", "few-rows"}  # findings that count classes, not rows
+_OF_CLASSES = {"imbalance", "few-rows", "missing-labels"}  # findings that count classes, not rows
 
 
 def show_training(result: Result) -> None:
@@ -172,7 +172,7 @@ def show_under_wishes(under: UnderWishes) -> None:
         )
         for name, one in sides.items()
     ]
-    show(rows, ("under your costs and class prior", *(title for title, _ in given.values())))
+    show(rows, (f"under your costs and class prior, {under.rows:,} rows", *(title for title, _ in given.values())))
 
 
 def show_audit(document: dict[str, Any]) -> None:

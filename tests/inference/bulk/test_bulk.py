@@ -300,7 +300,7 @@ def test_inputs_that_cannot_be_used_are_all_named_before_any_work(run: Bulk, tmp
         run(tmp_path, tmp_path)
     with pytest.raises(SettingsError, match="'local'"):
         run(named, tmp_path / "out", engine="locl")
-    with pytest.raises(SettingsError, match="cannot be estimated in pieces"):
+    with pytest.raises(SettingsError, match="needs all texts at once"):
         run(named, tmp_path / "out", wishes={"deploy_prior": "estimate"})
     assert not (tmp_path / "out").exists()
     (tmp_path / "other").mkdir()

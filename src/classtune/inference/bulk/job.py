@@ -67,7 +67,10 @@ def predict_bulk(
     BundleError for the bundle or an output that cannot be written, Interrupted on Ctrl-C; then ``resume`` goes on.
     """
     if wishes.get("deploy_prior") == "estimate":
-        raise SettingsError("the shares of labels cannot be estimated in pieces. Name them: --deploy-prior spam=0.13.")
+        raise SettingsError(
+            "--deploy-prior estimate: needs all texts at once, and answers into a folder are made in pieces. Estimate "
+            "on one table, `predict DIR FILE --deploy-prior estimate`, then name the shares: --deploy-prior spam=0.13."
+        )
     if engine not in ENGINES:
         raise SettingsError(f"--engine {engine}: is unknown. {did_you_mean(engine, ENGINES)}")
     if engine == "ray" and device not in ("auto", "cpu"):
