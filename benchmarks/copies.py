@@ -8,6 +8,7 @@ from common import Figure, main, note, silent, sms_spam
 
 from classtune.config import resolve
 from classtune.data.audit.audit import audit_rows
+from classtune.data.audit.findings import Part
 from classtune.data.dataset import prepare
 from classtune.jobs.train import train
 
@@ -22,7 +23,7 @@ def measure(args: argparse.Namespace) -> list[Figure]:
         ([material.texts[row] for row in rows], [material.labels[material.truth[row]] for row in rows], None)
         for rows in (material.splits.train, material.splits.test)
     ]
-    audit = audit_rows(*parts[0], parts={"test": (*parts[1][:2], list(range(1, len(parts[1][0]) + 1)))})
+    audit = audit_rows(*parts[0], parts={"test": Part(*parts[1][:2], list(range(1, len(parts[1][0]) + 1)))})
     (leak,) = (finding for finding in audit.findings if finding.kind == "leak")
     result = train(table, settings, notify=silent, progress=silent).result.document()
     note(result["copies"]["sentence"])

@@ -75,6 +75,20 @@ def test_copies_across_given_files_are_found(tmp_path: Path, small_llama: Path, 
     assert (leak["count"], leak["detail"]["part"]) == (3, "test")
 
 
+def test_labels_of_one_file_alone_are_named_with_their_counts(tmp_path: Path, small_llama: Path, command: Run) -> None:
+    """1.0 is the label 1 there too."""
+    texts = [text for text, _ in varied(40)]
+    data = write_csv(tmp_path / "a.csv", [(text, str(row % 3)) for row, text in enumerate(texts)])
+    test = write_csv(
+        tmp_path / "b.csv",
+        [(f"{text} again", str(row % 2 + 1.0 + 2 * (row > 7))) for row, text in enumerate(texts[:9])],
+    )
+    ran = command("audit", data, "--test", test, "--model", small_llama)
+    assert "No training row has '3.0' (1 test row)." in ran.out
+    assert "missing-labels: 1 class" in ran.out
+    assert "No test row has '0' (14 training rows): how well they are answered is not measured." in ran.out
+
+
 def test_a_mended_table_is_clean_and_every_change_is_written_down(
     dirty: Path, small_llama: Path, tmp_path: Path, command: Run
 ) -> None:

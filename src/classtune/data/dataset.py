@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from classtune.config import Progress
 from classtune.config.areas import RowSettings, SplitSettings
 from classtune.data.audit.audit import Audit, audit_rows
+from classtune.data.audit.findings import Part
 from classtune.data.near import near_groups
 from classtune.data.parts import TUTORIALS, divide, groups_of
 from classtune.data.reading.cells import LabelSet
@@ -112,7 +113,9 @@ def prepare(
         table.texts,
         table.labels,
         table.lines,
-        parts={name: (extra.texts, extra.labels or [], extra.lines) for name, extra in given.items()},
+        parts={
+            name: Part(extra.texts, extra.labels or [], extra.lines, extra.label_sets) for name, extra in given.items()
+        },
         label_sets=table.label_sets,
         groups=near,
         test_share=settings.test,

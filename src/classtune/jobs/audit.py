@@ -14,6 +14,7 @@ import numpy as np
 from classtune.config import Progress, backbone_names, resolve
 from classtune.data.audit.audit import Finding, audit_rows
 from classtune.data.audit.cleaning import clean_rows
+from classtune.data.audit.findings import Part
 from classtune.data.near import near_groups
 from classtune.data.reading.cells import is_blank
 from classtune.data.reading.tables import Table
@@ -51,12 +52,14 @@ def audit_table(
         lengths, limit = _token_lengths(table, name, notify)
     else:
         notify(f"lengths in tokens are not checked: {name} is not fetched yet. Pass --model to fetch it.")
+    known = set(chain.from_iterable(table.label_sets or [table.labels or []]))
+    parts = {name: part.with_known(known) for name, part in parts.items()}
     groups = near_groups([*table.texts, *chain.from_iterable(part.texts for part in parts.values())], progress=progress)
     audit = audit_rows(
         table.texts,
         table.labels,
         table.lines,
-        parts={name: (part.texts, part.labels, part.lines) for name, part in parts.items()},
+        parts={name: Part(part.texts, part.labels, part.lines, part.label_sets) for name, part in parts.items()},
         label_sets=table.label_sets,
         groups=groups,
         token_lengths=lengths,

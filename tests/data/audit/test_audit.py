@@ -255,3 +255,28 @@ def test_memory_grows_by_a_bounded_amount_a_row() -> None:
     large = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert large - small < 3000 * 8000
+
+
+def test_labels_that_only_training_or_only_a_part_has() -> None:
+    labels = ["ask", "buy", "buy", "chat"] * 25
+    test: Any = (varied(8, "later "), ["ask", "ask", "ask", "bye", "bye", "bye", "chat", "wow"], range(2, 10))
+    findings = found(audit_rows(varied(100), labels, parts={"test": test}))
+    unknown, missing = findings["unknown-labels"], findings["missing-labels"]
+    assert (unknown.count, unknown.share) == (4, 0.5)
+    assert unknown.detail == {"part": "test", "labels": {"bye": 3, "wow": 1}}
+    assert "No training row has 'bye' (3 test rows), 'wow' (1 test row)." in unknown.effect
+    assert [(one["line"], one["label"], one["rows"]) for one in unknown.examples] == [(5, "bye", 3), (9, "wow", 1)]
+    assert (missing.count, missing.share) == (1, 1 / 3)
+    assert missing.detail == {"part": "test", "labels": {"buy": 50}}
+    assert "No test row has 'buy' (50 training rows): how well they are answered is not measured." in missing.effect
+    same: Any = (varied(3, "later "), ["ask", "buy", "chat"], None)
+    audit = audit_rows(varied(100), labels, parts={"test": same})
+    assert not {"unknown-labels", "missing-labels"} & found(audit).keys()
+
+
+def test_labels_of_parts_with_several_labels_a_row() -> None:
+    sets, of_test = [["a", "b"], ["b"], []] * 30, [["b", "c"], [], ["b"]]
+    part: Any = (varied(3, "later "), ["b, c", "", "b"], None, of_test)
+    findings = found(audit_rows(varied(90), None, label_sets=sets, parts={"test": part}))
+    assert findings["unknown-labels"].detail["labels"] == {"c": 1}
+    assert findings["missing-labels"].detail["labels"] == {"a": 30}

@@ -25,6 +25,7 @@ _CHECKS = (
     copies.conflicts,
     classes.label_names,
     classes.balance,
+    classes.of_one_side,
     contents.empties,
     contents.damage,
     contents.scripts,
@@ -36,7 +37,8 @@ _CHECKS = (
 # Worst first: what makes the score wrong, what makes the labels wrong, what wastes rows, what is good to know.
 _TIERS = (
     {"leak", "near-leak", "constant-text", "giveaway", "telling-blanks"},
-    {"conflicting-labels", "near-conflicts", "label-errors", "label-spelling", "empty-label", "empty-text", "too-long"},
+    {"unknown-labels", "missing-labels", "conflicting-labels", "near-conflicts", "label-errors", "label-spelling"}
+    | {"empty-label", "empty-text", "too-long"},
     {"exact-duplicates", "near-duplicates", "mojibake", "html-entities", "html-tags", "control-characters"},
 )
 

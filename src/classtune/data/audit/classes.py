@@ -1,4 +1,5 @@
-"""Checks of an audit that look at labels: names written in several ways, rare classes, classes too small to judge."""
+"""Checks of an audit that look at labels: names written in several ways, rare classes, classes too small to judge, and
+labels that only training or only a given part has."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ _LARGEST_SHARE, _LARGEST_RATIO = 0.8, 10
 _TYPO_LENGTH, _TYPO_RATIO, _TYPO_LABELS = 5, 0.02, 2000  # with more labels the column is no label
 _RECALL, _WITHIN = 0.9, 0.1  # a class has enough test rows where a recall of 0.9 is known to within 0.1
 _Z = 1.959964  # 95 %
+_NAMED = 10  # labels in a sentence
 
 
 def spellings(names: Mapping[str, int]) -> dict[str, str]:
@@ -123,6 +125,52 @@ def balance(rows: Rows) -> Iterator[Finding]:
             f"{needed} test rows of a class bring that to 10 points{in_all}; collect more, or merge classes.",
             needed=needed,
         )
+
+
+def of_one_side(rows: Rows) -> Iterator[Finding]:
+    """Labels that a given part has and training lacks, and the other way round."""
+    for part, (texts, *_) in rows.parts.items():
+        given = rows.classes_of(part)
+        unknown = {label: count for label, count in given.items() if label not in rows.classes}
+        if not rows.classes or not given:
+            continue
+        if unknown:
+            first = rows.first_with_label(unknown, part)
+            count = sum(unknown.values())
+            yield Finding(
+                "unknown-labels",
+                count,
+                count / len(texts),
+                [
+                    rows.example(first[name], part) | {"part": part, "label": name, "rows": unknown[name]}
+                    for name in list(unknown)[:SHOWN]
+                ],
+                f"No training row has {_with_counts(unknown, part)}. What was not taught is never answered: such rows "
+                "can only count as wrong.",
+                "Add training rows of each, write the label as training does, or leave these rows out.",
+                {"part": part, "labels": unknown},
+            )
+        if missing := {label: count for label, count in rows.classes.items() if label not in given}:
+            first = rows.first_with_label(missing)
+            undone = {
+                "test": "how well they are answered is not measured",
+                "validation": "calibration, thresholds and the choice among candidates are made without them",
+            }
+            yield Finding(
+                "missing-labels",
+                len(missing),
+                len(missing) / len(rows.classes),
+                [rows.example(first[name]) | {"label": name, "rows": missing[name]} for name in list(missing)[:SHOWN]],
+                f"No {part} row has {_with_counts(missing, 'training')}: {undone.get(part, 'they are not looked at')}.",
+                f"Add {part} rows of each.",
+                {"part": part, "labels": missing},
+            )
+
+
+def _with_counts(counts: Mapping[str, int], where: str) -> str:
+    shown = [f"{label!r} ({count:,} {where} row{'s' * (count != 1)})" for label, count in counts.items()]
+    more = f" and {len(shown) - _NAMED:,} more labels" * (len(shown) > _NAMED)
+    return ", ".join(shown[:_NAMED]) + more
 
 
 def recall_margin(rows: int) -> float:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,19 @@ from classtune.data.reading.cells import is_blank
 from classtune.data.splits import fold
 from classtune.errors import DataError
 
-Part: TypeAlias = tuple[Sequence[str], Sequence[str] | None, Sequence[int] | None]  # texts, labels, lines
 Numbers: TypeAlias = NDArray[np.int64]
 
 SHOWN = 5
 _SHOWN_CHARACTERS = 200
+
+
+class Part(NamedTuple):
+    """Rows that are given beside those of training. label_sets: the labels of each, where a row may have several."""
+
+    texts: Sequence[str]
+    labels: Sequence[str] | None
+    lines: Sequence[int] | None
+    label_sets: Sequence[Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Rows:
 
     def __post_init__(self) -> None:
         self.count = len(self.texts)
+        self.parts = {name: Part(*part) for name, part in self.parts.items()}
         problems = [
             f"audit of {name}: {len(texts):,} texts and {len(column):,} {what}. Give one a text."
             for name, (texts, *columns) in {"the rows": self._own(), **self.parts}.items()
@@ -72,8 +81,7 @@ class Rows:
             raise DataError(problems)
         sets = self.label_sets
         self.marks = self.labels if sets is None else [" + ".join(sorted(set(labels))) for labels in sets]
-        counted = Counter(chain.from_iterable(sets) if sets is not None else self.labels or ())
-        self.classes = {name: count for name, count in counted.most_common() if name.strip()}
+        self.classes = _counted(self.labels, sets)
         names = {name: number for number, name in enumerate(dict.fromkeys(self.marks or ()))}
         self.mark_names = list(names)
         self.mark_numbers = np.full(self.count, -1, dtype=np.int64)  # no label
@@ -108,6 +116,10 @@ class Rows:
         labelled = self.filled[self.mark_numbers[self.filled] >= 0]
         self.conflicting = under_several(self.numbers[labelled], self.mark_numbers[labelled])
 
+    def classes_of(self, part: str) -> dict[str, int]:
+        """Rows of each label of a part, the most common first."""
+        return _counted(self.parts[part].labels, self.parts[part].label_sets)
+
     def line(self, row: int | np.integer[Any], part: str | None = None) -> int:
         lines = self.lines if part is None else self.parts[part][2]
         return int(row) + 1 if lines is None else int(lines[int(row)])
@@ -120,10 +132,13 @@ class Rows:
             shown["label"] = labels[row]
         return shown | more
 
-    def first_with_label(self, names: Iterable[str]) -> dict[str, int]:
-        """The first row of each of these labels."""
+    def first_with_label(self, names: Iterable[str], part: str | None = None) -> dict[str, int]:
+        """The first row of each of these labels, of training or of a part."""
         wanted, first = set(names), dict[str, int]()
-        sets = self.label_sets if self.label_sets is not None else ((label,) for label in self.labels or ())
+        labels, sets = self.labels, self.label_sets
+        if part is not None:
+            labels, sets = self.parts[part].labels, self.parts[part].label_sets
+        sets = sets if sets is not None else [(label,) for label in labels or ()]
         for row, labels in enumerate(sets) if wanted else ():
             for label in labels:
                 if label in wanted:
@@ -138,6 +153,12 @@ class Rows:
             return []
         examples = [self.example(int(row)) for row in rows[:SHOWN]]
         return [Finding(kind, len(rows), len(rows) / self.count, examples, effect, advice, detail)]
+
+
+def _counted(labels: Sequence[str] | None, sets: Sequence[Sequence[str]] | None) -> dict[str, int]:
+    """Rows of each label, the most common first; no label is none."""
+    counted = Counter(chain.from_iterable(sets) if sets is not None else labels or ())
+    return {name: count for name, count in counted.most_common() if name.strip()}
 
 
 def shorten(text: str) -> str:
