@@ -111,7 +111,7 @@ TABLES: dict[str, tuple[bytes, str]] = {
         b"text,label\na,x\nb,x\nc,x\nd,y\ne,z\n",
         "label 'y': 1 group in 1 rows, and the split needs 2.",
     ),
-    "old.xls": (b"\xd0\xcf\x11\xe0", "old.xls: .xls files are not read."),
+    "old.xls": (b"\xd0\xcf\x11\xe0", "old.xls: is an old Office file, which is not read. Save it as .xlsx or .csv."),
 }
 
 

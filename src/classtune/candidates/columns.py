@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from classtune.candidates.linear import OneVsRest, coefficients_of, read_linear, write_linear
 from classtune.data.reading.cells import cells_beside
+from classtune.data.reading.labels import value_of
 from classtune.errors import reading
 from classtune.stats import BoolArray, FloatArray, Floats, IntArray
 
@@ -64,7 +65,7 @@ class Column:
 
     def _raw(self, cells: Sequence[str]) -> tuple[NDArray[np.float32], BoolArray]:
         """Each feature as 0 or 1 [rows, width], and which cells say something."""
-        place = {value: number for number, value in enumerate(self.categories)}
+        place = {value_of(value): number for number, value in enumerate(self.categories)}
         found = np.zeros((len(cells), self.width), dtype=np.float32)
         known = np.zeros(len(cells), dtype=np.bool_)
         for row, cell in enumerate(cells):
@@ -158,8 +159,8 @@ class ColumnsModel:
 
 
 def _cells(texts: Sequence[str], names: Iterable[str]) -> list[list[str]]:
-    """The cells beside the texts, by column."""
-    return [[cells_beside(text).get(name, EMPTY) for text in texts] for name in names]
+    """The cells beside the texts, by column: 3 is 3.0 and TRUE is true, as formats of tables differ in them."""
+    return [[value_of(cells_beside(text).get(name, EMPTY)) for text in texts] for name in names]
 
 
 def _features(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> NDArray[np.float32]:

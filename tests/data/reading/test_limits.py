@@ -149,7 +149,6 @@ def test_what_is_hidden_is_said_and_hidden_sheets_are_none(write: Write) -> None
 
 def test_files_with_the_wrong_ending_say_what_they_are(write: Write) -> None:
     assert problem(write("t.xlsx", "text,label\na,x\n")).endswith("It is text: if it is a table, rename it to .csv.")
-    assert "It is an old Excel file, or has a password" in problem(write("u.xlsx", b"\xd0\xcf\x11\xe0" + bytes(600)))
     macros = book(filled("text|label", "a|x", "b|y"))
     assert read_table(write("v.xlsm", macros)).labels == ["x", "y"]
     assert "v.csv: is a zip or Excel file, not a text table." in problem(write("v.csv", macros))
@@ -270,8 +269,18 @@ def test_a_folder_a_class_and_data_sets_on_disk(write: Write, tmp_path: Path) ->
     (tmp_path / "saved" / "train").mkdir(parents=True)
     write("saved/dataset_dict.json", "{}")
     write("saved/train/state.json", "{}")
-    with pa.OSFile("saved/train/data-00000-of-00001.arrow", "wb") as sink, pa.ipc.new_stream(sink, found.schema) as out:
-        out.write_table(found)
+
+    def save(name: str, rows: pa.Table) -> None:
+        with pa.OSFile(f"saved/train/{name}.arrow", "wb") as sink, pa.ipc.new_stream(sink, rows.schema) as out:
+            out.write_table(rows)
+
+    save("data-00000-of-00001", found)
+    assert read_table("saved").labels == ["pos", "neg"]
+    save("cache-0123456789abcdef", found)
+    write("saved/train/state.json", json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+    assert read_table("saved").labels == ["pos", "neg"]  # what was computed from it is no more rows
+    save("data-00000-of-00001", found.replace_schema_metadata(None))
+    write("saved/train/dataset_info.json", json.dumps({"features": features}))
     assert read_table("saved").labels == ["pos", "neg"]
     (tmp_path / "hub" / "data").mkdir(parents=True)
     for shard in range(2):
@@ -280,6 +289,10 @@ def test_a_folder_a_class_and_data_sets_on_disk(write: Write, tmp_path: Path) ->
     table = read_table("hub")
     assert table.labels == ["pos", "neg", "pos", "neg"]
     assert table.notes == ["'train' is read; beside it stand test: --validation or --test hub/data/NAME."]
+    other = {"label": {"names": ["pos", "neg"], "_type": "ClassLabel"}}
+    turned = found.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": other}})})
+    pq.write_table(turned, "hub/data/train-00001-of-00002.parquet")
+    assert "and the files after it name the classes otherwise" in problem(Path("hub"))
 
 
 @pytest.mark.parametrize(

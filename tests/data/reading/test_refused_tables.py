@@ -118,7 +118,7 @@ def test_columns_that_cannot_be_told(write: Write, header: str, options: dict[st
         ("t.csv", xlsx(S={}), "t.csv: is a zip or Excel file, not a text table."),
         ("t.csv", gzip.compress(b"text,label\na,x\n", mtime=0)[:-9], "t.csv: cannot be unpacked ("),
         ("t.data", b"\x89PNG\r\n\x1a\n", "t.data: is a PNG picture, not a text table."),
-        ("t.xls", b"x", "t.xls: .xls files are not read. Save it as one of: .csv, .tsv, .jsonl, .parquet, .xlsx"),
+        ("t.pdf", b"x", "t.pdf: .pdf files are not read. Save it as one of: .csv, .tsv, .jsonl, .parquet, .xlsx"),
         ("t.xlsx", b"text,label\n", "t.xlsx: cannot be read as Excel"),
         ("t.xlsx", xlsx(S={}), "t.xlsx: the sheet is empty."),
         ("t.parquet", b"text,label\n", "t.parquet: cannot be read as Parquet"),

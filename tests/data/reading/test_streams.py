@@ -55,7 +55,7 @@ def test_tables_are_read_as_they_are_when_read_at_once(
         ("a.jsonl", b'{"text": "a",\n', TableFormat(), "line 1: not valid JSON"),
         ("a.csv", b"a,b,c\n1,2,3\n", TableFormat(text="d"), "no column is called 'd'"),
         ("a.txt", b"__label__x a text\n", TableFormat(), "has fastText's lines, not read in pieces"),
-        ("a.xls", b"anything", TableFormat(), r"\.xls files are not read"),
+        ("a.pdf", b"anything", TableFormat(), r"\.pdf files are not read"),
     ],
 )
 def test_what_cannot_be_read_is_said_when_it_is_opened(

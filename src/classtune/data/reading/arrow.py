@@ -5,8 +5,9 @@ A few bytes can stand for gigabytes: a dictionary's one text for millions of row
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from classtune.data.reading.grid import Grid
@@ -28,18 +29,25 @@ def read_parquet(name: str, data: bytes) -> Grid:
         raise DataError(f"{name}: has {rows:,} rows, and at most {MOST_ROWS:,} are read at once. Cut it into files.")
 
     def column(position: int) -> Sequence[Any]:
-        try:
+        with _reading(name, names[position]):
             _check_size(name, file, names[position])
             columns = file.read(columns=[names[position]])  # every column of that name
             return cells_of(columns.column(names[:position].count(names[position])))
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
-            raise DataError(
-                f"{name}: column {names[position]!r} cannot be read ({str(error).splitlines()[0]})."
-            ) from None
 
     grid = Grid(names, column, range(1, rows + 1), unit="row")
     grid.class_names = class_names(file.schema_arrow)
     return grid
+
+
+@contextlib.contextmanager
+def _reading(name: str, column: str) -> Iterator[None]:
+    """A column that cannot be read, or holds what Python has no value for (the year 20,000), as a DataError."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
+        raise DataError(f"{name}: column {column!r} cannot be read ({str(error).partition(chr(10))[0]}).") from None
 
 
 def open_parquet(name: str, source: Any, **options: Any) -> Any:
@@ -81,11 +89,25 @@ def cells_of(column: Any) -> list[Any]:
     cells: list[Any] = []
     for chunk in column.chunks:
         if pyarrow.types.is_dictionary(chunk.type):
-            values = chunk.dictionary.to_pylist()
+            values = _values(chunk.dictionary)
             cells += [None if index is None else values[index] for index in chunk.indices.to_pylist()]
         else:
-            cells += chunk.to_pylist()
+            cells += _values(chunk)
     return cells
+
+
+def _values(array: Any) -> list[Any]:
+    """The values as Python's, moments and times to the microsecond: that is as fine as Python's own are."""
+    import pyarrow
+
+    kind = array.type
+    if getattr(kind, "unit", "") == "ns":
+        if pyarrow.types.is_timestamp(kind):
+            kind = pyarrow.timestamp("us", kind.tz)
+        else:
+            kind = pyarrow.time64("us") if pyarrow.types.is_time(kind) else pyarrow.duration("us")
+        array = array.cast(kind, safe=False)
+    return list(array.to_pylist())
 
 
 def plain_table(name: str, batch: Any) -> Any:
@@ -120,22 +142,36 @@ def read_arrow_files(name: str, paths: Sequence[Any]) -> Grid:
         for path in paths:
             with pyarrow.memory_map(str(path)) as source, pyarrow.ipc.open_stream(source) as reader:
                 tables.append(reader.read_all())
+        if any(class_names(one.schema) != class_names(tables[0].schema) for one in tables):
+            raise DataError(f"{name}: its files name the classes otherwise than each other.")
         table = pyarrow.concat_tables(tables)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{name}: cannot be read as Arrow ({str(error).splitlines()[0]}).") from None
-    grid = Grid(list(table.schema.names), lambda at: cells_of(table.column(at)), range(1, len(table) + 1), unit="row")
+
+    def column(position: int) -> Sequence[Any]:
+        with _reading(name, table.schema.names[position]):
+            return cells_of(table.column(position))
+
+    grid = Grid(list(table.schema.names), column, range(1, len(table) + 1), unit="row")
     grid.class_names = class_names(table.schema)
     return grid
 
 
 def class_names(schema: Any) -> dict[int, Sequence[str]]:
     """What the numbers of a column mean, by its position, where Hugging Face wrote that into the file."""
+    return classes_in((schema.metadata or {}).get(b"huggingface", b""), schema.names, "info")
+
+
+def classes_in(written: bytes | str, names: Sequence[str], *keys: str) -> dict[int, Sequence[str]]:
+    """What the numbers of columns of these names mean, by position, by the features that JSON has under ``keys``."""
     try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        classes = {name: _class_names(feature) for name, feature in features.items()}
-    except (KeyError, ValueError, TypeError, AttributeError):
+        document = json.loads(written)
+        for key in (*keys, "features"):
+            document = document[key]
+        classes = {name: _class_names(feature) for name, feature in document.items()}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
-    return {position: classes[name] for position, name in enumerate(schema.names) if classes.get(name)}
+    return {position: classes[name] for position, name in enumerate(names) if classes.get(name)}
 
 
 def _class_names(feature: Any) -> Sequence[str]:

@@ -129,7 +129,7 @@ def without_unseen(text: str) -> str:
 def as_text(cell: object) -> str:
     """A cell as a file would show it, "" for a missing one. Raises ValueError that says what is wrong."""
     if isinstance(cell, np.generic):
-        cell = cell.item()
+        cell = to_microseconds(cell).item()
     if isinstance(cell, Broken):
         raise ValueError(cell.reason)
     if isinstance(cell, str):
@@ -150,9 +150,30 @@ def as_text(cell: object) -> str:
             return cell.decode()
         except UnicodeDecodeError:
             raise ValueError("is bytes that are no UTF-8. Give text") from None
-    if isinstance(cell, int | float | decimal.Decimal | datetime.date | datetime.time):
+    if isinstance(cell, datetime.date | datetime.time | datetime.timedelta):
+        return _moment(cell)
+    if isinstance(cell, int | float | decimal.Decimal):
         return str(cell)
     raise ValueError(f"is of type {type(cell).__name__}. Give text")
+
+
+def to_microseconds(values: Any) -> Any:
+    """NumPy's moments and times, an array or one, as fine as Python's are: finer ones become mere numbers there."""
+    return values.astype(f"{values.dtype.kind}8[us]") if values.dtype.kind in "mM" else values
+
+
+def _moment(cell: datetime.date | datetime.time | datetime.timedelta) -> str:
+    """As ISO 8601 has it, a blank between date and time. Midnight without a zone is the date alone: Excel, which knows
+    no dates without a time, has it so."""
+    if cell != cell:  # noqa: PLR0124 - pandas has a moment that is none
+        return ""
+    if isinstance(cell, datetime.timedelta):
+        return str(cell)
+    if isinstance(cell, datetime.datetime):
+        if cell.tzinfo is None and cell.time() == datetime.time():
+            return cell.date().isoformat()
+        return cell.isoformat(sep=" ")
+    return cell.isoformat()
 
 
 def as_whole_text(cell: object) -> str:

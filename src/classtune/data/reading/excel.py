@@ -16,7 +16,7 @@ from typing import IO, Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from classtune.data.reading.cells import Broken
+from classtune.data.reading.cells import Broken, as_text
 from classtune.data.reading.columns import TableFormat, is_known
 from classtune.data.reading.grid import Grid
 from classtune.data.reading.headers import title_rows, with_names
@@ -53,14 +53,12 @@ def read_excel(name: str, data: bytes, table: TableFormat, *, labelled: bool) ->
     Raises DataError for workbooks that cannot be read, or are larger than the limits above.
     """
     require(name, "excel", "python_calamine")
-    from python_calamine import CalamineError, PasswordError, SheetVisibleEnum, load_workbook
+    from python_calamine import CalamineError, SheetVisibleEnum, load_workbook
 
     looked_at = look_at(name, data)
     try:
         workbook = load_workbook(io.BytesIO(data))
         sheets = {sheet: workbook.get_sheet_by_name(sheet) for sheet in workbook.sheet_names}
-    except PasswordError:
-        raise DataError(f"{name}: is protected by a password. Save it without one.") from None
     except CalamineError as error:
         raise DataError(f"{name}: cannot be read as Excel ({error}).{_rather(data)}") from None
     listed = ", ".join(map(repr, sheets))
@@ -104,8 +102,8 @@ def read_excel(name: str, data: bytes, table: TableFormat, *, labelled: bool) ->
 
 def _rather(data: bytes) -> str:
     """What a file that is no workbook is, by its first bytes."""
-    if data.startswith(b"\xd0\xcf\x11\xe0"):
-        return " It is an old Excel file, or has a password: save it as .xlsx, without one."
+    if data.startswith(b"PK"):
+        return " It is a zip file. If it holds a table, unpack it, or rename it to end in .zip."
     if not data.startswith(b"PK") and b"\0" not in data[:_CHUNK]:
         return " It is text: if it is a table, rename it to .csv."
     return ""
@@ -133,10 +131,8 @@ def _hidden(sheet: Sheet, rows: set[int], columns: set[int]) -> list[str]:
 
 
 def _text(cell: Any) -> str:
-    """A cell as it shows: Excel keeps every number as a float, so 1 and 1.0 are one cell."""
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell).lower() if isinstance(cell, bool) else str(cell)
+    """A cell as text: Excel keeps every number as a float, so 1 and 1.0 are one cell."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else as_text(cell)
 
 
 def _fill_merged(cells: list[list[str]], ranges: Any) -> list[str]:

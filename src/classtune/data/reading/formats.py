@@ -19,6 +19,7 @@ from classtune.data.reading.excel import read_excel
 from classtune.data.reading.grid import Grid
 from classtune.data.reading.json_tables import read_json
 from classtune.data.reading.labelling import fast_text
+from classtune.data.reading.office import check_office, is_workbook
 from classtune.data.reading.packed import read_within, unpacked
 from classtune.errors import DataError, SettingsError
 
@@ -34,10 +35,9 @@ KINDS = {
     ".xlsm": "excel",  # its macros are not looked at
 }
 PACKED = (".gz", ".zip")
+SHEETS = (".xls", ".xlsb", ".ods")
 UNREADABLE = {
-    ".xls",
-    ".xlsb",
-    ".ods",
+    *SHEETS,
     ".xml",
     ".html",
     ".pdf",
@@ -49,7 +49,7 @@ UNREADABLE = {
 MAGIC = {
     b"PK\x03\x04": "a zip or Excel file",
     b"PAR1": "a Parquet file",
-    b"\xd0\xcf\x11\xe0": "an old Excel or Word file",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word file, or one with a password",
     b"%PDF": "a PDF file",
     b"\x89PNG": "a PNG picture",
     b"\x1f\x8b": "compressed with gzip",
@@ -220,13 +220,23 @@ def _binary(name: str, position: int, data: bytes) -> DataError:
     )
 
 
+def _unreadable(name: str, suffix: str, data: bytes) -> str:
+    """That a file of this name is not read; or what it is in truth, and is read as by another name."""
+    if suffix in SHEETS and is_workbook(data):
+        return f"{name}: is an .xlsx workbook by another name. Rename it to end in .xlsx."
+    if suffix in SHEETS and b"\0" not in data[:_GUESSED_BYTES]:
+        return f"{name}: is text, and no workbook. If it is a table, rename it to end in .csv."
+    return f"{name}: {suffix} files are not read. Save it as one of: {READABLE}."
+
+
 def kind_of(name: str, suffix: str, data: bytes) -> str:
     """How a file is read, as its suffix or else its first bytes say: delimited, jsonl, parquet, excel or text.
 
     Raises DataError for a format that is not read.
     """
+    check_office(name, data)
     if suffix in UNREADABLE:
-        raise DataError(f"{name}: {suffix} files are not read. Save it as one of: {READABLE}.")
+        raise DataError(_unreadable(name, suffix, data))
     if suffix in KINDS or suffix == ".txt":
         return KINDS.get(suffix, "text")
     if data.startswith(b"PAR1"):

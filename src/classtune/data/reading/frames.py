@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from classtune.data.reading.cells import RowCells
+from classtune.data.reading.cells import RowCells, to_microseconds
 from classtune.data.reading.columns import Columns, TableFormat, choose_columns
 from classtune.errors import DataError
 
@@ -87,7 +87,7 @@ def values_of(column: Any, name: str) -> list[Any]:
     if isinstance(column, np.ndarray):
         if column.ndim != 1:
             raise DataError(f"{name}: an array of {column.ndim} dimensions. Give one.")
-        return list(column.tolist())
+        return list(to_microseconds(column).tolist())
     if isinstance(column, list | tuple):
         return list(column)
     import narwhals

@@ -66,12 +66,13 @@ def typed_labels(labels: Sequence[str], kind: str) -> list[Any]:
 def same_values(labels: Iterable[str], known: Collection[str]) -> dict[str, str]:
     """Labels that are not known, but as a number or a truth value are: {"1.0": "1"} where 1 is known, or the other way
     round; so with true (JSON, Parquet), True (Python) and TRUE (spreadsheets)."""
-    values = {_value(label): label for label in known}
+    values = {value_of(label): label for label in known}
     unknown = (label for label in labels if label not in known)
-    return {label: values[_value(label)] for label in unknown if _value(label) in values}
+    return {label: values[value_of(label)] for label in unknown if value_of(label) in values}
 
 
-def _value(label: str) -> str:
+def value_of(label: str) -> str:
+    """What ways to write one number or truth value share: "1" of 1.0, "true" of TRUE; other text as it is."""
     return label.lower() if label.lower() in ("true", "false") else _number(label)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,7 @@ from classtune.data.reading.columns import Columns
 from classtune.data.reading.grid import Grid
 from classtune.data.reading.packed import read_within
 from classtune.errors import DataError
+from classtune.files import inside
 
 MOST_FILE_BYTES = 1 << 24
 
@@ -23,9 +25,7 @@ def read_folder(folder: Path) -> Grid:
             raise DataError(f"{folder}: has the splits {', '.join(splits) or 'none'}. Name one: {folder}/SPLIT.")
         return _noted(read_folder(folder / "train"), "train", [split for split in splits if split != "train"], folder)
     if (folder / "state.json").is_file():
-        from classtune.data.reading.arrow import read_arrow_files
-
-        return read_arrow_files(str(folder), sorted(folder.glob("*.arrow")))
+        return _saved(folder)
     if shards := sorted(folder.glob("train*.parquet")) or sorted((folder / "data").glob("train*.parquet")):
         others = {path.name.partition("-")[0] for path in shards[0].parent.glob("*.parquet") if path not in shards}
         return _noted(_parquet_shards(shards), "train", sorted(others), shards[0].parent)
@@ -34,6 +34,26 @@ def read_folder(folder: Path) -> Grid:
     if len([path for path in classes if texts[path]]) > 1:
         return _classes(folder, {path: files for path, files in texts.items() if files})
     raise DataError(f"{folder}: is a folder. Name a file in it.")
+
+
+def _saved(folder: Path) -> Grid:
+    """What `Dataset.save_to_disk` wrote; names of classes that its Arrow files lack stand beside them."""
+    from classtune.data.reading.arrow import classes_in, read_arrow_files
+
+    grid = read_arrow_files(str(folder), _listed(folder))
+    about = folder / "dataset_info.json"
+    if not grid.class_names and about.is_file() and about.stat().st_size < MOST_FILE_BYTES:
+        grid.class_names = classes_in(about.read_bytes(), grid.names)
+    return grid
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The files of a saved data set, as its state.json lists them: others there are what was computed from it."""
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return [inside(folder, entry["filename"]) for entry in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return sorted(folder.glob("*.arrow"))
 
 
 def _parquet_shards(paths: Sequence[Path]) -> Grid:
@@ -45,6 +65,8 @@ def _parquet_shards(paths: Sequence[Path]) -> Grid:
             grids.append(read_parquet(str(path), read_within(str(path), file)))
     if any(grid.names != grids[0].names for grid in grids):
         raise DataError(f"{paths[0].parent}: {paths[0].name} and the files after it have other columns.")
+    if any(grid.class_names != grids[0].class_names for grid in grids):
+        raise DataError(f"{paths[0].parent}: {paths[0].name} and the files after it name the classes otherwise.")
 
     def column(position: int) -> Sequence[Any]:
         return list(chain.from_iterable(grid.column(position) for grid in grids))

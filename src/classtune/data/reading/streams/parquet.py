@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from classtune.data.reading.arrow import open_parquet, plain_table
+from classtune.data.reading.arrow import cells_of, open_parquet, plain_table
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.streams.stream import Added, Piece, Stream
 from classtune.errors import DataError
@@ -37,9 +37,9 @@ class ParquetStream(Stream):
             for rows in self._tables():
                 yield Piece(rows, self._cells(rows), range(first, first + len(rows)))
                 first += len(rows)
-        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        except (pyarrow.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
             raise DataError(
-                f"{self.name} after row {first - 1:,}: cannot be read ({str(error).splitlines()[0]})."
+                f"{self.name} after row {first - 1:,}: cannot be read ({str(error).partition(chr(10))[0]})."
             ) from None
 
     def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
@@ -58,7 +58,7 @@ class ParquetStream(Stream):
         return int(pyarrow.parquet.read_metadata(path).num_rows)
 
     def _column(self, rows: Any, name: str) -> Sequence[Any]:
-        return rows.column(name).to_pylist()  # type: ignore[no-any-return]
+        return cells_of(rows.column(name))
 
     def _open(self) -> Any:
         return open_parquet(self.name, self.path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
