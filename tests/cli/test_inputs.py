@@ -10,6 +10,7 @@ from small import QUICK, Run, rows, write_csv
 from classtune.cli import inputs
 from classtune.cli.inputs import print_json, what_is_given
 from classtune.errors import SettingsError, printable
+from classtune.estimator.classifier import print_note
 from classtune.screen.answers import show_predictions
 from classtune.screen.terminal import Screen, say, show
 
@@ -105,6 +106,23 @@ def test_errors_run_nothing_in_a_terminal(tmp_path: Path, small_bundle: Path, co
     assert ran.code == 2
     assert "\x1b" not in ran.err
     assert "␛" in ran.err
+
+
+def test_what_nobody_foresaw_and_notes_in_python_run_nothing_in_a_terminal(
+    command: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError(ESCAPES)
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("classtune.data.catalogue.open_data", fail)
+    ran = command("audit", "t.csv")
+    assert ran.code == 1
+    assert "an unexpected ZeroDivisionError (␛]0;title" in ran.err
+    print_note(ESCAPES)
+    said = capsys.readouterr().err
+    assert "␛]0;title␇␛[31mred\ufffd2J␍" in said
+    assert not {"\x1b", "\x07", "\x9b", "\r"} & set(ran.err + said)
 
 
 def test_a_bundle_remembers_its_columns(small_llama: Path, tmp_path: Path, command: Run) -> None:

@@ -81,7 +81,7 @@ def main() -> None:
                 print(printable(place), file=sys.stderr)
                 sys.exit(UserError.exit_code)
             else:
-                print(_unexpected(error), file=sys.stderr)
+                print(printable(_unexpected(error)), file=sys.stderr)
             sys.exit(1)
 
 

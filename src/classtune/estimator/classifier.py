@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +20,7 @@ from classtune.config import meant
 from classtune.data.reading.cells import is_blank
 from classtune.data.reading.columns import TableFormat, listed_names
 from classtune.data.reading.tables import table_from_rows
-from classtune.errors import UserError
+from classtune.errors import UserError, printable
 from classtune.estimator.inputs import (
     callers_random_state,
     classes_of,
@@ -108,7 +107,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
                 settings,
                 validation=validation_of(validation, format),
                 extensions=extensions,
-                notify=partial(print, file=sys.stderr) if self.verbose else lambda _: None,
+                notify=print_note if self.verbose else lambda _: None,
                 progress=lambda *_: None,
             )
         classes = classes_of(table, y, self._trained.labels)
@@ -171,6 +170,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         An answer that is withheld counts as not right. sample_weight [texts]: how much each counts, 0 or more.
         """
         table = table_from_rows(column_of(X), column_of(y), format=self._as_fitted())
+        table = table.with_known(self._fitted().labels)
         if sample_weight is not None:
             sample_weight = counted(sample_weight, len(table.texts))
         names = np.array(self._fitted().labels, dtype=object)[self._columns]
@@ -281,3 +281,8 @@ TextClassifier.__init__.__signature__ = SIGNATURE  # type: ignore[attr-defined]
 def _scored(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """The rows of texts that were not blank."""
     return np.flatnonzero(~np.isnan(scores[:, 0]))
+
+
+def print_note(line: str) -> None:
+    """A line of progress on standard error."""
+    print(printable(line), file=sys.stderr)
