@@ -55,7 +55,7 @@ def _figure(name: str, crew: object, args: argparse.Namespace) -> Figure:
     from classtune.jobs.steps import load_network
     from classtune.model.activations import ActivationStore, Distinct
     from classtune.model.batches import length_sorted_batches
-    from classtune.model.network import Trunk
+    from classtune.model.trunk import Trunk
 
     settings = resolve(None, {"device": "cpu", "model": name})
     network = load_network(["ham", "spam"], settings, multi=False, notify=note, crew=crew)  # type: ignore[arg-type]

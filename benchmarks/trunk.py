@@ -22,7 +22,8 @@ from classtune.model.activations import ActivationStore, Distinct
 from classtune.model.backbone import load_backbone
 from classtune.model.batches import length_sorted_batches
 from classtune.model.kernels import PackedLinear, available
-from classtune.model.network import Network, Trunk
+from classtune.model.network import Network
+from classtune.model.trunk import Trunk
 from classtune.sources import fetch_model
 
 # a @ b: square matrices. Packed: rows of the input, width in, width out; the last ones are shapes of the default model.

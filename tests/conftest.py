@@ -182,7 +182,7 @@ def make_examples(texts: list[str], truth: list[int]) -> Callable[..., Examples]
 
     from classtune.model.activations import ActivationStore, Distinct
     from classtune.model.batches import Batch
-    from classtune.model.network import Trunk
+    from classtune.model.trunk import Trunk
     from classtune.training.loop import Examples, Rows
 
     def make(network: Network, start: int | None, *, cache: bool = True) -> Examples:

@@ -28,8 +28,8 @@ from classtune.jobs.passes.ranks import RankLearner, Ranks, joined
 from classtune.jobs.steps import load_network
 from classtune.jobs.train import Trained, train
 from classtune.model import parts
-from classtune.model.network import Trunk
 from classtune.model.passes import Run, Span
+from classtune.model.trunk import Trunk
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")

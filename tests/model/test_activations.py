@@ -19,7 +19,8 @@ from classtune.errors import ClasstuneError
 from classtune.model import activations
 from classtune.model.activations import ActivationStore, Distinct
 from classtune.model.families import FAMILIES
-from classtune.model.network import Network, Trunk
+from classtune.model.network import Network
+from classtune.model.trunk import Trunk
 from classtune.training.depth import Climbed, choose_depth
 
 MakeNetwork = Callable[..., Network]

@@ -17,6 +17,7 @@ from classtune.model.adapters import add_lora
 from classtune.model.backbone import load_backbone
 from classtune.model.families import FAMILIES
 from classtune.model.network import Network, Whole
+from classtune.model.proof import prove_split
 
 MakeNetwork = Callable[..., Network]
 FindFolder = Callable[[str], Path]
@@ -86,14 +87,14 @@ def test_without_the_causal_mask_early_tokens_see_later_ones(make_network: MakeN
             together = tail(batch(encode(["win a prize", "win the cup at home later"])))
         torch.testing.assert_close(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
         scores[causal] = float((alone[0] - alone[1]).abs().max())
-        assert network.prove_split(2, ["win a prize", "win the cup at home later"])
+        assert prove_split(network, 2, ["win a prize", "win the cup at home later"])
     assert scores[True] < 1e-6
     assert scores[False] > 1e-3
 
 
 def test_without_the_causal_mask_the_last_block_is_run_whole(make_network: MakeNetwork, texts: list[str]) -> None:
     network = make_network("llama", causal_mask=False)
-    assert network.prove_split(2, texts)
+    assert prove_split(network, 2, texts)
     assert network.tail(2).last_block is None
     assert not network.is_hugging_face
 
@@ -187,7 +188,7 @@ def test_an_unknown_architecture_is_run_whole_and_says_so(
     network.freeze(network.depth - 2)
     assert network.notes[1:] == ["All 4 blocks are trained, not the last 2 alone."]
     assert trained_names(network) == {n for n, _ in network.classifier.named_parameters()}
-    assert not network.prove_split(2, texts)
+    assert not prove_split(network, 2, texts)
     batch = network.encoder.batch(network.encoder.encode(texts))
     network.tail(None)(batch).sum().backward()
     head = make_network(name)

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from classtune.model.activations import ActivationStore, Distinct
 from classtune.model.batches import Batch
-from classtune.model.network import Network, Trunk, Vectors, frozen
+from classtune.model.network import Network
 from classtune.model.passes import Run, Span, shared
 from classtune.model.pooled import PooledStates
 from classtune.model.tokens import Pieces
+from classtune.model.trunk import Trunk, Vectors, frozen
 from classtune.training.depth import choose_depth
 
 MakeNetwork = Callable[..., Network]

@@ -16,7 +16,9 @@ from classtune.model import last_position
 from classtune.model.backbone import quiet_transformers
 from classtune.model.batches import Batch
 from classtune.model.families import FAMILIES
-from classtune.model.network import Network, Tail, Trunk, Whole
+from classtune.model.network import Network, Tail, Whole
+from classtune.model.proof import prove_split
+from classtune.model.trunk import Trunk
 
 MakeNetwork = Callable[..., Network]
 WINDOWS = ["mistral-window", "qwen2-window", "qwen2-window-first"]
@@ -125,7 +127,7 @@ def test_other_poolings_split_and_pad_alike(
     with torch.no_grad():
         alone = torch.cat([network.tail(None).eval()(batch_of(network, [text])) for text in texts])
     assert_equal(split_logits(network, 2, batch), alone)
-    assert network.prove_split(2, texts)
+    assert prove_split(network, 2, texts)
     # A pooling or a bias that the Hugging Face class does not have is said to be one.
     assert network.is_hugging_face == (name == "bert" and pooling == "first")
 
@@ -166,7 +168,7 @@ def test_a_wrong_row_of_the_table_is_found_and_not_used(
     whole = whole_logits(network, batch_of(network, texts))
     assert network.family is not None
     network.family = dataclasses.replace(network.family, **wrong)
-    assert not network.prove_split(2, texts)
+    assert not prove_split(network, 2, texts)
     assert len(network.notes) == 1
     assert "the whole network is run" in network.notes[0]
     with torch.no_grad():
@@ -179,7 +181,7 @@ def test_a_wrong_last_position_form_is_found_and_not_used(
     network = make_network("llama")
     right = last_position.run_block
     monkeypatch.setattr(last_position, "run_block", lambda *given: right(*given) + 0.1)
-    assert network.prove_split(2, texts)
+    assert prove_split(network, 2, texts)
     assert not network.one_position
     assert len(network.notes) == 1
     assert "the full block is run" in network.notes[0]
@@ -193,7 +195,7 @@ def test_a_right_split_is_proved_without_a_word(
     for name in FAMILIES:
         network = make_network(name)
         capfd.readouterr()
-        assert network.prove_split(2, texts)
+        assert prove_split(network, 2, texts)
         assert network.one_position
         assert network.notes == []
         assert capfd.readouterr() == ("", "")

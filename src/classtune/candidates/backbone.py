@@ -27,9 +27,11 @@ from classtune.data.folds import part_of_each
 from classtune.model.activations import ActivationStore, Distinct, StoreTooLarge, TrunkFacts
 from classtune.model.batches import Batch
 from classtune.model.head import logits_of_head, takes_linear
-from classtune.model.network import Network, Trunk
+from classtune.model.network import Network
 from classtune.model.pooled import PooledStates
+from classtune.model.proof import prove_split
 from classtune.model.tokens import Pieces
+from classtune.model.trunk import Trunk
 from classtune.stats import Floats
 from classtune.training.checkpoint import Checkpoint
 from classtune.training.depth import DepthChoice
@@ -139,7 +141,7 @@ class Backbone:
             network.freeze(network.depth)
         else:
             network.freeze(self.start)
-        if not network.prove_split(self.start, GOLDEN_TEXTS):
+        if not prove_split(network, self.start, GOLDEN_TEXTS):
             self.start = None
 
     def pass_trunk(self) -> None:

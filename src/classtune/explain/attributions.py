@@ -2,7 +2,7 @@
 
 Both speak of the log-odds of one label, so that a weight of 0.7 doubles the odds. The one module of this room that
 knows what is within a model; it runs transformers' own forward code, as the proof of the split does
-(`model/network.py`). Integrated gradients are some twenty lines here and need no extra; the tests hold them against
+(`model/proof.py`). Integrated gradients are some twenty lines here and need no extra; the tests hold them against
 captum.
 """
 

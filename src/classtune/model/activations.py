@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from classtune.config import Progress
 from classtune.errors import ClasstuneError
 from classtune.model.batches import Batch, length_sorted_batches, padding_mask
-from classtune.model.network import Network, Trunk
+from classtune.model.network import Network
 from classtune.model.tokens import TokenIds
+from classtune.model.trunk import Trunk
 
 Precision = Literal["auto", "float32", "float16"]
 

@@ -1,7 +1,7 @@
 """The last block of a decoder for one position a text: keys and values of every token, the rest for the pooled one.
 
 With last-token pooling nothing else of the last block is looked at, so its queries, its attention output and its MLP
-are needed for one position a text. This is the one place where classtune has forward code of its own; `network.py`
+are needed for one position a text. This is the one place where classtune has forward code of its own; `proof.py`
 proves it against the full block whenever it is used.
 """
 

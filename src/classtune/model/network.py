@@ -1,13 +1,11 @@
-"""A backbone with a classification head, and the cut that divides it into a frozen trunk and a trained tail.
+"""A backbone with a classification head, and its tail: the part of it that is trained.
 
-Knows nothing of labels' names, tables or training; `backbone.py` makes one, `training` trains its tail, `bundle`
-saves it.
+Knows nothing of labels' names, tables or training; `backbone.py` makes one, `trunk.py` runs what is frozen, `proof.py`
+says whether it may be cut there, `training` trains its tail, `bundle` saves it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,73 +17,9 @@ from classtune.model.families import Family
 from classtune.model.head import LinearHead, pool
 from classtune.model.pairs import plain_ids
 from classtune.model.parts import Learners
-from classtune.model.passes import Engine, Span, alone
+from classtune.model.passes import Engine
 from classtune.model.slicing import part, replace, shorten, states
 from classtune.model.tokens import TextEncoder
-
-# A split is used when it changes no logit by more than this share of the largest.
-SPLIT_TOLERANCE = 1e-4
-
-
-class Frozen(nn.Module):
-    """Blocks that stay as they are; a batch in, what leaves them out."""
-
-    def __init__(self, network: Network, span: Span) -> None:
-        super().__init__()
-        self.span, self.device, self.engine = span, network.device, network.engine
-
-    def over(self, batches: Iterable[Batch]) -> Iterator[tuple[int, Tensor]]:
-        """The number of each batch and what leaves the blocks of it, in any order, wherever the network's engine runs
-        them. Raises ClasstuneError where the engine fails."""
-        if self.engine is None:
-            return alone(self._run, batches)
-        return self.engine(self.span, self._run, batches)
-
-    def _run(self, batch: Batch) -> Tensor:
-        result: Tensor = self(batch.to(self.device))
-        return result
-
-
-class Trunk(Frozen):
-    """Embeddings and frozen blocks below ``stop``: token ids → activations [texts, tokens, width].
-
-    start: leave out the embeddings and the blocks below it; the trunk then takes activations.
-    """
-
-    def __init__(self, network: Network, stop: int, *, start: int | None = None) -> None:
-        super().__init__(network, Span(start, stop))
-        assert network.family is not None
-        self.base = part(network.base, network.family, start, stop, norm=False)
-        kernels.accelerate(self.base, frozen=True)
-        self.eval()
-
-    @torch.inference_mode()
-    def forward(self, batch: Batch) -> Tensor:
-        return states(self.base, batch.values, batch.mask)
-
-
-class Vectors(Frozen):
-    """A whole network up to its head, as it is now: token ids → pooled states, float32 [texts, width]."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__(network, Span(None, network.depth, network.pooling, network.one_position))
-        self.tail: Any = network.tail(None, frozen=True).eval()
-        self.tail.head = nn.Identity()  # of this copy alone
-
-    @torch.inference_mode()
-    def forward(self, batch: Batch) -> Tensor:
-        pooled: Tensor = self.tail(batch)
-        return pooled.float()
-
-
-def frozen(network: Network, span: Span) -> Frozen:
-    """A span of another copy of a network; pooled, the network loses the blocks above it."""
-    if span.pooling is None:
-        return Trunk(network, span.stop, start=span.start)
-    network.cut(span.stop)
-    network.pool_by(span.pooling)
-    network.one_position = span.one_position
-    return Vectors(network)
 
 
 class Tail(nn.Module):
@@ -283,39 +217,3 @@ class Network:
         if self.whole:
             return Whole(self)
         return Tail(self, start, one_position=self.one_position, frozen=frozen)
-
-    @torch.inference_mode()
-    def prove_split(self, start: int | None, texts: Sequence[str]) -> bool:
-        """Whether trunk then tail equals the whole network on a few texts; a failure is noted.
-
-        From then on the full last block, or where that is not it, the whole network is run.
-        """
-        if self.family is None:
-            return False
-        batch = self.encoder.batch(self.encoder.encode(texts)).to(self.device)
-        self.classifier.eval()
-        if self.is_hugging_face:
-            whole = Whole(self)(batch)
-        else:
-            hidden = states(self.base, batch.values, batch.mask)
-            whole = self.head.eval()(pool(hidden, batch.last, self.pooling))
-        error = self._difference(whole, start, batch)
-        if error <= SPLIT_TOLERANCE:
-            return True
-        self.one_position = False
-        if self._difference(whole, start, batch) <= SPLIT_TOLERANCE:
-            self.notes.append(f"The one-position form of the last block differs by {error:.1e}: the full block is run.")
-            return True
-        self.notes.append(f"Trunk and tail differ from the whole network by {error:.1e}: the whole network is run.")
-        self.whole = self.is_hugging_face
-        return False
-
-    def _difference(self, whole: Tensor, start: int | None, batch: Batch) -> float:
-        """Largest difference in a logit as a share of the largest logit."""
-        try:
-            values = batch if start is None else Batch(Trunk(self, start)(batch), batch.mask, batch.last)
-            split = self.tail(start).eval()(values)
-        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):  # a row that does not fit the model
-            return math.inf
-        error = float((split - whole).abs().max() / whole.abs().max().clamp_min(1e-6))
-        return math.inf if math.isnan(error) else error

@@ -17,8 +17,9 @@ from classtune.model import slicing
 from classtune.model.activations import LONG_SECONDS, SAMPLE_SECONDS, Distinct, TrunkFacts, evenly
 from classtune.model.batches import Batch, length_sorted_batches
 from classtune.model.head import pool
-from classtune.model.network import Network, Vectors
+from classtune.model.network import Network
 from classtune.model.tokens import Pieces, TokenIds
+from classtune.model.trunk import Vectors
 
 _TOGETHER = 20_000  # texts whose pieces are pooled at once, in float64
 

@@ -21,8 +21,9 @@ from classtune.config import Progress
 from classtune.data.folds import FOLDS, deal
 from classtune.model.batches import Batch, length_sorted_batches
 from classtune.model.head import pool
-from classtune.model.network import Network, Trunk
+from classtune.model.network import Network
 from classtune.model.tokens import TokenIds
+from classtune.model.trunk import Trunk
 from classtune.stats import Floats
 from classtune.training.probe import spread
 

@@ -21,8 +21,8 @@ from classtune.inference.bulk.cluster import cluster, start_workers, unpacked
 from classtune.jobs import steps
 from classtune.model.backbone import load_backbone
 from classtune.model.batches import Batch
-from classtune.model.network import Frozen, frozen
 from classtune.model.passes import Engine, Run, Span, shared
+from classtune.model.trunk import Frozen, frozen
 
 _AHEAD = 2  # batches a worker, so that none waits for its next one
 

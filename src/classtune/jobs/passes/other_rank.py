@@ -20,9 +20,10 @@ from classtune.jobs.passes.messages import meet, receive, send, talking_to
 from classtune.jobs.passes.place import Place
 from classtune.model.adapters import add_lora
 from classtune.model.batches import Batch
-from classtune.model.network import Frozen, Network, frozen
+from classtune.model.network import Network
 from classtune.model.parts import TailPlan
 from classtune.model.passes import Span
+from classtune.model.trunk import Frozen, frozen
 from classtune.sources import fetch_model
 
 _WAIT_FOR_WORK = timedelta(days=365)

@@ -34,7 +34,7 @@ from classtune.jobs.tutorial.kept import VERSIONS, Run, open_folder, run_identit
 from classtune.jobs.tutorial.rows import ROWS, Row
 from classtune.model.activations import ActivationStore
 from classtune.model.backbone import quiet_transformers
-from classtune.model.network import Trunk
+from classtune.model.trunk import Trunk
 from classtune.report.tutorial import write_tables
 from classtune.stats import wilson
 from classtune.training.checkpoint import Checkpoint
