@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import SEVERAL, Ran, Run, one_thread, rows, save_model, train_small, write_csv
+from small import SEVERAL, Ran, Run, one_thread, pair_rows, rows, save_model, train_small, write_csv
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,28 @@ def small_bundle(small_llama: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("bundles") / "llama"
     train_small(small_llama, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_pairs(small_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that reads questions with answers: one network of Hugging Face's own form, all of it trained."""
+    from classtune.config import resolve
+    from classtune.data.reading.columns import TableFormat
+    from classtune.data.reading.tables import read_table
+    from classtune.jobs.train import train
+
+    folder = tmp_path_factory.mktemp("pairs")
+    model = Path(shutil.copytree(small_bert, folder / "bert"))
+    config = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
+    config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]  # as BERT's tokenizer has them
+    (model / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    rows = write_csv(folder / "t.csv", pair_rows(), ("question", "answer", "label"))
+    table = read_table(rows, TableFormat(text="question", pair="answer"))
+    told = {"candidates": "one", "split_by": "exact", "depth": "all", "trainable": "all", "learning_rate": 1e-3}
+    settings = resolve(overrides={"model": str(model), "epochs": 3, "batch_size": 8, **told})
+    with one_thread():
+        train(table, settings, notify=lambda _: None, progress=lambda *_: None).save(folder / "bundle")
+    return folder / "bundle"
 
 
 @pytest.fixture

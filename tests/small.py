@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,19 @@ def rows(count: int = 60) -> list[tuple[str, str]]:
     return [(kinds[i % 2][0].format(i), kinds[i % 2][1]) for i in range(count)]
 
 
-def write_csv(path: Path, lines: list[tuple[str, str]]) -> Path:
-    """A table with the columns text and label."""
+def pair_rows(count: int = 60) -> list[list[str]]:
+    """(question, answer, label): whether the answer is to the question."""
+    kinds = (("what is the price of {}", "it costs {} euros"), ("when does room {} open", "it opens at {}"))
+    return [
+        [kinds[n % 2][0].format(n), kinds[(n + n // 2) % 2][1].format(n), ("fits", "other")[n // 2 % 2]]
+        for n in range(count)
+    ]
+
+
+def write_csv(path: Path, lines: Sequence[Sequence[str]], header: Sequence[str] = ("text", "label")) -> Path:
+    """A table with these columns."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *lines])
+        csv.writer(file).writerows([header, *lines])
     return path
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from small import Run, one_thread
+from small import Run, one_thread, pair_rows, write_csv
 from written import written_as
 
 from classtune.data.reading.cells import as_pair, paired, parts_of
@@ -30,46 +28,17 @@ HEADER = ["question", "answer", "label"]
 PLAIN = ["--set", "candidates=one", "--split-by", "exact", "--depth", "all", "--epochs", "1"]
 
 
-def lines(count: int = 60) -> list[list[str]]:
-    """Whether the answer is to the question."""
-    kinds = (("what is the price of {}", "it costs {} euros"), ("when does room {} open", "it opens at {}"))
-    return [
-        [kinds[n % 2][0].format(n), kinds[(n + n // 2) % 2][1].format(n), ("fits", "other")[n // 2 % 2]]
-        for n in range(count)
-    ]
-
-
-def write(path: Path, rows: list[list[str]], header: list[str] = HEADER) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    return path
-
-
 @pytest.fixture(scope="module")
-def bundle(small_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One network of Hugging Face's own form, all of it trained, that reads questions with answers."""
-    from classtune.config import resolve
-    from classtune.jobs.train import train
-
-    folder = tmp_path_factory.mktemp("pairs")
-    model = Path(shutil.copytree(small_bert, folder / "bert"))
-    config = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
-    config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]  # as BERT's tokenizer has them
-    (model / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-    table = read_table(write(folder / "t.csv", lines()), TableFormat(text="question", pair="answer"))
-    told = {"candidates": "one", "split_by": "exact", "depth": "all", "trainable": "all", "learning_rate": 1e-3}
-    settings = resolve(overrides={"model": str(model), "epochs": 3, "batch_size": 8, **told})
-    with one_thread():
-        train(table, settings, notify=lambda _: None, progress=lambda *_: None).save(folder / "bundle")
-    return folder / "bundle"
+def bundle(small_pairs: Path) -> Path:
+    return small_pairs
 
 
 @pytest.fixture
 def later(tmp_path: Path) -> Path:
     """Answers before questions, each question with two answers."""
-    rows = [[answer, question] for question, answer, _ in lines(8)]
+    rows = [[answer, question] for question, answer, _ in pair_rows(8)]
     rows += [["no idea", question] for _, question in rows] + [["", rows[0][1]]]
-    return write(tmp_path / "later.csv", rows, ["answer", "question"])
+    return write_csv(tmp_path / "later.csv", rows, ["answer", "question"])
 
 
 def answered(bundle: Path, path: Path) -> tuple[Table, Any]:
@@ -102,7 +71,7 @@ def test_a_pipeline_gives_the_same_scores(bundle: Path, later: Path) -> None:
 
 
 def test_train_tells_of_the_pair_and_the_bundle_remembers_it(small_bert: Path, tmp_path: Path, command: Run) -> None:
-    table = write(tmp_path / "t.csv", lines())
+    table = write_csv(tmp_path / "t.csv", pair_rows(), HEADER)
     told = ["train", table, "-o", tmp_path / "b", "--model", small_bert, *PLAIN, "--text", "question"]
     document = command(*told, "--pair", "answer", "--json").document
     assert document["data"]["columns"] == {"text": "question", "label": "label", "pair": "answer"}
@@ -115,7 +84,7 @@ def test_train_tells_of_the_pair_and_the_bundle_remembers_it(small_bert: Path, t
     command(*told, "--force", "-o", tmp_path / "alone")
     ran = command("evaluate", tmp_path / "b", tmp_path / "alone", table)
     assert (ran.code, "read different things, pairs with 'answer' and texts alone (--pair)" in ran.err) == (2, True)
-    ran = command("predict", tmp_path / "b", write(tmp_path / "bare.csv", [["a"]], ["question"]))
+    ran = command("predict", tmp_path / "b", write_csv(tmp_path / "bare.csv", [["a"]], ["question"]))
     assert (ran.code, "no column is called 'answer' (--pair)" in ran.err) == (2, True)
     ran = command("predict", tmp_path / "b", "is it open?\n\nyes", "--json")
     assert ran.document == load_predictor(tmp_path / "b")[0].predict([paired("is it open?", "yes")])
@@ -197,7 +166,7 @@ def test_a_classifier_in_python_reads_pairs(bundle: Path, later: Path, small_ber
     pairs = [tuple(part for _, part in parts_of(text)) for text in table.texts]
     for asked in (pairs, pandas.read_csv(later), table.texts):
         assert loaded.predict_proba(asked)[:, 0] == pytest.approx(scores[:, 0], abs=1e-6)
-    questions, answers, labels = zip(*lines(), strict=True)
+    questions, answers, labels = zip(*pair_rows(), strict=True)
     told: dict[str, Any] = {"candidates": "one", "split_by": "exact", "depth": "all", "epochs": 1}
     with one_thread():
         found = [

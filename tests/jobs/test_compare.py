@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import Run, rows, write_csv
+from small import Run, pair_rows, rows, write_csv
 
 from classtune.config import resolve
 from classtune.data.reading.tables import table_from_rows
@@ -82,3 +82,21 @@ def test_the_command_shows_every_candidate_and_writes_page_and_picture(
         assert name in written
     assert "no test rows" not in written
     assert picture.read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_pairs_and_columns_beside_the_text_are_compared_too(small_bert: Path, tmp_path: Path, command: Run) -> None:
+    lines = [[*row, ("card", "app")[row[2] == "fits"]] for row in pair_rows(80)]
+    data = write_csv(tmp_path / "rows.csv", lines, ("question", "answer", "label", "product"))
+    told = ["compare", data, "--model", small_bert, "--split-by", "exact", "--depth", "all", "--effort", "fast"]
+    told += ["--text", "question", "--pair", "answer", "--with", "product"]
+    page = tmp_path / "page.html"
+    ran = command(*told, "--report", page)
+    assert ran.code == 0, ran.err
+    assert "columns" in ran.out
+    document = command(*told, "--json").document
+    assert document["data"]["columns"] == {"text": "question", "label": "label", "with": "product", "pair": "answer"}
+    by_name = {one["name"]: one for one in document["candidates"]}
+    assert by_name["columns"]["accuracy"] == 1.0  # the product tells the label
+    assert ">columns<" in page.read_text(encoding="utf-8")
+    refused = command(*told[:-1], "produkt")
+    assert (refused.code, "no column is called 'produkt' (--with)" in refused.err) == (2, True)
