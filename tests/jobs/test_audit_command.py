@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import LIMIT, Run, rows, write_csv
+from small import LIMIT, Run, pair_rows, rows, write_csv
 
 from classtune.training import probe
 
@@ -66,6 +66,39 @@ def test_the_screen_says_what_to_do(dirty: Path, small_llama: Path, command: Run
     assert "mojibake: 1 (2.2 %)" in ran.out
     assert "What to do: " in ran.out
     assert re.search("line 42.*: cafÃ© at noon", ran.out)
+    shown = ran.out.splitlines()
+    mended = [place for place, line in enumerate(shown) if line.strip().startswith("mended: ")]
+    assert mended
+    assert all(shown[place].index("café") == shown[place - 1].index("cafÃ©") for place in mended)
+
+
+def test_the_two_texts_of_a_near_copy_stand_under_each_other(tmp_path: Path, small_llama: Path, command: Run) -> None:
+    text = "please send the parcel to the new address of my sister in the harbour"
+    data = write_csv(tmp_path / "near.csv", [*varied(40), (f"{text} today", "ham"), (f"{text} now", "spam")])
+    lines = command("audit", data, "--model", small_llama, "-q").out.splitlines()
+    places = [place for place, line in enumerate(lines) if f"{text} now" in line]
+    assert places
+    for place in places:
+        assert lines[place].strip().startswith("line 43, label spam")
+        assert lines[place + 1].strip().startswith("line 42")
+        assert lines[place].index(text) == lines[place + 1].index(text)
+    assert not any("other text" in line for line in lines)
+
+
+def test_both_texts_of_a_pair_are_looked_at_and_shown(tmp_path: Path, small_llama: Path, command: Run) -> None:
+    lines = [[question, answer, label] for question, answer, label in pair_rows(40)]
+    data = write_csv(tmp_path / "pairs.csv", [*lines, [*lines[0][:2], "other"]], ("question", "answer", "label"))
+    told = ["audit", data, "--model", small_llama, "--text", "question", "--pair", "answer"]
+    findings = {one["kind"]: one for one in command(*told, "--json").document["findings"]}
+    assert findings["conflicting-labels"]["count"] == 2
+    (example,) = findings["conflicting-labels"]["examples"]
+    assert (example["text"], example["pair"]) == tuple(lines[0][:2])
+    shown = command(*told, "-q").out.splitlines()
+    place = next(place for place, line in enumerate(shown) if line.strip().startswith("line 42, label other:"))
+    assert [line.split(":", 1)[1].strip() for line in shown[place : place + 4]] == lines[0][:2] * 2
+    assert "line 2, label fits" in shown[place + 2]
+    refused = command(*told, "--fix", tmp_path / "clean.csv")
+    assert (refused.code, "--fix with --pair" in refused.err) == (2, True)
 
 
 def test_copies_across_given_files_are_found(tmp_path: Path, small_llama: Path, command: Run) -> None:

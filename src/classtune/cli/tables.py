@@ -11,6 +11,7 @@ from classtune.cli import options
 from classtune.cli.inputs import print_json
 from classtune.cli.options import AsJson, Data, Quiet, takes
 from classtune.data.reading.columns import TableFormat
+from classtune.errors import SettingsError
 
 
 @takes(format=options.ROWS)
@@ -19,6 +20,7 @@ def audit(
     *,
     validation: options.Validation = None,
     test: options.Test = None,
+    pair: options.Pair = None,
     model: options.Model = None,
     fix: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write a mended table (.csv or .jsonl) and what was done to it.")
@@ -39,8 +41,10 @@ def audit(
     from classtune.screen.results import show_audit
     from classtune.screen.terminal import Screen
 
-    format = replace(format, lenient=True)
+    format = replace(format, lenient=True, pair=pair)
     if fix is not None:
+        if pair is not None:
+            raise SettingsError("--fix with --pair: a mended table has one text column. Leave one of them out.")
         check_fixed(fix, [name for name in (data, validation, test) if name is not None], force=force)
     with Screen(quiet=quiet) as view:
         table = open_data(data, format, notify=view.note)

@@ -63,10 +63,10 @@ def show_next(bundle: Path) -> None:
     """What to do with a bundle that was just written: lines to copy."""
     folder = shlex.quote(str(bundle))
     say()
-    say("what next:")
-    say(f"  classtune predict {folder} new.csv -o answers.csv          # or a text in quotes")
-    say(f"  classtune serve {folder}                                   # answers over HTTP")
-    say(f"  classtune next {folder} pool.csv -n 50 -o to-label.csv     # which texts to label next")
+    say("what next (answer a table, answer over HTTP, choose texts to label):")
+    say(f"  classtune predict {folder} new.csv -o answers.csv")
+    say(f"  classtune serve {folder}")
+    say(f"  classtune next {folder} pool.csv -n 50 -o to-label.csv")
 
 
 def _show_test(result: Result) -> None:
@@ -184,9 +184,8 @@ def show_audit(document: dict[str, Any]) -> None:
         say()
         say(_finding(finding["kind"], finding["count"], finding["share"]))
         for example in finding["examples"]:
-            facts = {key: value for key, value in example.items() if key not in ("line", "text")}
-            told = "".join(f", {key.replace('_', ' ')} {value}" for key, value in facts.items())
-            say(f"    {document.get('unit', 'line')} {example['line']}{told}: {short(str(example['text']))}")
+            for line in _example(example, document.get("unit", "line")):
+                say(f"    {line}")
         say(f"  What it does: {finding['effect']}")
         say(f"  What to do: {finding['advice']}")
     if not document["findings"]:
@@ -195,6 +194,20 @@ def show_audit(document: dict[str, Any]) -> None:
         done = ", ".join(f"{kind} {count:,}" for kind, count in fixed["done"].items()) or "nothing to mend"
         say()
         say(f"mended table: {fixed['table']}, {fixed['rows']:,} rows   changes: {fixed['changes']} ({done})")
+
+
+def _example(example: Mapping[str, Any], unit: str) -> list[str]:
+    """A row of a finding, and under it its pair and what it is to be compared with: another row, or the mended text."""
+    facts = dict(example)
+    texts = {key: facts.pop(key) for key in ("text", "pair", "other_text", "other_pair", "mended") if key in facts}
+    place, other = f"{unit} {facts.pop('line')}", ""
+    if "other_text" in texts:
+        other = f"{unit} {facts.pop('other_line')}"
+        other += f", label {facts.pop('other_label')}" if "other_label" in facts else ""
+    place += "".join(f", {key.replace('_', ' ')} {value}" for key, value in facts.items())
+    names = {"text": place, "pair": "and", "other_text": other, "other_pair": "and", "mended": "mended"}
+    width = max(len(names[key]) for key in texts) + 1
+    return [f"{names[key] + ':':<{width}} {short(str(text))}" for key, text in texts.items()]
 
 
 def _finding(kind: str, count: int, share: float) -> str:

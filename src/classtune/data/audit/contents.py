@@ -61,6 +61,7 @@ def damage(rows: Rows) -> Iterator[Finding]:
                 start = max(0, next(differs, len(mended)) - _BEFORE_DAMAGE)
                 cut = "…" if start else ""
                 example["text"] = shorten(cut + text[start:])
+                example.pop("pair", None)  # the damage may be in either
                 if kind != "lost-characters":
                     example["mended"] = shorten(cut + mended[start:])
             yield finding

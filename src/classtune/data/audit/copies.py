@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from classtune.data.audit.findings import SHOWN, Finding, Numbers, Rows, percent, shorten, under_several
+from classtune.data.audit.findings import SHOWN, Finding, Numbers, Rows, percent, shown_text, under_several
 from classtune.data.reading.cells import is_blank
 from classtune.data.splits import fold
 
@@ -70,8 +70,7 @@ def _leak(rows: Rows, kind: str, part: str, origin: dict[int, int], advice: str,
     if not origin:
         return
     examples = [
-        rows.example(row, part)
-        | {"part": part, "other_line": rows.line(source), "other_text": shorten(rows.texts[source])}
+        rows.example(row, part) | {"part": part, "other_line": rows.line(source), **_other_text(rows.texts[source])}
         for row, source in list(origin.items())[:SHOWN]
     ]
     share = len(origin) / len(rows.parts[part][0])
@@ -110,7 +109,7 @@ def copies(rows: Rows) -> Iterator[Finding]:
                 rows.example(
                     row,
                     other_line=rows.line(rows.first_of_group[group]),
-                    other_text=shorten(rows.texts[rows.first_of_group[group]]),
+                    **_other_text(rows.texts[rows.first_of_group[group]]),
                     copies=int(sizes[group]),
                 )
                 for row, group in _worst(firsts, groups, sizes)
@@ -147,7 +146,7 @@ def conflicts(rows: Rows) -> Iterator[Finding]:
             other = next(place for place in places if marks[place] != marks[places[0]])
             one = int(usable[places[0]])
             seen = {"other_line": rows.line(one), "other_label": rows.mark_names[marks[places[0]]]}
-            examples.append(rows.example(int(usable[other])) | seen | {"other_text": shorten(rows.texts[one])})
+            examples.append(rows.example(int(usable[other])) | seen | _other_text(rows.texts[one]))
         if examples:
             yield Finding(
                 kind,
@@ -160,6 +159,11 @@ def conflicts(rows: Rows) -> Iterator[Finding]:
                 else "Look at them, and mend the label that is wrong.",
                 {"texts": len(rows_of)},
             )
+
+
+def _other_text(text: str) -> dict[str, str]:
+    """The text of the other row, as `shown_text` has it."""
+    return {f"other_{name}": shown for name, shown in shown_text(text).items()}
 
 
 def _letters(folded: str) -> str:

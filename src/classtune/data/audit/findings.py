@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from classtune.config import Progress
 from classtune.data.near import groups_of_folded
-from classtune.data.reading.cells import is_blank
+from classtune.data.reading.cells import is_blank, parts_of
 from classtune.data.splits import fold
 from classtune.errors import DataError
 
@@ -127,7 +127,7 @@ class Rows:
     def example(self, row: int, part: str | None = None, **more: Any) -> dict[str, Any]:
         """A row as it is shown."""
         texts, labels = (self.texts, self.marks) if part is None else self.parts[part][:2]
-        shown = {"line": self.line(row, part), "text": shorten(texts[row])}
+        shown = {"line": self.line(row, part)} | shown_text(texts[row])
         if labels is not None:
             shown["label"] = labels[row]
         return shown | more
@@ -159,6 +159,12 @@ def _counted(labels: Sequence[str] | None, sets: Sequence[Sequence[str]] | None)
     """Rows of each label, the most common first; no label is none."""
     counted = Counter(chain.from_iterable(sets) if sets is not None else labels or ())
     return {name: count for name, count in counted.most_common() if name.strip()}
+
+
+def shown_text(text: str) -> dict[str, str]:
+    """A text as it is shown; of a pair the second one beside it."""
+    parts = [shorten(part) for _, part in parts_of(text)]
+    return dict(zip(("text", "pair"), parts, strict=False))
 
 
 def shorten(text: str) -> str:
