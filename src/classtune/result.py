@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # What a bundle's classtune.json keeps.
 RECORDED = (
+    "date",
     "chosen",
     "decisions",
     "networks",
@@ -148,11 +149,13 @@ class CrossValidation:
 class Result:
     """A run. What nothing was found of is None, or empty: without test rows, everything that they would say.
 
-    bundle: the folder, once it is saved. networks: how many classifiers the held-out rows compared. metrics: the
-    caller's own, by split and name; extensions: what the caller brought in place of a setting.
+    bundle: the folder, once it is saved. date: when it was trained, as 2026-11-28, of UTC. networks: how many
+    classifiers the held-out rows compared. metrics: the caller's own, by split and name; extensions: what the caller
+    brought in place of a setting.
     """
 
     bundle: str | None
+    date: str
     task: str
     data: DataFacts
     splits: dict[str, int]

@@ -51,6 +51,7 @@ def result(labels: tuple[str, ...] = ("ham", "spam", EVIL), rows: int = 60) -> R
     losses: dict[str, float | None] = {"tf-idf": 0.3, "last block": 0.2}
     return Result(
         bundle="out/spam",
+        date="2026-11-28",
         task="one label a text",
         data=DataFacts("sms-spam", audit, cut=7, cut_tokens=4321),
         splits={"train": rows * 3, "validation": rows, "test": rows},

@@ -5,12 +5,16 @@ Needs Playwright and a Chromium of the system (``CLASSTUNE_CHROMIUM`` names anot
 
 from __future__ import annotations
 
+import io
 import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from in_browser import CONTRAST
 from made_up import EVIL, full, multilabel
+from PIL import Image
 
 from classtune.report.page import write_report
 
@@ -27,37 +31,6 @@ DOCUMENTS = {
 }
 WIDTHS = (360, 1280)
 
-# Contrast by WCAG 2.2, 1.4.3: every text against the first painted ground behind it; tints are laid over one another.
-CONTRAST = """() => {
-  const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
-  const channels = colour => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
-    return [r, g, b, a / 255];
-  };
-  const over = (top, under) => [0, 1, 2].map(i => top[i] * top[3] + under[i] * (1 - top[3]));
-  const light = colour => {
-    const [r, g, b] = colour.map(c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = element => {
-    if (!element) return [255, 255, 255];
-    const own = channels(getComputedStyle(element).backgroundColor);
-    return own[3] === 1 ? own.slice(0, 3) : over(own, ground(element.parentElement));
-  };
-  const found = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || ["STYLE", "title"].includes(element.tagName)) continue;
-    const style = getComputedStyle(element);
-    const behind = ground(element);
-    const ink = over(channels(element.closest("svg") ? style.fill : style.color), behind);
-    const [high, low] = [light(ink), light(behind)].sort((a, b) => b - a);
-    found.push([(high + 0.05) / (low + 0.05), walker.currentNode.data.trim().slice(0, 40), element.tagName]);
-  }
-  return found.sort((a, b) => a[0] - b[0]);
-}"""
 UNNAMED_FIGURES = """() => [...document.querySelectorAll("svg")].filter(svg =>
   svg.getAttribute("role") !== "img" || !svg.getAttribute("aria-label")
   || svg.querySelector(":scope > title")?.textContent !== svg.getAttribute("aria-label")).length"""
@@ -140,6 +113,7 @@ def test_every_text_stands_out_from_its_ground(browser: Any, pages: dict[str, Pa
     with Visit(browser, pages["nasty"], color_scheme=scheme) as visit:
         ground = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert ground == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 23, 26)")
+        visit.page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
         contrasts = visit.page.evaluate(CONTRAST)
         assert len(contrasts) > 300
         assert [entry for entry in contrasts if entry[0] < 4.5] == []
@@ -162,3 +136,25 @@ def test_page_prints_what_is_folded_too(browser: Any, pages: dict[str, Path]) ->
         assert not visit.page.locator("nav").is_visible()
     assert shown.startswith(b"%PDF")
     assert len(shown) > 50_000
+
+
+def test_a_table_shows_on_which_side_it_goes_on(browser: Any, pages: dict[str, Path]) -> None:
+    """By a shade at that side, for a telephone shows no scroll bar."""
+
+    def edges(table: Any) -> tuple[float, float]:
+        """How light its left and its right end are, 0 black … 255 white."""
+        with Image.open(io.BytesIO(table.screenshot())) as picture:
+            grey = np.asarray(picture.convert("L"))
+        return float(np.median(grey[:, 1])), float(np.median(grey[:, -2]))
+
+    with Visit(browser, pages["nasty"], 390) as visit:
+        tables = visit.page.locator(".scroll")
+        wide = [table for table in tables.all() if table.evaluate("one => one.scrollWidth > one.clientWidth + 40")]
+        assert wide
+        at_start = edges(wide[0])
+        wide[0].evaluate("one => { one.scrollLeft = one.scrollWidth; }")
+        at_end = edges(wide[0])
+        assert at_start[0] > 250 > at_start[1]
+        assert at_end[1] > 250 > at_end[0]
+        narrow = next(table for table in tables.all() if table.evaluate("one => one.scrollWidth <= one.clientWidth"))
+        assert min(edges(narrow)) > 250

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -41,7 +42,8 @@ CANDIDATES = [
     )
 ]
 BINS = [Bin(0.5 + i / 30, 0.45 + i / 30, i) for i in range(16)]
-BEFORE, AFTER = Reliability(0.3, 0.051, BINS), Reliability(0.3, 0.0123, BINS)
+BEFORE = Reliability(0.3, 0.051, [Bin(one.confidence / 2, one.accuracy, one.rows) for one in BINS])
+AFTER = Reliability(0.3, 0.0123, BINS)
 CURVES = {
     label: {"precision": np.linspace(1, 0.5, 3000).tolist(), "recall": np.linspace(0, 1, 3000).tolist()}
     for label in ["_hidden", "$a$ <b>", "感情", *(f"label {i}" for i in range(20))]
@@ -120,6 +122,36 @@ def test_curves_tell_their_figures_too() -> None:
     assert "4.0\u00a0% when 50\u00a0% are answered" in FIGURES["risk and coverage"]()
     assert "20.0\u00a0% after 50 rows; 15.0\u00a0% after 100 rows" in FIGURES["learning"]()
     assert "8.0\u00a0% when 100\u00a0% are answered" in FIGURES["risk and coverage"]()
+
+
+def test_few_texts_make_few_points_of_the_reliability_diagram_and_each_says_how_many() -> None:
+    """Of fifteen bins of two or three texts each point would be an accident."""
+    few = [Bin(0.4 + i / 40, (i % 3) / 2, 2 + i % 2) for i in range(15)]
+    svg = curves.reliability(CalibrationFacts("none", None, Reliability(0.3, 0.1, few), Reliability(0.3, 0.1, few)))
+    assert "4 points, 7 to 10 texts a point" in svg
+    assert "the classifier, 7 to 10 texts a point" in words(svg)
+    assert "before" not in words(svg)
+    assert {"before", "after, 6 to 29 texts a point"} <= set(words(FIGURES["reliability"]()))
+    many = [Bin(0.4 + i / 40, 0.5, 200) for i in range(15)]
+    facts = CalibrationFacts("none", None, Reliability(0.3, 0.1, many), Reliability(0.3, 0.1, many))
+    assert "15 points, 200 texts a point" in curves.reliability(facts)
+
+
+def test_one_colour_means_one_thing_in_all_figures() -> None:
+    def colours(name: str) -> set[str]:
+        return set(re.findall(r"#[0-9a-f]{6}", FIGURES[name]())) - {"#ffffff"}
+
+    classifier, compared, before = plots.MODEL, plots.BASELINE, plots.BEFORE
+    for name in ("comparison", "accuracy over cost"):
+        assert colours(name) == {classifier, compared}, name
+    for name in ("training", "reliability"):
+        assert colours(name) == {classifier, before}, name
+    for name in ("risk and coverage", "learning", "depth"):
+        assert colours(name) == {classifier}, name
+    assert not colours("precision and recall") & {classifier, compared, before}
+    assert classifier in colours("depth and pooling")
+    assert compared not in colours("depth and pooling")
+    assert len({*plots.COLOURS, classifier, compared, before}) == len(plots.COLOURS) + 3 >= curves.MOST_LINES + 3
 
 
 def test_precision_recall_names_every_line_that_it_draws() -> None:

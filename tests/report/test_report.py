@@ -14,7 +14,9 @@ import pytest
 from huggingface_hub import ModelCard, ModelCardData
 from made_up import EVIL, full, multilabel, result
 
-from classtune.data.audit.audit import Finding
+from classtune.config import resolve
+from classtune.data.audit.audit import Audit, Finding
+from classtune.data.audit.in_force import in_force
 from classtune.decisions.decisions import Prior
 from classtune.errors import BundleError
 from classtune.jobs.compare import write_comparison
@@ -135,8 +137,8 @@ def test_page_says_what_a_full_document_says(tmp_path: Path) -> None:
 def test_order_is_verdict_advice_evidence_making(tmp_path: Path) -> None:
     source = render(tmp_path, full())
     assert source.index("test texts right") < source.index("<nav") < source.index("<h2")
-    assert re.findall(r'<h2 id="(\w+)"', source) == list(CONTENTS) == re.findall(r'<li><a href="#(\w+)">', source)[:12]
-    assert [*CONTENTS][:2] == ["todo", "worth"]
+    assert re.findall(r'<h2 id="(\w+)"', source) == list(CONTENTS) == re.findall(r'<li><a href="#(\w+)">', source)[:13]
+    assert [*CONTENTS][:3] == ["todo", "worth", "next"]
     assert [*CONTENTS][-1] == "made"
 
 
@@ -328,6 +330,46 @@ def test_options_in_advice_stand_as_code_and_nothing_else_becomes_html(tmp_path:
     assert "<code>--fix &lt;OUT&gt;</code> &amp; `" in page
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_what_to_do_leaves_out_what_is_done(tmp_path: Path) -> None:
+    """Advice that the run followed is no advice; what stands under "Data audit" says that it was followed."""
+    rows = Audit(60, {"a": 50, "b": 10}, 1, 0, 1, {}, [])
+    rows.add(
+        Finding(kind, 1, 0.1, [], "effect", f"advice on {kind}")
+        for kind in ("near-duplicates", "telling-blanks", "imbalance", "language-mix", "mojibake")
+    )
+    found = result()
+
+    def page(**told: Any) -> tuple[list[str], str]:
+        """The kinds whose own advice stands under "What to do", and what stands under "Data audit"."""
+        settings = resolve(overrides={"model": "smollm2-135m", **told})
+        data = replace(found.data, audit=in_force(rows, settings))
+        text = Page(render(tmp_path, replace(found, data=data, settings=settings), sections=("todo", "audited"))).text
+        todo, audited = text.rsplit("What to do\n", 1)[1].split("Data audit\n", 1)
+        return sorted(re.findall(r"advice on ([\w-]+)", todo)), audited
+
+    todo, audited = page()
+    assert todo == ["imbalance", "language-mix", "mojibake"]
+    assert "Nothing to do: near copies were kept in one part." in audited
+    todo, _ = page(split_by="exact", class_weights="balanced", blanks="keep", model="intfloat/multilingual-e5-small")
+    assert todo == ["mojibake", "near-duplicates", "telling-blanks"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_page_and_card_say_when_it_was_made_and_what_comes_next(tmp_path: Path) -> None:
+    found = replace(result(), bundle="out/my spam")
+    text = " ".join(Page(render(tmp_path, found)).text.split())
+    assert "my spam · 2026-11-28" in text
+    for line in (
+        "classtune predict 'my spam' new.csv -o answers.csv",
+        "classtune serve 'my spam' --page",
+        "classtune next 'my spam' pool.csv -n 50 -o to-label.csv",
+        "classtune train sms-spam --add labelled.csv --from 'my spam' -o 'my spam-2'",
+    ):
+        assert line in text
+    assert "Trained on 2026-11-28." in model_card(found)
+
+
 def test_shares_of_the_field_are_shown_only_where_they_differ(tmp_path: Path) -> None:
     def page(deployed: float) -> str:
         prior = Prior((0.5, 0.5), (deployed, 1 - deployed))
@@ -340,10 +382,14 @@ def test_shares_of_the_field_are_shown_only_where_they_differ(tmp_path: Path) ->
 
 
 def test_page_says_nothing_of_where_it_was_made(tmp_path: Path) -> None:
-    write_report(tmp_path / "report.html", replace(full(), bundle="/home/anna/secret place/spam"))
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "spam" in page
-    assert "anna" not in page
+    found = full()
+    data = replace(found.data, name="/home/anna/tickets.csv")
+    found = replace(found, bundle="/home/anna/secret place/spam", data=data)
+    page = render(tmp_path, found)
+    for shown_in in (page, model_card(found).replace("\\", "")):
+        assert "anna" not in shown_in
+        assert "tickets.csv" in shown_in
+    assert "classtune train tickets.csv --add" in " ".join(page.split())
 
 
 def test_the_version_before_and_cross_validation_are_on_page_and_card(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from classtune.candidates.blend import Choice
 from classtune.candidates.folds import judged_by_all
 from classtune.config.areas import DecisionSettings
 from classtune.data.audit.copies import copied_letters
+from classtune.data.audit.in_force import in_force
 from classtune.data.dataset import Material
 from classtune.decisions.abstention import risk_coverage
 from classtune.decisions.decisions import Decisions
@@ -51,8 +53,9 @@ def result(
     notes = dict.fromkeys([*material.notes, *contest.notes, *_warnings(contest, choice), *decisions.notes])
     return Result(
         bundle=None,
+        date=datetime.now(UTC).date().isoformat(),
         task="several labels a text" if material.multi else "one label a text",
-        data=material.data,
+        data=replace(material.data, audit=in_force(material.data.audit, contest.settings)),
         splits=material.splits.sizes(),
         cross_validated=contest.held_out.crossed,
         labels=material.labels,

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from classtune.judging.comparison import Comparison
-from classtune.judging.figures import CalibrationFacts
+from classtune.judging.figures import Bin, CalibrationFacts
 from classtune.judging.learning_curve import LearningCurve
-from classtune.report.plots import BASELINE, COLOURS, DASHES, INK, MODEL, percent, shown, squeezed, svg_of
-from classtune.stats import Z95
+from classtune.report.plots import BASELINE, BEFORE, COLOURS, DASHES, INK, MODEL, percent, shown, squeezed, svg_of
+from classtune.stats import Z95, wilson
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LINES, MOST_POINTS = 8, 120
+# Of the reliability diagram: texts of a point, or, of few texts, how many points there are.
+POINT_ROWS, LEAST_POINTS = 20, 4
 
 
 def accuracy_over_cost(comparison: Comparison) -> str:
@@ -69,29 +71,59 @@ def accuracy_over_cost(comparison: Comparison) -> str:
 
 
 def reliability(calibration: CalibrationFacts) -> str:
-    """Reliability diagram: accuracy over confidence, before and after calibration, with the ideal diagonal."""
-    sides = [
-        ("before", calibration.before, BASELINE, "--", "s"),
-        ("after", calibration.after, MODEL, "-", "o"),
-    ]
+    """Reliability diagram: accuracy over confidence, before and after calibration, with the ideal diagonal.
+
+    It says of how many texts a point is; after calibration each has its 95 % interval. Where nothing was calibrated
+    there is one line.
+    """
+    changed = calibration.before.bins != calibration.after.bins
+    before, after = _points(calibration.before.bins), _points(calibration.after.bins)
+    intervals = np.array([wilson(round(one.accuracy * one.rows), one.rows) for one in after]).reshape(-1, 2)
+    counts = _range_of([one.rows for one in after])
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        bins = [each for _, side, *_ in sides for each in side.bins if each.rows]
-        least = min((min(each.confidence, each.accuracy) for each in bins), default=0)
-        low = 10 * (10 * least // 1)
+        x, y = ([getattr(one, part) for one in after] for part in ("confidence", "accuracy"))
+        lows = [*x, *intervals[:, 0], *(min(one.confidence, one.accuracy) for one in before)]
+        low = 10 * (10 * min(lows, default=0) // 1)
         axes.plot([low, 100], [low, 100], ":", color=INK, lw=1, label="perfect")
-        for name, side, colour, line, marker in sides:
-            x = [100 * each.confidence for each in side.bins if each.rows]
-            y = [100 * each.accuracy for each in side.bins if each.rows]
-            axes.plot(
-                x, y, line, color=colour, marker=marker, ms=4, mfc="none" if name == "before" else colour, label=name
-            )
+        was = [(100 * one.confidence, 100 * one.accuracy) for one in before]
+        if changed:
+            axes.plot(*zip(*was, strict=True), "--", color=BEFORE, marker="s", ms=4, mfc="none", label="before")
+        axes.vlines(100 * np.array(x), *(100 * intervals.T), color=MODEL, lw=1)
+        axes.plot(
+            100 * np.array(x),
+            100 * np.array(y),
+            color=MODEL,
+            marker="o",
+            ms=4,
+            label=f"{'after' if changed else 'the classifier'}, {counts}",
+        )
         axes.set(xlabel="confidence, %", ylabel="accuracy, %")
-        axes.legend(loc="upper left")
+        axes.legend(loc="upper left", fontsize=8)
 
-    gaps = [f"{name} calibration the mean gap is {percent(side.ece)}" for name, side, *_ in sides]
-    return svg_of(draw, 3.2, f"Reliability diagram: {'; '.join(gaps)}.")
+    sides = (("before", calibration.before), ("after", calibration.after))
+    gaps = [f"{name} calibration the mean gap is {percent(side.ece)}" for name, side in sides]
+    return svg_of(draw, 3.2, f"Reliability diagram, {len(after)} points, {counts}: {'; '.join(gaps)}.")
+
+
+def _points(bins: Sequence[Bin]) -> list[Bin]:
+    """Neighbouring bins of equal mass as one, so that a point is no accident of two or three texts."""
+    filled = [one for one in bins if one.rows]
+    wanted = max(LEAST_POINTS, sum(one.rows for one in filled) // POINT_ROWS)
+    points = []
+    for part in np.array_split(np.arange(len(filled)), min(wanted, len(filled)) or 1):
+        some = [filled[place] for place in part]
+        if rows := sum(one.rows for one in some):
+            confidence = sum(one.confidence * one.rows for one in some) / rows
+            points.append(Bin(confidence, sum(one.accuracy * one.rows for one in some) / rows, rows))
+    return points
+
+
+def _range_of(counts: Sequence[int]) -> str:
+    """``20 texts a point``, or ``20 to 27``."""
+    ends = dict.fromkeys(f"{count:,}" for count in (min(counts, default=0), max(counts, default=0)))
+    return f"{' to '.join(ends)} texts a point"
 
 
 def precision_recall(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
@@ -125,7 +157,7 @@ def risk_coverage(curve: Mapping[str, Sequence[float]], max_error: float | None 
         x, y = _thinned(answered, error)
         axes.plot(100 * x, 100 * y, color=MODEL)
         if max_error is not None:
-            axes.axhline(100 * max_error, color=BASELINE, ls="--")
+            axes.axhline(100 * max_error, color=INK, ls="--", lw=1)
             axes.text(1, 100 * max_error, f"allowed: {percent(max_error)}", va="bottom")
         top = 100 * max([*error.tolist(), max_error or 0, 1e-3])
         axes.set(xlabel="coverage: texts answered, %", ylabel="error of the answers, %", xlim=(0, 101))

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Collection
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from classtune.data.audit.in_force import NOTHING_TO_DO
 from classtune.judging.comparison import LEXICAL
 from classtune.judging.figures import Confused, Figures
 from classtune.judging.metrics import Metric, metrics_of
@@ -35,6 +37,7 @@ SHOWN_PAIRS, SHOWN_CHARACTERS = 10, 400
 CONTENTS = {
     "todo": "What to do",
     "worth": "Notes",
+    "next": "What next",
     "figures_on_test": "Figures on the test texts",
     "candidates": "Candidates compared",
     "confusion": "Confusion matrix",
@@ -64,7 +67,9 @@ def write_report(
     """
     result = replace(_apart(result), bundle=Path(result.bundle).name if result.bundle else None)
     contents = [(key, title) for key, title in CONTENTS.items() if key in sections]
-    page = _render("report.html.j2", result, figures=_figures(result), quotes=quotes, contents=contents)
+    to_do = [one for one in result.data.audit.findings if one.advice and not one.advice.startswith(NOTHING_TO_DO)]
+    more = {"figures": _figures(result), "quotes": quotes, "contents": contents, "to_do": to_do}
+    page = _render("report.html.j2", result, **more)
     path.write_bytes(page.encode("utf-8", "replace"))
 
 
@@ -72,6 +77,7 @@ def model_card(result: Result) -> str:
     """The bundle's README.md: YAML front matter as the Hub reads it, then the figures in plain Markdown."""
     from huggingface_hub import ModelCardData
 
+    result = _apart(result)
     front = ModelCardData(
         library_name="transformers" if result.hugging_face else "classtune",
         pipeline_tag="text-classification",
@@ -79,13 +85,14 @@ def model_card(result: Result) -> str:
         metrics=list(dict.fromkeys(metric.hub for metric in _of_the_hub(result.test))) or None,
         **_model_index(result),
     )
-    body = _render("card.md.j2", _apart(result)).encode("utf-8", "replace").decode()
+    body = _render("card.md.j2", result).encode("utf-8", "replace").decode()
     return f"---\n{front.to_yaml()}\n---\n\n{body}"
 
 
 def _apart(result: Result) -> Result:
-    """Without the baseline where it is the classifier itself, for nothing stands beside itself; of the version before
-    it says the folder's name alone."""
+    """Without the baseline where it is the classifier itself, for nothing stands beside itself; of the table and of the
+    version before it says the names alone, not where they lie."""
+    result = replace(result, data=replace(result.data, name=Path(result.data.name or "").name))
     if (before := result.earlier) is not None:
         sentence = before.sentence.replace(before.bundle, Path(before.bundle).name)
         result = replace(result, earlier=replace(before, sentence=sentence))
@@ -113,7 +120,7 @@ def _render(template: str, result: Result, **more: Any) -> str:
     )
     environment.filters.update(percent=percent, number=_number, seconds=_seconds, milliseconds=_milliseconds)
     environment.filters.update(size=_size, shown=_shown, cell=_cell, finding=_finding, tinted=_tinted, coded=_coded)
-    environment.filters.update(numeric=lambda title: f"#{title}", named=_named, measured=_measured)
+    environment.filters.update(numeric=lambda title: f"#{title}", quoted=shlex.quote, named=_named, measured=_measured)
     environment.globals.update(pair_up=lambda *columns: list(zip(*columns, strict=False)), metrics_of=metrics_of)
     parts = {part.name: getattr(result, part.name) for part in fields(result)}
     parts |= {"settings": result.settings.model_dump(), "pairs": _confused_pairs(result.test), "limits": LIMITS}

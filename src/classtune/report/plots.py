@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MODEL, BASELINE = "#3b82c4", "#d97a1e"  # at least 3:1 on white and on near-black
-# Each at least 3:1 on white and on near-black. Lines differ in dash as well as in colour.
-COLOURS = (MODEL, BASELINE, "#2e9b6b", "#b56bc0", "#c9524a", "#8a8a3c", "#4a9ab0", "#8f7a6b")
+# Each at least 3:1 on white and on near-black. In every figure the first is the classifier, the second what it is
+# compared with, the third what it was before, or is on rows that it learned from.
+MODEL, BASELINE, BEFORE = "#3b82c4", "#d97a1e", "#8b929a"
+# Of lines that are none of these. They differ in dash as well as in colour.
+COLOURS = ("#2e9b6b", "#b56bc0", "#c9524a", "#8a8a3c", "#2b98a3", "#a5714f", "#d1578f", "#6f9e3a")
 DASHES = ("-", "--", "-.", ":")
 INK = "#010203"  # stands for the page's text colour until the SVG is finished
 FONT = "DejaVu Sans"  # matplotlib's own, for measuring; it is wider than most, so nothing overlaps
@@ -52,7 +54,7 @@ def training_curves(history: Sequence[dict[str, Any]]) -> str:
     def draw(figure: Figure) -> None:
         for row, kind in enumerate(kinds, start=1):
             axes = figure.add_subplot(len(kinds), 1, row)
-            for split, colour, line in zip(SPLITS, (BASELINE, MODEL), ("--", "-"), strict=True):
+            for split, colour, line in zip(SPLITS, (BEFORE, MODEL), ("--", "-"), strict=True):
                 if points := _points(history, f"{split}_{kind}"):
                     axes.plot(*zip(*points, strict=True), line, color=colour, marker=".", label=split)
             axes.set(xlabel="epoch", ylabel=kind)
@@ -88,6 +90,7 @@ def depth_curve(curve: Sequence[dict[str, Any]], kept: int, of: int) -> str:
             depths, scores, errors = (np.array([point[key] for point in points]) for key in ("depth", "score", "se"))
             colour, dash = COLOURS[place % len(COLOURS)], DASHES[place % len(DASHES)]
             if pooling == best.get("pooling"):
+                colour = MODEL
                 axes.fill_between(
                     depths, 100 * (scores - errors), 100 * (scores + errors), color=colour, alpha=0.2, lw=0
                 )

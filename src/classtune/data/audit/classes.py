@@ -122,7 +122,8 @@ def balance(rows: Rows) -> Iterator[Finding]:
             few,
             f"{fewest!r} has about {tested[fewest]:.0f} test rows: a measured recall of 90 % is then uncertain by "
             f"{known:.0f} points either way.",
-            f"{needed} test rows of a class bring that to 10 points{in_all}; collect more, or merge classes.",
+            f"Collect more rows, or merge classes: {needed} test rows of a class{in_all} tell its recall to within 10 "
+            "points.",
             needed=needed,
         )
 
