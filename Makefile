@@ -7,7 +7,7 @@ TEST_STAMP := $(VENV)/.installed-test
 PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 NEW_VENV = rm -rf $(1) && $$(command -v $(PYTHON) || command -v python3) -m venv $(1)
 
-.PHONY: help demo test test-fast test-core test-lowest test-package test-faults check bench docs clean
+.PHONY: help demo clients test test-fast test-core test-lowest test-package test-faults check bench docs clean
 
 help:                   ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ demo: $(STAMP)          ## fetch model and messages, train, judge, report, class
 
 test: $(TEST_STAMP) check    ## lint, types, house, unit and end-to-end tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadscope
+
+clients:                ## JavaScript's clients (200 MB), which two tests ask; without them these skip and say so
+	npm install --no-save --no-audit --no-fund --loglevel error @huggingface/inference@4 @huggingface/transformers@4
 
 test-faults: $(TEST_STAMP)   ## kills, full disks and hostile bundles, 25 tries each; prints what survived
 	CLASSTUNE_FAULT_TRIES=25 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/faults
