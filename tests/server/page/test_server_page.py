@@ -35,8 +35,9 @@ from classtune.explain.neighbours import Neighbours
 from classtune.inference.predictor import Predictor, load_predictor
 from classtune.inference.runtimes import ExportedNetwork
 from classtune.server.page import html as wording
-from classtune.server.page.actions import FileColumns, Page, feedback_file
+from classtune.server.page.actions import Page, feedback_file
 from classtune.server.page.app import mount_page
+from classtune.server.page.uploads import FileColumns
 
 pytest_plugins = ["browser_fixture", "bundle_fixtures"]
 # Gradio's queue counts its calls in a way that pandas will drop.

@@ -5,11 +5,8 @@ What is said in words is in html.py, and what stands on the page in layout.py.
 
 from __future__ import annotations
 
-import contextlib
 import html
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -20,8 +17,6 @@ from numpy.typing import NDArray
 from classtune.bundle import columns_of, read_held_out
 from classtune.config import Progress
 from classtune.data.reading.cells import as_pair, is_blank, paired, parts_of
-from classtune.data.reading.columns import TableFormat, listed_names
-from classtune.data.reading.isolated import read_upload, read_upload_columns
 from classtune.errors import ClasstuneError, DataError
 from classtune.explain.explanations import explain
 from classtune.explain.neighbours import Neighbours
@@ -29,9 +24,9 @@ from classtune.explain.words import words_of
 from classtune.inference.answer_files import too_much_for_excel, write_predictions
 from classtune.inference.own_thread import on_own_thread
 from classtune.inference.predictor import Predictor, answer_of
-from classtune.inference.tables import of_bundles
 from classtune.server.page import html as wording
 from classtune.server.page.feedback import add_feedback
+from classtune.server.page.uploads import FileColumns, offered_columns, read_rows
 
 MOST_CHARACTERS = 50_000
 MOST_ROWS = 20_000
@@ -41,14 +36,6 @@ _LONGEST_EXAMPLE, _SCORED_EXAMPLES = 120, 60
 MOST_EXPLAINED_WORDS = 200
 # The report holds no script; this keeps it so even if one got in.
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox allow-popups"
-
-# What errors tell people at a command line to do, and what they do here.
-_HERE = (
-    (re.compile(r"(Choose|Name it) with --text NAME\b.*"), "Choose it in the list above."),
-    (re.compile(r"--text and --pair both name (.*)\. Name two columns\."), r"both lists name \1. Choose two columns."),
-    (re.compile(r",? or name what is read instead \(--text\)"), ", or choose one column in the list above"),
-    (re.compile(r" \(--(text|with|pair)\)"), ""),
-)
 
 
 class PageBundle(Protocol):
@@ -82,23 +69,6 @@ class PageBundle(Protocol):
 
 def _nobody(*_: object) -> None:
     """Nobody counts."""
-
-
-@dataclass(frozen=True)
-class FileColumns:
-    """The columns of an uploaded file to choose from.
-
-    texts: (what is shown, its name as ``--text`` takes it). pairs: none for a bundle that reads no pairs. text, pair:
-    those that are likely meant. told: what the bundle reads, and whether it is there; problem: why there is nothing to
-    choose; both as HTML.
-    """
-
-    texts: Sequence[tuple[str, str]] = ()
-    text: str | None = None
-    pairs: Sequence[str] = ()
-    pair: str | None = None
-    told: str = ""
-    problem: str = ""
 
 
 class Page:
@@ -226,23 +196,9 @@ class Page:
         if file is None:
             return FileColumns()
         try:
-            record = self.bundle(name).record
-            with _said_here(file):
-                offered = read_upload_columns(file, of_bundles(TableFormat(), [record]))
+            return offered_columns(file, self.bundle(name).record)
         except DataError as error:
             return FileColumns(problem=wording.message_html(error.problems))
-        names, expected = offered.names, columns_of(record)
-        texts = [(each, each) for each in names]
-        if offered.text is not None and offered.text not in names:  # several, whose cells make one text
-            texts.insert(0, (f"{wording.listed(listed_names(offered.text))}, joined", offered.text))
-        pair = expected.get("pair")
-        return FileColumns(
-            texts=texts,
-            text=offered.text,
-            pairs=names if pair else [],
-            pair=pair if pair in names else None,
-            told=wording.columns_html(expected, names),
-        )
 
     def classify_file(
         self, name: str, file: str | None, column: str | None, folder: Path, progress: Progress, pair: str | None = None
@@ -253,10 +209,7 @@ class Page:
         """
         if file is None:
             raise DataError("There is no file yet. Choose one above.")
-        with _said_here(file):
-            format = TableFormat(text=column or None, pair=pair or None, drop_empty=True)
-            table = read_upload(file, of_bundles(format, [self.bundle(name).record]))
-        table = replace(table, name=Path(file).name)  # where it lies on this server is nobody's business
+        table = read_rows(file, self.bundle(name).record, text=column, pair=pair)
         if len(table.texts) > MOST_ROWS:
             raise DataError(
                 f"{table.name}: {len(table.texts):,} rows, and this page takes {MOST_ROWS:,}. "
@@ -288,18 +241,6 @@ class Page:
         )
         self.judged(shown.name, set(right) == set(asked["answer"]))
         return wording.note_html(f"Thank you. Kept in {path.name}, to train on.")
-
-
-@contextlib.contextmanager
-def _said_here(file: str) -> Iterator[None]:
-    """What is wrong with a file, in the words of this page."""
-    try:
-        yield
-    except DataError as error:
-        problems = [problem.replace(file, Path(file).name) for problem in error.problems]
-        for flag, here in _HERE:
-            problems = [flag.sub(here, problem) for problem in problems]
-        raise DataError(problems) from error
 
 
 def feedback_file(feedback: Path, name: str, bundles: int) -> Path:

@@ -1,7 +1,7 @@
 """The page beside the API: try a text, label a file, read the report, say what was right. Made with Gradio (extra ui).
 
 Nothing on it is fetched from anywhere but this server. Its files: actions (what happens), layout (what stands on it),
-html (what it says), feedback (what people said was right).
+html (what it says), uploads (files that are given to it), feedback (what people said was right).
 """
 
 from __future__ import annotations
