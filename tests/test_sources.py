@@ -298,7 +298,7 @@ def server() -> Iterator[tuple[str, Answers]]:
             pass
 
     serving = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=serving.serve_forever, daemon=True)
+    thread = threading.Thread(target=serving.serve_forever, args=(0.01,), daemon=True)  # else half a second to stop
     thread.start()
     yield f"http://127.0.0.1:{serving.server_address[1]}", answers
     serving.shutdown()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from small import rows
+import pytest
+from small import QUICK, Run, rows
 
 from classtune.bundle import learned_rows, read_rows
-from classtune.data.reading.tables import table_from_rows
+from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.tables import read_table, table_from_rows
 from classtune.inference.tables import evaluate_bundle, predict_table
 
 pytest_plugins = ["bundle_fixtures"]
@@ -60,3 +62,30 @@ def test_copies_among_the_rows_that_judge_are_said(small_bundle: Path) -> None:
         "2 of the 18 test rows are copies of others: intervals and p-values take each for a row of its own, and are "
         "too narrow."
     ]
+
+
+def test_text_columns_are_remembered_at_once_and_in_pieces(tmp_path: Path, small_llama: Path, command: Run) -> None:
+    lines = [
+        f"{n},{'win a prize' if n % 2 else 'see you'},call {n} now,{'spam' if n % 2 else 'ham'}" for n in range(60)
+    ]
+    table = tmp_path / "mails.csv"
+    table.write_text("id,subject,body,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    settings = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
+    bundle, told = tmp_path / "bundle", ("--model", small_llama, "--json")
+    record = command("train", table, "--text", "subject,body", "-o", bundle, *told, *settings).document
+    assert record["data"]["columns"] == {"text": "subject,body", "label": "label"}
+
+    at_once = command("predict", bundle, table, "--json").document
+    joined = command("predict", bundle, "see you\n\ncall 0 now", "win a prize\n\ncall 1 now", "--json").document
+    assert [ranked[0]["score"] for ranked in at_once[:2]] == pytest.approx([r[0]["score"] for r in joined], abs=1e-6)
+    command("predict", bundle, table, "-o", f"{tmp_path / 'answers'}/")
+    written = read_table(tmp_path / "answers" / "mails-00000.csv", TableFormat(text="body", label="score"))
+    scores = [float(score) for score in written.labels or []]
+    assert scores == pytest.approx([ranked[0]["score"] for ranked in at_once], abs=1e-6)
+
+    fixed = tmp_path / "fixed.csv"  # its one column is called as the bundle knows it
+    assert command("audit", table, "--text", "subject,body", "--fix", fixed).code == 0
+    assert (
+        command("evaluate", bundle, fixed, "--json").document["test"]
+        == (command("evaluate", bundle, table, "--json").document["test"])
+    )

@@ -10,15 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small import QUICK, Run
 from xlsxwriter import Workbook
 
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.streams import open_stream
 from classtune.data.reading.tables import read_table, table_from_rows
 from classtune.errors import DataError
-
-pytest_plugins = ["bundle_fixtures"]
 
 Write = Callable[[str, bytes | str], Path]
 BOTH = TableFormat(text="subject, body")
@@ -104,30 +101,3 @@ def test_python_s_rows_are_tuples_of_parts() -> None:
         table_from_rows([("", " ")])
     with pytest.raises(DataError, match="row 1: the text is of type list"):  # it may be anything: words, or labels
         table_from_rows([["Refund", "Twice charged"]])
-
-
-def test_a_bundle_remembers_its_columns_at_once_and_in_pieces(tmp_path: Path, small_llama: Path, command: Run) -> None:
-    lines = [
-        f"{n},{'win a prize' if n % 2 else 'see you'},call {n} now,{'spam' if n % 2 else 'ham'}" for n in range(60)
-    ]
-    table = tmp_path / "mails.csv"
-    table.write_text("id,subject,body,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    settings = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
-    bundle, told = tmp_path / "bundle", ("--model", small_llama, "--json")
-    record = command("train", table, "--text", "subject,body", "-o", bundle, *told, *settings).document
-    assert record["data"]["columns"] == {"text": "subject,body", "label": "label"}
-
-    at_once = command("predict", bundle, table, "--json").document
-    joined = command("predict", bundle, "see you\n\ncall 0 now", "win a prize\n\ncall 1 now", "--json").document
-    assert [ranked[0]["score"] for ranked in at_once[:2]] == pytest.approx([r[0]["score"] for r in joined], abs=1e-6)
-    command("predict", bundle, table, "-o", f"{tmp_path / 'answers'}/")
-    written = read_table(tmp_path / "answers" / "mails-00000.csv", TableFormat(text="body", label="score"))
-    scores = [float(score) for score in written.labels or []]
-    assert scores == pytest.approx([ranked[0]["score"] for ranked in at_once], abs=1e-6)
-
-    fixed = tmp_path / "fixed.csv"  # its one column is called as the bundle knows it
-    assert command("audit", table, "--text", "subject,body", "--fix", fixed).code == 0
-    assert (
-        command("evaluate", bundle, fixed, "--json").document["test"]
-        == (command("evaluate", bundle, table, "--json").document["test"])
-    )
