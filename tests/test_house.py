@@ -111,7 +111,7 @@ def test_the_walk_sees_an_arrow_that_points_the_wrong_way(tmp_path: Path, monkey
 def test_files_stay_small_and_say_what_they_are() -> None:
     for path in MODULES:
         source = path.read_text(encoding="utf-8")
-        assert len(source.splitlines()) <= 500, path
+        assert len(source.splitlines()) <= 300, f"{path}: over 300 lines. Give its second subject a file."
         assert ast.get_docstring(ast.parse(source)), f"{path} has no docstring"
         assert path.stem not in {"utils", "util", "helpers", "misc", "common"}, path
 
