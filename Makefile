@@ -22,7 +22,7 @@ clients:                ## JavaScript's clients (200 MB), which two tests ask; w
 	npm install --no-save --no-audit --no-fund --loglevel error @huggingface/inference@4 @huggingface/transformers@4
 
 test-faults: $(TEST_STAMP)   ## kills, full disks and hostile bundles, 25 tries each; prints what survived
-	CLASSTUNE_FAULT_TRIES=25 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/faults
+	CLASSTUNE_FAULT_TRIES=25 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/faults tests/tutorial/test_killed_tutorial.py
 
 # No training of a whole classifier, no export, no browser: settings, tables, decisions, figures, the loop itself.
 FAST := tests/test_house.py tests/test_public.py tests/test_config.py tests/test_sources.py tests/data tests/decisions \

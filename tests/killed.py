@@ -15,6 +15,14 @@ from pathlib import Path
 from typing import Any
 
 TRIES = int(os.environ.get("CLASSTUNE_FAULT_TRIES", "3"))
+# What the second of two runs in one place says: while the first is at work, and afterwards.
+REFUSED = (
+    "another run is writing here",
+    "is there already",
+    "holds a bundle already",
+    "holds rows already",
+    "holds answers",
+)
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
@@ -77,3 +85,25 @@ def kill_after(seconds: float, arguments: list[Any], log: Path, prepare: Callabl
         process.kill()
     process.join()
     return ran
+
+
+def both(arguments: list[Any], place: Path) -> tuple[list[int], list[str]]:
+    """Exit codes of the command in two processes that start together, and what each said; logs lie in ``place``."""
+    finish(["--help"], place / "log")  # the process that forks both has everything imported
+    logs = [place / "log-0", place / "log-1"]
+    for log in logs:
+        log.unlink(missing_ok=True)
+    processes = [start(arguments, log) for log in logs]
+    for process in processes:
+        process.join(120)
+        assert process.exitcode is not None, f"{arguments} hangs"
+    return [process.exitcode for process in processes], [log.read_text(encoding="utf-8") for log in logs]
+
+
+def one_of_two(arguments: list[Any], place: Path) -> None:
+    """Of two at once that write below ``place / "out"``, one wins, the other says why not, and no scratch is left."""
+    codes, said = both(arguments, place)
+    assert sorted(codes) == [0, 2], said
+    refused = said[codes.index(2)]
+    assert any(reason in refused for reason in REFUSED), refused
+    assert not [path.name for path in (place / "out").rglob(".*")]

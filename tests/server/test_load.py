@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from small import train_small
+from small import Run, train_small
 from test_server import SECONDS, Process
 
 pytest_plugins = ["bundle_fixtures"]
@@ -76,3 +76,33 @@ def test_no_request_is_lost_while_versions_come(small_bundle: Path, small_llama:
     assert process.end() == 0
     print(f"\n{CLIENTS} clients, {seconds:.0f} s: {dict(seen)}; memory {at_start} MB at the start, {at_end} at the end")
     assert set(seen) == {"answered"}
+
+
+def test_a_bundle_that_is_trained_anew_in_its_place_is_served_when_it_is_whole(
+    small_bundle: Path, small_llama: Path, small_csv: Path, tmp_path: Path, command: Run
+) -> None:
+    live = Path(shutil.copytree(small_bundle, tmp_path / "live"))
+    process, seen, done = Process(live, watch=0.05), Counter[int](), threading.Event()
+
+    def client() -> None:
+        connection = http.client.HTTPConnection(process.url.removeprefix("http://"), timeout=SECONDS)
+        while not done.is_set():
+            connection.request("POST", "/predict", b'{"inputs": "win a prize"}', {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            seen[answer.status] += 1
+        connection.close()
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    try:
+        told = ["--model", small_llama, "--depth", "1", "--epochs", "1", "--set", "candidates=one", "--force", "-q"]
+        ran = command("train", small_csv, "-o", live, "--split-by", "exact", *told)
+        assert ran.code == 0, ran.err
+        process.wait_for("bundle_swapped", model="live")
+    finally:
+        done.set()
+        thread.join(SECONDS)
+    assert process.end() == 0
+    assert not any(line["event"] == "bundle_refused" for line in process.lines)
+    assert set(seen) == {200}

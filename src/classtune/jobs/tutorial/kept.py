@@ -12,7 +12,7 @@ from typing import Any
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
 from classtune.errors import BundleError, writing
-from classtune.files import replacing, sha256
+from classtune.files import clear_leftovers, replacing, sha256
 from classtune.jobs.steps import Notify
 from classtune.jobs.tutorial.rows import ROWS
 from classtune.sources import fetch_model
@@ -67,6 +67,8 @@ class Run:
 def open_folder(folder: Path, *, resume: bool, force: bool) -> None:
     """Make the output folder, or take one that this job wrote. Raises BundleError."""
     with writing(folder):
+        for place in (folder, folder / _ROWS_FOLDER):
+            clear_leftovers(place)  # of a run that was killed, perhaps before its first file stood
         if folder.exists() and any(folder.iterdir()):
             if not _is_ours(folder / _MARK):
                 raise BundleError(f"{folder}: holds something else than the tutorial's rows. Name a new folder.")
@@ -79,7 +81,8 @@ def open_folder(folder: Path, *, resume: bool, force: bool) -> None:
             for number in ROWS:
                 (folder / _ROWS_FOLDER / f"{number:02}.json").unlink(missing_ok=True)
         if not (folder / _MARK).exists():
-            (folder / _MARK).write_text("{}\n", encoding="utf-8")
+            with replacing(folder / _MARK) as scratch:
+                scratch.write_text("{}\n", encoding="utf-8")
 
 
 def _is_ours(mark: Path) -> bool:
