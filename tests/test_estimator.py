@@ -457,6 +457,7 @@ def test_labels_that_are_numbers_are_numbers_after_save_and_load_too(
         assert loaded.classes_.tolist() == classifier.classes_.tolist() == [kind(0), kind(1)]
         assert (loaded.predict(TEXTS) == np.array(labels)).all()
         assert loaded.score(TEXTS, labels) == 1
+        assert loaded.score(TEXTS, [str(label).upper() for label in labels]) == 1  # as spreadsheets have them
 
 
 def test_a_blank_text_has_no_answer_and_the_others_have_theirs(fitted: TextClassifier) -> None:

@@ -99,6 +99,7 @@ def code(bundle: Path) -> None:
     edit_json("config.json", auto_map={"AutoModelForSequenceClassification": "evil.Model"}, model_type="evil")(bundle)
 
 
+NO_WISHES: dict[str, Any] = {"costs": None, "facts": [], "notes": []}
 PICKLE = b"cos\nsystem\n(S'touch " + RAN.encode() + b"'\ntR."
 HUGE = struct.pack("<Q", 1 << 62) + b"{}"
 HEADER = json.dumps({"x": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}).encode()
@@ -155,7 +156,30 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "depth": (edit_record(lambda r: r.update(depth=None)), "classtune.json: is damaged"),
     "tokens": (edit_record(lambda r: r.update(tokens={"limit": "x", "y": 1})), "classtune.json: is damaged"),
     "decisions": (edit_record(lambda r: r.update(decisions={"calibration": 7})), "classtune.json: decisions"),
-    "settings": (edit_record(lambda r: r.update(settings={"model": 3})), "classtune.json: its settings"),
+    "settings": (edit_record(lambda r: r.update(settings={"model": 3})), "its settings name no model, or no seed"),
+    "settings empty": (edit_record(lambda r: r["settings"].clear()), "its settings name no model, or no seed"),
+    "networks": (edit_record(lambda r: r.update(networks=0)), "no network was compared"),
+    "data a word": (edit_record(lambda r: r.update(data="x")), "its data are not what was written"),
+    "columns": (edit_record(lambda r: r["data"]["columns"].update(text=["a"])), "its columns have no names"),
+    "figures": (
+        edit_record(lambda r: r["test"].update(accuracy=float("nan"))),
+        "the figures of its test are no numbers",
+    ),
+    "figures missing": (edit_record(lambda r: r["test"].pop("accuracy_ci95")), "classtune.json: is damaged"),
+    "calibration": (
+        edit_record(lambda r: r["decisions"]["calibration"].update(method="magic")),
+        "a calibration 'magic'",
+    ),
+    "notes": (edit_record(lambda r: r["decisions"].update(notes=[{}])), "classtune.json: decisions"),
+    "thresholds": (
+        edit_record(lambda r: r["decisions"].update(thresholds={"least": [float("nan"), None], **NO_WISHES})),
+        "a number that is not finite",
+    ),
+    "one threshold": (
+        edit_record(lambda r: r["decisions"].update(thresholds={"least": [0.5], **NO_WISHES})),
+        "not one number for each of 2 labels",
+    ),
+    "a long label": (edit_record(lambda r: r.update(labels=["x" * 100_000, "spam"])), "classtune.json: decisions"),
     "nested record": (
         lambda b: (b / "classtune.json").write_text("[" * 200_000),
         "classtune.json: is damaged",
@@ -189,6 +213,7 @@ def test_a_hostile_bundle_is_refused_with_the_file_named(
         load_predictor(copy)
     assert told in str(raised.value)
     assert str(copy) in str(raised.value)
+    assert len(str(raised.value)) < 5000
     assert not (copy.parent / RAN).exists()
 
 

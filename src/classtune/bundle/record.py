@@ -21,6 +21,8 @@ CONFIG = "config.json"
 TEXTS = "texts"
 KINDS = ("network", "lexical", "columns")  # of members; a network first
 RECORD_BYTES = 1 << 28
+# What parts of it are, where they are there at all.
+_PARTS = {"settings": dict, "data": dict, "export": dict, "decisions": dict, "networks": int, "classifier": str}
 _KEYS = {"labels", "settings", "pooling", "depth", "tokens", "hugging_face", "test", "baseline", "golden", "sha256"}
 _PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
 # What transformers would read beside the files that the record lists.
@@ -77,6 +79,7 @@ def _check_record(folder: Path, record: dict[str, Any]) -> None:
     named = isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels)
     if not named or len(set(labels)) != len(labels):
         raise ValueError("its labels are no list of different names")
+    _check_parts(record)
     for name, digest in record["sha256"].items():
         inside(folder, name)
         if not isinstance(digest, str):
@@ -92,6 +95,26 @@ def _check_record(folder: Path, record: dict[str, Any]) -> None:
         scores = entry["scores"]
         if not (isinstance(entry["text"], str) and len(scores) == len(labels) and all(map(math.isfinite, scores))):
             raise ValueError("a golden text has no score for each label")
+
+
+def _check_parts(record: dict[str, Any]) -> None:
+    """As `_check_record`: settings, columns and figures are what those who show or use them take them for."""
+    for name, kind in _PARTS.items():
+        if not isinstance(record.get(name) or kind(), kind):
+            raise ValueError(f"its {name} are not what was written")
+    if record.get("networks", 1) < 1:
+        raise ValueError("no network was compared")
+    settings = record["settings"]
+    if not isinstance(settings.get("model"), str) or not isinstance(settings.get("seed"), int):
+        raise ValueError("its settings name no model, or no seed")
+    columns = columns_of(record)
+    if not all(value is None or isinstance(value, str) for value in columns.values()):
+        raise ValueError("its columns have no names")
+    for name in ("test", "baseline"):
+        if record[name] is not None:
+            low, high = record[name]["accuracy_ci95"]
+            if not all(map(math.isfinite, (record[name]["accuracy"], low, high))):
+                raise ValueError(f"the figures of its {name} are no numbers")
 
 
 def _check_members(folder: Path, members: list[dict[str, Any]]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classtune.decisions.abstention import Abstention
-from classtune.decisions.calibration import Calibration
+from classtune.decisions.calibration import METHODS, Calibration
 from classtune.decisions.prior import correct_prior
 from classtune.decisions.thresholds import Thresholds
 from classtune.errors import BundleError
@@ -126,11 +126,16 @@ class Decisions:
             _check_numbers(found)
             return found
         except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(f"decisions: the record is damaged ({error!r}). Train again or restore a copy.") from None
+            reason = repr(error)[:200]  # it may name a label
+            raise BundleError(f"decisions: the record is damaged ({reason}). Train again or restore a copy.") from None
 
 
 def _check_numbers(found: Decisions) -> None:
-    """Raise ValueError where numbers are not finite, or not one a label."""
+    """Raise ValueError where numbers are not finite, or not one a label, and where words are none that it knows."""
+    if not isinstance(found.multi, bool) or not all(isinstance(note, str) for note in found.notes):
+        raise ValueError("multi is neither true nor false, or a note is no text")
+    if found.calibration.method not in METHODS:
+        raise ValueError(f"a calibration {found.calibration.method!r}")
     labels, calibration, thresholds = len(found.labels), found.calibration, found.thresholds
     of_labels: list[Sequence[Any]] = [part for part in (calibration.scale, calibration.bias) if len(part) != 1]
     numbers: list[float | None] = [*calibration.scale, *calibration.bias]

@@ -177,10 +177,10 @@ def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float
             "decide anew by. Ask the bundle, or train it with that wish and export it again."
         )
     settings = bundle.record["settings"]
-    asked = {name: settings[name] for name in DecisionSettings.model_fields if name in settings}
+    plain = DecisionSettings().model_dump()
     rivals = [rival for wish, rivals in _RIVALS.items() if wishes.get(wish) for rival in rivals if rival not in wishes]
-    asked |= {rival: DecisionSettings.model_fields[rival].get_default(call_default_factory=True) for rival in rivals}
-    asked |= dict(wishes)
+    asked = plain | {name: settings[name] for name in plain if name in settings}
+    asked |= {rival: plain[rival] for rival in rivals} | dict(wishes)
     estimate = asked.get("deploy_prior") == "estimate"
     if estimate:
         asked["deploy_prior"] = None

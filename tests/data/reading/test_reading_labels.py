@@ -40,8 +40,9 @@ def test_a_whole_number_is_one_label_however_its_type_writes_it(write: Write) ->
     write("t", "")
     pq.write_table(pa.table({"text": ["a", "b"], "label": [1.0, 2.0]}), "float.parquet")
     pq.write_table(pa.table({"text": ["a", "b"], "label": [1, 2]}), "int.parquet")
+    pq.write_table(pa.table({"text": ["a", "b"], "label": pa.array([1, 2], pa.decimal128(5, 2))}), "decimal.parquet")
     write("t.jsonl", '{"text": "a", "label": 1.0}\n{"text": "b", "label": "2"}\n')
-    for name in ("float.parquet", "int.parquet", "t.jsonl"):
+    for name in ("float.parquet", "int.parquet", "decimal.parquet", "t.jsonl"):
         assert read_table(name).labels == ["1", "2"], name
     assert table_from_rows(["a", "b"], [1.0, 2.0]).labels == ["1", "2"]
     assert read_table(write("v.csv", "text,label\na,1.0\nb,1.5\n")).labels == ["1.0", "1.5"]  # text stays text

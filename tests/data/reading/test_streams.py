@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,10 @@ def test_quotes_that_do_not_pair_up_are_said_as_when_it_is_read_at_once(
 
 
 def test_a_quote_left_open_does_not_read_the_file_into_one_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    read = 0
-    limit = csv.field_size_limit()
+    read, limit = 0, 1 << 17
+    request.addfinalizer(partial(csv.field_size_limit, csv.field_size_limit(limit)))
     monkeypatch.setattr("classtune.data.reading.streams.delimited._LONGEST_CELL", limit)
     (tmp_path / "a.csv").write_text('id,text\n1,"open\n' + "2,b\n" * limit, encoding="utf-8")
     lines = Lines.__iter__
@@ -106,6 +107,16 @@ def test_a_quote_left_open_does_not_read_the_file_into_one_cell(
     with pytest.raises(DataError, match=f"line 2: a quote that opens here, or soon after, is not closed for {limit:,}"):
         open_stream(tmp_path / "a.csv", TableFormat(), size=2)
     assert read < 4 * limit
+
+
+def test_a_row_of_forty_megabytes_is_a_row_among_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Which is refused by itself, later; csv's own limit for a cell ended the whole run."""
+    request.addfinalizer(partial(csv.field_size_limit, csv.field_size_limit(1 << 17)))
+    (tmp_path / "a.csv").write_text(f"id,text\n1,short\n2,{'x' * 40_000_000}\n3,again\n", encoding="utf-8")
+    cells = [cell for piece in open_stream(tmp_path / "a.csv", TableFormat(), size=2).pieces() for cell in piece.cells]
+    assert [len(str(cell)) for cell in cells] == [5, 40_000_000, 5]
 
 
 def test_keys_are_called_otherwise_and_nothing_else_changes() -> None:

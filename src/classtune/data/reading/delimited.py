@@ -207,7 +207,10 @@ def sniff(lines: list[str], suffix: str, quoting: bool | None = None) -> tuple[s
     quotes: Literal[0, 3] = csv.QUOTE_NONE if quoting is False else csv.QUOTE_MINIMAL
     ranked = []
     for delimiter in sorted(DELIMITERS, key=lambda delimiter: (delimiter == "\t") != (suffix == ".tsv")):
-        rows = [row for row in csv.reader(sample, delimiter=delimiter, quoting=quotes) if row]
+        try:
+            rows = [row for row in csv.reader(sample, delimiter=delimiter, quoting=quotes) if row]
+        except csv.Error:  # a cell longer than any: whoever reads the rows says where it opens
+            continue
         rows = rows[:-1] if len(lines) > len(sample) else rows  # the last may be cut
         rows = rows[title_rows(rows, TableFormat()) :]
         rows = [fitted(row, rows[0]) for row in rows]

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def as_label(cell: object) -> str:
     text = as_text(cell)
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are read. Name another column")
-    whole = _WHOLE.fullmatch(text) if isinstance(cell, float | np.floating | Number) else None
+    whole = _WHOLE.fullmatch(text) if isinstance(cell, float | np.floating | Number | Decimal) else None
     return whole[1] if whole else text
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from classtune.data.reading.cells import without_formula
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.delimited import (
+    MOST_CHARACTERS,
     DelimitedRows,
     are_bare_texts,
     fitted,
@@ -28,7 +29,7 @@ from classtune.data.reading.streams.stream import Added, Piece, Stream, cut
 from classtune.errors import DataError
 
 _SAMPLE_LINES = 2000
-_LONGEST_CELL = 1 << 24  # characters; beyond, a quote was left open
+_LONGEST_CELL = MOST_CHARACTERS  # of a line, too; beyond, a quote was left open
 
 
 class DelimitedStream(Stream):
