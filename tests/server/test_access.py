@@ -42,7 +42,19 @@ def test_without_keys_it_is_asked_by_this_machine_s_names(client: TestClient, ho
     assert client.post("/predict", json=QUESTION, headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["elsewhere.example", "127.0.0.1.elsewhere.example", "localhost.", "", "[evil"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "elsewhere.example",
+        "127.0.0.1.elsewhere.example",
+        "localhost.",
+        "",
+        "[evil",
+        "localhost:80@elsewhere.example",
+        "[::1]elsewhere",
+        "localhost:80:80",
+    ],
+)
 def test_without_keys_no_other_name_opens_it(client: TestClient, host: str) -> None:
     """With DNS rebinding a page's own name points here, and the page reads what it is answered."""
     for path in ("/info", "/openapi.json", "/nowhere"):
@@ -52,8 +64,10 @@ def test_without_keys_no_other_name_opens_it(client: TestClient, host: str) -> N
 
 
 def test_names_can_be_allowed_and_with_keys_any_will_do(registry: ModelRegistry) -> None:
-    with client_of(registry, allow_host="models.example, other.example") as client:
+    with client_of(registry, allow_host="Models.example, other.example:80, [fe80::1], fe80::2") as client:
         for host, status in (
+            ("[FE80::1]:80", 200),
+            ("[fe80::2]", 200),
             ("models.example:80", 200),
             ("other.example", 200),
             ("localhost", 200),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from classtune.server.settings import ServeSettings, listed
 OPEN_PATHS = frozenset({"/health", "/ready", "/ping"})
 _BEARER = b"Bearer"
 _PASSWORD = b'Basic realm="classtune: any name, and a key as the password", charset="UTF-8"'
+_HOST = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::\d*)?")
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -40,7 +42,8 @@ class Access:
     def of(cls, settings: ServeSettings, keys: Sequence[str], api: Collection[str]) -> Access:
         """Without a key or ``--insecure``: asked by this machine's own names and those of ``--allow-host`` only."""
         named = listed(settings.allow_host)
-        hosts = None if not named and (keys or settings.insecure) else frozenset([*_LOCAL, settings.host, *named])
+        own = [one.lower() if one.count(":") > 1 and one[0] != "[" else _name(one) for one in (settings.host, *named)]
+        hosts = None if not named and (keys or settings.insecure) else frozenset([*_LOCAL, *own]) - {""}
         return cls(keys, hosts, frozenset(listed(settings.cors)), api)
 
     def refusal(self, headers: Mapping[bytes, bytes], method: str, path: str) -> tuple[Refusal, bytes | None] | None:
@@ -48,7 +51,7 @@ class Access:
         if path in OPEN_PATHS:
             return None
         host = headers.get(b"host", b"")
-        if self.hosts is not None and (name := _name(host)) not in self.hosts:
+        if self.hosts is not None and (name := _name(host.decode("latin-1"))) not in self.hosts:
             sentence = f"This server is not asked by the name {name[:100]!r}. Its owner can allow it: --allow-host."
             return Refusal(403, "forbidden", sentence), None
         origin = headers.get(b"origin")
@@ -74,12 +77,11 @@ class Access:
         return not self.keys or (any(fits) and kind.lower() == wanted)
 
 
-def _name(host: bytes) -> str:
-    """The name in a Host header, without its port."""
-    name = host.decode("latin-1").strip().lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return name.partition(":")[0]
+def _name(host: str) -> str:
+    """The name in a Host header, without its port and brackets; what is no such header is its own name."""
+    name = host.strip().lower()
+    found = _HOST.fullmatch(name)
+    return name if found is None else found[1] or found[2]
 
 
 def _password(shown: bytes) -> bytes:
