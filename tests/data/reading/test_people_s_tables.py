@@ -169,6 +169,25 @@ def test_documents_without_one_reading(content: Any, message: str, write: Write)
     assert message in caught.value.problems[0]
 
 
+@pytest.mark.parametrize("day", ["{0:02}.10.2026", "2026-10-{0:02} 14:05:00", "10/{0}/26"])
+def test_days_and_names_of_other_things_are_no_labels(day: str, write: Write) -> None:
+    lines = [
+        f"{row};{day.format(1 + row % 9)};web{row % 2};the lamp at number {row} is dark;{('light', 'noise')[row % 2]}"
+        for row in range(80)
+    ]
+    path = write("requests.csv", "\n".join(["No;Received;Source;Message;Department", *lines]))
+    table = read_table(path)
+    assert table.labels is not None
+    assert (table.texts[0], table.labels[:2]) == ("the lamp at number 0 is dark", ["light", "noise"])
+    assert "'Department', by what stands in it" in table.notes[0]
+
+
+def test_columns_that_fit_alike_are_named(write: Write) -> None:
+    lines = [f"the lamp at number {row} is dark;{('light', 'noise')[row % 2]};{row % 3}" for row in range(80)]
+    with pytest.raises(DataError, match=r"more than one column could hold the label: 'Team', 'Priority'\. Choose with"):
+        read_table(write("requests.csv", "\n".join(["Message;Team;Priority", *lines])))
+
+
 def test_columns_are_found_by_words_and_by_cells_and_it_is_said(write: Write) -> None:
     table = read_table(write("t.csv", "id,kunden_kommentar,Kategorie\n1,hallo,a\n2,nein,b\n"))
     assert (table.text_column, table.label_column) == ("kunden_kommentar", "Kategorie")
@@ -183,5 +202,5 @@ def test_columns_are_found_by_words_and_by_cells_and_it_is_said(write: Write) ->
     assert (table.text_column, table.label_column) == ("b", "c")
     assert "by what stands in it" in table.notes[0]
     two = "".join(f"this is sentence number {n},that is sentence number {n},{'xyz'[n % 3]}\n" for n in range(30))
-    with pytest.raises(DataError, match="no column looks like the text among 'a', 'b', 'c'"):
+    with pytest.raises(DataError, match="more than one column could hold the text: 'a', 'b'"):
         read_table(write("w.csv", "a,b,c\n" + two))

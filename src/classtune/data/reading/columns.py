@@ -225,15 +225,15 @@ def _guess(
     cells: Callable[[int], Sequence[Any]] | None,
     notes: list[str],
 ) -> list[int]:
-    """The column that is taken for a text or a label, which is said in ``notes``; none where no one column fits."""
-    column = by_words(role, names, columns)
-    why = "its name"
-    if column is None and cells is not None:
-        column, why = by_cells(role, cells, columns), "what stands in it"
-    if column is None:
-        return []
-    notes.append(f"the {role} is read from column {names[column]!r}, by {why}. Choose another with --{role} NAME.")
-    return [column]
+    """The columns that could hold a text or a label; of one, which is taken, ``notes`` says so."""
+    likely, why = by_words(role, names, columns), "its name"
+    if len(likely) != 1 and cells is not None:
+        by_name, why = likely, "what stands in it"
+        likely = by_cells(role, names, cells, by_name or columns) or by_name
+    if len(likely) == 1:
+        name = names[likely[0]]
+        notes.append(f"the {role} is read from column {name!r}, by {why}. Choose another with --{role} NAME.")
+    return likely
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -25,6 +25,8 @@ _KNOWN = {role: frozenset(words.split()) for role, words in _WORDS.items()}
 # Names with these are about a text or a label, and hold none.
 _ABOUT = frozenset(("id", "ids", "len", "length", "count", "date", "time", "url", "score", "number", "num"))
 _ABOUT |= {"language", "lang", "source", "author", "user"}
+# A day, with or without a time, as 2026-11-28 10:00, 28.11.2026 or 11/28/26.
+_DATE = re.compile(r"\s*\d{1,4}([./-])\d{1,2}\1\d{1,4}([T ]+[\d:.]+.*)?\s*$")
 _SAMPLE = 500
 _MOST_READ = 50  # columns whose cells are looked at
 _ENOUGH_ROWS = 10
@@ -37,20 +39,21 @@ def words_of(name: str) -> set[str]:
     )
 
 
-def by_words(role: str, names: Sequence[str], columns: Sequence[int]) -> int | None:
-    """The one of these columns whose name has a word of a text, or of a label."""
+def by_words(role: str, names: Sequence[str], columns: Sequence[int]) -> list[int]:
+    """Those of these columns whose names have a word of a text, or of a label."""
     words = {column: words_of(names[column]) for column in columns}
-    likely = [column for column in columns if words[column] & _KNOWN[role] and not words[column] & _ABOUT]
-    return likely[0] if len(likely) == 1 else None
+    return [column for column in columns if words[column] & _KNOWN[role] and not words[column] & _ABOUT]
 
 
-def by_cells(role: str, cells: Callable[[int], Sequence[Any]], columns: Sequence[int]) -> int | None:
-    """The one of these columns that holds sentences, or few values that come again and again."""
+def by_cells(
+    role: str, names: Sequence[str], cells: Callable[[int], Sequence[Any]], columns: Sequence[int]
+) -> list[int]:
+    """Those of these columns that hold sentences, or few values that come again and again; none of many columns."""
     if len(columns) > _MOST_READ:
-        return None
+        return []
     fits = {"text": _are_texts, "label": _are_labels}[role]
-    likely = [column for column in columns if fits([str(cell) for cell in cells(column)[:_SAMPLE] if cell is not None])]
-    return likely[0] if len(likely) == 1 else None
+    held = {column: [str(cell) for cell in cells(column)[:_SAMPLE] if cell is not None] for column in columns}
+    return [column for column in columns if not words_of(names[column]) & _ABOUT and fits(held[column])]
 
 
 def _are_texts(cells: Sequence[str]) -> bool:
@@ -64,6 +67,6 @@ def _are_texts(cells: Sequence[str]) -> bool:
 def _are_labels(cells: Sequence[str]) -> bool:
     filled = [cell for cell in cells if cell.strip()]
     different = set(filled)
-    if len(filled) < _ENOUGH_ROWS or len(filled) < len(cells) / 2:
+    if len(filled) < _ENOUGH_ROWS or len(filled) < len(cells) / 2 or all(map(_DATE.match, different)):
         return False
     return 2 <= len(different) <= min(100, len(filled) / 4) and max(len(cell.split()) for cell in different) <= 4
