@@ -16,7 +16,6 @@ from classtune.data.audit.audit import Audit, audit_rows
 from classtune.data.audit.findings import Part
 from classtune.data.near import near_groups
 from classtune.data.parts import TUTORIALS, divide, groups_of
-from classtune.data.reading.cells import LabelSet
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, Splits, copies_in_words, joined_groups
@@ -174,12 +173,12 @@ def _check_settings(tables: Sequence[Table], settings: RowSettings, earlier: Ear
 
 def _check_labels(table: Table, given: Sequence[Table], labels: list[str]) -> None:
     """Raise DataError for given rows with labels that the table does not have."""
-    unknown = {label for extra in given for labels_of in _label_sets(extra) for label in labels_of} - set(labels)
+    unknown = {label for extra in given for labels_of in extra.row_labels for label in labels_of} - set(labels)
     advice = {label: did_you_mean(label, labels) for label in unknown}
     problems = []
     for extra in given:
         faults = Faults(extra.name, extra.unit)
-        for line, labels_of in zip(extra.lines, _label_sets(extra), strict=True):
+        for line, labels_of in zip(extra.lines, extra.row_labels, strict=True):
             for label in labels_of:
                 if label in unknown:
                     faults.add(line, f"the label {label!r} is not in {table.name}. {advice[label]}")
@@ -188,10 +187,6 @@ def _check_labels(table: Table, given: Sequence[Table], labels: list[str]) -> No
         problems += faults.problems()
     if problems:
         raise DataError(problems)
-
-
-def _label_sets(table: Table) -> list[LabelSet]:
-    return [(label,) for label in table.labels or []] if table.label_sets is None else table.label_sets
 
 
 def _weights(tables: Sequence[Table]) -> NDArray[np.float32] | None:
@@ -208,7 +203,7 @@ def _truth(tables: Sequence[Table], labels: list[str]) -> NDArray[Any]:
     index = {label: number for number, label in enumerate(labels)}
     if tables[0].label_sets is None:
         return np.array([index[label] for part in tables for label in part.labels or []], dtype=np.int64)
-    sets = list(chain.from_iterable(map(_label_sets, tables)))
+    sets = list(chain.from_iterable(table.row_labels for table in tables))
     truth = np.zeros((len(sets), len(labels)), dtype=np.bool_)
     rows = np.repeat(np.arange(len(sets)), [len(labels_of) for labels_of in sets])
     truth[rows, [index[label] for labels_of in sets for label in labels_of]] = True

@@ -174,7 +174,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         if sample_weight is not None:
             sample_weight = counted(sample_weight, len(table.texts))
         names = np.array(self._fitted().labels, dtype=object)[self._columns]
-        truth = [set(labels) for labels in table.label_sets or [(label,) for label in table.labels or []]]
+        truth = [set(labels) for labels in table.row_labels]
         answers = self._answers(table.texts)
         right = [set(names[answer]) == labels for answer, labels in zip(answers, truth, strict=True)]
         return float(np.average(np.array(right, dtype=np.float64), weights=sample_weight))

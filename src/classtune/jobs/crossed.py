@@ -17,7 +17,6 @@ from classtune.data.folds import deal
 from classtune.data.reading.tables import Table
 from classtune.decisions.decisions import Decisions
 from classtune.errors import DataError, SettingsError
-from classtune.jobs.side_by_side import only
 from classtune.jobs.steps import Notify
 from classtune.jobs.train import Trained, train
 from classtune.judging.answers import right_rows
@@ -69,9 +68,9 @@ def train_crossed(table: Table, settings: Settings, folds: int, *, notify: Notif
 def _judged(table: Table, rows: BoolArray, settings: Settings, part: str, **told: Any) -> Trained:
     """A classifier that learned from all rows but these. It says nothing: the last training says it all once more."""
     settings = settings.model_copy(update={"keep_texts": False})
-    told |= {"run_folder": None, "resume": False, "test": only(table, rows)}
+    told |= {"run_folder": None, "resume": False, "test": table.only(rows)}
     told["extensions"] = told.get("extensions", NOTHING).within(part)
-    return train(only(table, ~rows), settings, notify=lambda _: None, **told)
+    return train(table.only(~rows), settings, notify=lambda _: None, **told)
 
 
 def _check(material: Material, fold: IntArray, wished: int, name: str) -> None:

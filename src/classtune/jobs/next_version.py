@@ -17,7 +17,7 @@ from classtune.data.versions import Earlier, hashes, with_added
 from classtune.errors import SettingsError
 from classtune.inference.predictor import load_predictor
 from classtune.jobs.crossed import train_crossed
-from classtune.jobs.side_by_side import answered, compared, like_with_like, only
+from classtune.jobs.side_by_side import answered, compared, like_with_like
 from classtune.jobs.steps import Notify
 from classtune.jobs.train import Trained, train
 from classtune.result import EarlierVersion
@@ -60,7 +60,7 @@ def train_next(
     parts = []
     for part in (merged.table, *tests):
         found = hashes(part.texts)
-        parts.append(only(part, np.isin(found, rows.test) & np.isin(found, trained.rows.test)))
+        parts.append(part.only(np.isin(found, rows.test) & np.isin(found, trained.rows.test)))
     shared = next((part for part in reversed(parts) if part.texts), None)
     trained.result.earlier = _compared(predictor, trained, shared, str(before), len(rows.test), notify)
     notify(trained.result.earlier.sentence)
@@ -68,8 +68,7 @@ def train_next(
 
 
 def _of_labels(table: Table, labels: set[str]) -> BoolArray:
-    sets = table.label_sets or [(label,) for label in table.labels or []]
-    return np.array([set(row) <= labels for row in sets], dtype=np.bool_)
+    return np.array([set(row) <= labels for row in table.row_labels], dtype=np.bool_)
 
 
 def _compared(

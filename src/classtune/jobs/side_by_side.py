@@ -24,7 +24,8 @@ from classtune.inference.tables import adjusted, learned_in_words, truth_of
 from classtune.jobs.steps import Notify
 from classtune.judging.answers import judge_answers
 from classtune.judging.figures import Figures
-from classtune.judging.paired import OPEN_QUESTION, SIGNIFICANT, PairedAnswers, PairedTest
+from classtune.judging.gate import Gate
+from classtune.judging.paired import OPEN_QUESTION, PairedAnswers
 from classtune.judging.under_wishes import UnderWishes, Wished, judge_under_wishes
 from classtune.stats import BoolArray, Floats
 
@@ -48,7 +49,7 @@ class Answered:
 
     def judged(self, table: Table, rows: BoolArray) -> Figures:
         """Figures of the rows, whose labels it has."""
-        kept = only(table, rows)
+        kept = table.only(rows)
         return judge_answers(self.decisions, self.scores[rows], truth_of(kept, self.labels, multi=self.decisions.multi))
 
 
@@ -62,15 +63,6 @@ class Change:
     old: str
     new: str
     text: str
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Whether a new bundle is at least as good as an old one; margin: points of accuracy that it may have lost."""
-
-    passed: bool
-    margin: float
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -215,7 +207,7 @@ def compared(
         paired=paired,
         paired_all=of_all,
         changed=_changed(table, truth, sides),
-        gate=_gate([one.test for one in judging], margin),
+        gate=Gate.of([one.test for one in judging], margin),
         learned={name: int(rows.sum()) for name, rows in learned.items()},
         paired_new=None if fresh.all() or not judging else judging[-1],
         under_wishes=_under_wishes(sides, table, shared),
@@ -227,7 +219,7 @@ def _under_wishes(sides: Sequence[Answered], table: Table, shared: BoolArray) ->
     each something of its own."""
     if len({side.decisions.told for side in sides}) > 1:
         return None
-    kept = only(table, shared)
+    kept = table.only(shared)
     found: dict[str, Wished] = {}
     for side in sides:
         truth = truth_of(kept, side.labels, multi=side.decisions.multi)
@@ -238,9 +230,8 @@ def _under_wishes(sides: Sequence[Answered], table: Table, shared: BoolArray) ->
 
 def _truth(table: Table, known: Sequence[Sequence[str]]) -> list[frozenset[str]]:
     """The labels of each row. Raises DataError for those that no bundle has."""
-    sets = table.label_sets or [(label,) for label in table.labels or []]
     labels = sorted({label for one in known for label in one})
-    unknown = sorted({label for row in sets for label in row} - set(labels))
+    unknown = sorted({label for row in table.row_labels for label in row} - set(labels))
     if unknown:
         raise DataError(
             [
@@ -248,20 +239,7 @@ def _truth(table: Table, known: Sequence[Sequence[str]]) -> list[frozenset[str]]
                 for label in unknown
             ]
         )
-    return [frozenset(row) for row in sets]
-
-
-def only(table: Table, rows: BoolArray) -> Table:
-    """A labelled table's ``rows``."""
-    kept = np.flatnonzero(rows).tolist()
-
-    def part(values: list[Any] | None) -> Any:
-        return None if values is None else [values[row] for row in kept]
-
-    found = {
-        name: part(getattr(table, name)) for name in ("texts", "lines", "labels", "label_sets", "groups", "weights")
-    }
-    return replace(table, **found, columns={name: part(cells) for name, cells in table.columns.items()})
+    return [frozenset(row) for row in table.row_labels]
 
 
 def _changed(table: Table, truth: Sequence[frozenset[str]], sides: Sequence[Answered]) -> list[Change]:
@@ -275,22 +253,3 @@ def _changed(table: Table, truth: Sequence[frozenset[str]], sides: Sequence[Answ
             found.append(Change(table.lines[row], kind, label, was, now, table.texts[row]))
     order = ("broken", "mended", "wrong in both")
     return sorted(found, key=lambda change: order.index(change.kind))
-
-
-def _gate(tests: Sequence[PairedTest], margin: float) -> Gate:
-    """Whether the new bundle is at least as good as the old one, by each of the tests; without any it is not shown."""
-    if not tests:
-        return Gate(False, margin, "failed: one of the two learned from each of these rows: give rows new to both.")
-    worse = any(test.p_value < SIGNIFICANT and test.lost > test.gained for test in tests)
-    least = min(test.difference_ci95[0] for test in tests)
-    if worse:
-        reason = "the new bundle is worse than the old one, beyond noise."
-    elif least < -margin:
-        reason = (
-            f"these rows do not exclude that the new bundle loses more than {margin:g} points (the interval goes down "
-            f"to {least:+.1f}): test on more rows, or allow a larger --margin."
-        )
-    else:
-        reason = f"the new bundle is not worse beyond noise, and loses at most {margin:g} points."
-    passed = not worse and least >= -margin
-    return Gate(passed, margin, f"{'passed' if passed else 'failed'}: {reason}")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,11 @@ def test_reading_text_loads_nothing_heavy(write: Write) -> None:
     )
     command = [sys.executable, "-c", program, *sys.path]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_some_rows_of_a_table_keep_all_that_is_theirs() -> None:
+    table = table_from_rows(["first", "second", "third"], [["x"], ["x", "y"], []])
+    table = replace(table, columns={"id": [7, 8, 9]}, groups=["g", "h", ""], weights=[1.0, 2.0, 3.0])
+    part = table.only([True, False, True])
+    assert (part.texts, part.lines, part.row_labels) == (["first", "third"], [1, 3], [("x",), ()])
+    assert (part.columns, part.groups, part.weights) == ({"id": [7, 9]}, ["g", ""], [1.0, 3.0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -22,11 +23,14 @@ from classtune.data.reading.label_columns import read_labels
 from classtune.data.reading.labels import label_names, same_values
 from classtune.data.reading.table_folders import read_folder
 from classtune.errors import DataError
+from classtune.stats import BoolArray
 
 __all__ = ["Table", "TableFormat", "read_table", "table_from_rows"]
 
 MOST_CHARACTERS_IN_ALL = 1 << 31  # of all texts of a table that is read at once
 _FOUND_OUT = TableFormat()
+# Fields of a table that have an entry a row, where they have any.
+_OF_ROWS = ("texts", "labels", "lines", "label_sets", "groups", "weights")
 _Value = TypeVar("_Value")
 
 
@@ -57,6 +61,20 @@ class Table:
     def places(self) -> list[str]:
         """What error messages call each row."""
         return [f"{self.name} {self.unit} {line}" for line in self.lines]
+
+    @property
+    def row_labels(self) -> list[LabelSet]:
+        """The labels of each row, be it one; none where they were not read."""
+        return [(label,) for label in self.labels or []] if self.label_sets is None else self.label_sets
+
+    def only(self, rows: Sequence[bool] | BoolArray) -> Table:
+        """The table's marked ``rows``."""
+
+        def kept(values: list[Any] | None) -> Any:
+            return None if values is None else list(compress(values, rows))
+
+        found = {name: kept(getattr(self, name)) for name in _OF_ROWS}
+        return replace(self, **found, columns={name: kept(cells) for name, cells in self.columns.items()})
 
     def with_known(self, labels: Collection[str]) -> Table:
         """The table with these labels, where it writes one of them in another way: 1.0 for 1, TRUE for true."""
