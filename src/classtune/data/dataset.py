@@ -81,6 +81,13 @@ class Material:
         """Whether a row may have several labels, or none."""
         return self.truth.ndim == 2
 
+    def label_of(self, row: int) -> str:
+        """The label of a row, or its labels."""
+        truth = self.truth[row]
+        if not self.multi:
+            return self.labels[int(truth)]
+        return ", ".join(label for label, has in zip(self.labels, truth, strict=True) if has)
+
 
 def prepare(
     table: Table,

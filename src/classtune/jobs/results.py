@@ -15,14 +15,13 @@ from classtune.candidates.folds import judged_by_all
 from classtune.config.areas import DecisionSettings
 from classtune.data.audit.copies import copied_letters
 from classtune.data.audit.in_force import in_force
-from classtune.data.dataset import Material
 from classtune.decisions.abstention import risk_coverage
 from classtune.decisions.decisions import Decisions
 from classtune.decisions.thresholds import precision_recall
-from classtune.explain.explanations import word_weights
 from classtune.inference.predictor import Predictor
 from classtune.jobs.contest import Contest
 from classtune.jobs.entries import TIMED_TEXTS, median_ms
+from classtune.jobs.mistakes import confident_mistakes
 from classtune.jobs.steps import Scores, versions
 from classtune.judging import held_out
 from classtune.judging.answers import judge_answers, right_by_logits, right_rows
@@ -34,12 +33,9 @@ from classtune.judging.metrics import MOST_IN_MATRIX, reliability
 from classtune.judging.paired import Verdict
 from classtune.judging.under_wishes import judge_under_wishes
 from classtune.report.curves import MOST_LINES
-from classtune.result import ChosenClassifier, Curves, DepthFacts, Mistake, Result, TrainingFacts, Word
+from classtune.result import ChosenClassifier, Curves, DepthFacts, Result, TrainingFacts
 from classtune.stats import BoolArray
 from classtune.training.extensions import Extensions
-
-_SHOWN_MISTAKES = 10
-_EXPLAINED_WORDS = 60  # a text is run once for each of its words
 
 # From held-out logits [rows, labels] and wishes to decisions that are fitted on them.
 Decide = Callable[[Scores, DecisionSettings], Decisions]
@@ -117,14 +113,6 @@ def _training(contest: Contest, choice: Choice) -> TrainingFacts | None:
     return TrainingFacts(shown.name, history.points, history.best_epoch, history.epochs, history.stopped)
 
 
-def names_of(material: Material, row: int) -> str:
-    """The label of a row, or its labels."""
-    truth = material.truth[row]
-    if not material.multi:
-        return material.labels[int(truth)]
-    return ", ".join(label for label, has in zip(material.labels, truth, strict=True) if has)
-
-
 def judge_run(
     result: Result,
     contest: Contest,
@@ -187,7 +175,7 @@ def judge_run(
     )
     coverage = None if material.multi else risk_coverage(scores, truth)
     result.curves = Curves(_precision_recall(result.test, scores, truth), coverage)
-    result.mistakes = _mistakes(material, decisions.probabilities(logits), predictor)
+    result.mistakes = confident_mistakes(material, decisions.probabilities(logits), predictor)
 
 
 def _precision_recall(test: Figures, scores: Scores, truth: Any) -> dict[str, dict[str, list[float]]]:
@@ -270,28 +258,3 @@ def _of_held_out(contest: Contest, choice: Choice) -> tuple[Scores, Any]:
 def _reliability(plain: Decisions, scores: Scores, truth: Any) -> Reliability:
     values = judge_answers(plain, scores, truth).values
     return Reliability(values["log_loss"], values["ece"], reliability(scores, truth))
-
-
-def _mistakes(material: Material, scores: Scores, predictor: Predictor) -> list[Mistake]:
-    """The test rows that the model got wrong with the most confidence, with the words that misled it."""
-    rows = material.splits.test
-    truth = material.truth[rows]
-    answers = predictor.decisions.answers(scores)
-    given = answers.any(1) | material.multi
-    wrong = np.flatnonzero(given & ~right_rows(predictor.decisions, scores, truth))
-    guess = np.where(answers, scores, -1.0).argmax(1)
-    worst = wrong[np.argsort(-scores[wrong, guess[wrong]], kind="stable")][:_SHOWN_MISTAKES]
-    mistakes = []
-    for index in worst:
-        text = material.texts[rows[index]]
-        words = []
-        if len(text.split()) <= _EXPLAINED_WORDS:
-            words = [
-                Word(word.text, word.start, word.end, float(weight))
-                for word, weight in word_weights(predictor, text, int(guess[index]))
-            ]
-        label = ", ".join(np.array(material.labels)[answers[index]])
-        mistakes.append(
-            Mistake(text, names_of(material, rows[index]), label, float(scores[index, guess[index]]), words)
-        )
-    return mistakes

@@ -250,5 +250,5 @@ def _neighbours(backbone: Backbone, material: Material, settings: Settings) -> N
     if len(first) > MOST_TEXTS:
         first = np.random.default_rng(settings.seed).choice(first, MOST_TEXTS, replace=False)
     rows = train[np.sort(first)]
-    labels = [results.names_of(material, row) for row in rows]
+    labels = [material.label_of(row) for row in rows]
     return Neighbours.of(backbone.pooled_states(rows), [material.texts[row] for row in rows], labels)
