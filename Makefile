@@ -18,8 +18,8 @@ demo: $(STAMP)          ## fetch model and messages, train, judge, report, class
 test: $(TEST_STAMP) check    ## lint, types, house, unit and end-to-end tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadscope
 
-clients:                ## JavaScript's clients (200 MB), which two tests ask; without them these skip and say so
-	npm install --no-save --no-audit --no-fund --loglevel error @huggingface/inference@4 @huggingface/transformers@4
+clients:                ## JavaScript's clients (0.5 GB), which two tests ask; without them these skip and say so
+	npm install --no-save --no-audit --no-fund --loglevel error --ignore-scripts @huggingface/inference@4 @huggingface/transformers@4
 
 test-faults: $(TEST_STAMP)   ## kills, full disks and hostile bundles, 25 tries each; prints what survived
 	CLASSTUNE_FAULT_TRIES=25 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/faults tests/tutorial/test_killed_tutorial.py

@@ -23,10 +23,12 @@ import numpy as np
 import pytest
 from in_browser import BROKEN_WORDS, CONTRAST
 from numpy.typing import NDArray
-from small import one_thread, write_csv
+from small import one_thread, pair_rows, write_csv
 
 from classtune.bundle import read_held_out
 from classtune.config import Progress
+from classtune.data.reading.cells import paired, parts_of
+from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.tables import read_table
 from classtune.decisions.abstention import Abstention
 from classtune.decisions.decisions import Decisions
@@ -529,6 +531,31 @@ def test_lists_hold_what_a_file_has_and_several_text_columns_as_one(small_bundle
     found = page.columns("messages", str(file))
     assert ([*found.texts], "mail.csv: the file is empty." in found.problem) == ([], True)
     assert page.columns("messages", None) == FileColumns()
+
+
+def test_a_pair_is_asked_of_the_classifier_as_a_pair(small_pairs: Path, tmp_path: Path) -> None:
+    """Typed, and of a file whose columns are called otherwise; and its words are explained."""
+    predictor, bundle = load_predictor(small_pairs)
+    page = Page([Offered("answers", small_pairs, predictor, bundle.record, Neighbours.load(small_pairs))], None)
+    pair = ("when is it open?\n\nand where?", "it opens at 9")
+    shown, asked = page.classify("answers", *pair)
+    assert tuple(part for _, part in parts_of(asked["text"])) == pair
+    (scores,) = predictor.probabilities([paired(*pair)])
+    assert wording.percent(max(scores)) in shown
+    assert abs(scores[0] - predictor.probabilities(["\n\n".join(pair)])[0, 0]) > 1e-6  # parted at the first blank line
+    assert "opens" in page.why(asked)
+    assert all(all(page.boxes("answers", sample)) for (sample,) in page.examples("answers"))
+    file = write_csv(
+        tmp_path / "mail.csv", [(answer, question) for question, answer, _ in pair_rows(4)], ("said", "asked")
+    )
+    found = page.columns("answers", str(file))
+    assert (found.text, found.pair, found.pairs) == (None, None, ["said", "asked"])
+    _, paths = page.classify_file("answers", str(file), "asked", tmp_path, lambda *_: None, "said")
+    written = read_table(
+        next(path for path in paths if path.suffix == ".csv"), TableFormat(text="said"), labelled=False
+    )
+    expected = predictor.probabilities([paired(question, answer) for question, answer, _ in pair_rows(4)])
+    assert [float(score) for score in written.columns["score:fits"]] == pytest.approx(expected[:, 0].tolist(), abs=1e-6)
 
 
 def test_an_example_of_a_pair_fills_both_boxes(small_bundle: Path) -> None:
