@@ -186,7 +186,7 @@ def test_a_classifier_in_python_reads_the_columns_of_a_data_frame(
 
     import classtune
 
-    frames = pytest.importorskip(library)
+    frames = pytest.importorskip(library, reason=f"{library} is not installed: pip install {library}")
     rows: list[dict[str, Any]] = [
         {**dict(zip(HEADER, row, strict=True)), "price": number % 7} for number, row in enumerate(lines())
     ]

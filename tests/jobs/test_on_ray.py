@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from ranked import environment
-from small import SEVERAL, Run, rows
+from small import SEVERAL, Run, pair_rows, rows, write_csv
 
 from classtune.config import Settings, resolve
-from classtune.data.reading.tables import table_from_rows
+from classtune.data.reading.cells import paired
+from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.tables import read_table, table_from_rows
 from classtune.errors import SettingsError, UserError
 from classtune.jobs import steps
 from classtune.jobs.passes import check_engine
@@ -66,6 +68,20 @@ def test_ray_trains_what_one_process_trains_and_a_lost_worker_is_started_again(
     assert spans[-1].pooling is not None
     assert figures(alone) == pytest.approx(figures(together), abs=1e-6)
     assert cluster.is_initialized()  # it was there before
+
+
+def test_pairs_pass_the_workers_as_pairs(small_pairs: Path, tmp_path: Path, cluster: Any) -> None:
+    """With the types of their tokens, which tell the two texts apart."""
+    path = write_csv(tmp_path / "t.csv", pair_rows(120), ("question", "answer", "label"))
+    table = read_table(path, TableFormat(text="question", pair="answer"))
+    settings = resolve(overrides={**SEVERAL, "model": str(small_pairs.parent / "bert"), "effort": "fast"})
+    alone = train(table, settings, notify=silent, progress=silent)
+    with on_cluster() as crew:
+        together = train(table, settings, notify=silent, progress=silent, crew=crew)
+    assert figures(alone) == pytest.approx(figures(together), abs=1e-6)
+    texts = [paired(question, answer) for question, answer, _ in pair_rows(8)]
+    expected = alone.predictor.logits(texts)
+    assert together.predictor.logits(texts) == pytest.approx(expected, abs=1e-5)
 
 
 def test_other_versions_on_the_cluster_are_refused(
