@@ -259,7 +259,7 @@ def test_on_a_phone_the_answer_is_in_view_above_the_examples(browser: Any, site:
         answer = page.locator(".ct-answer").bounding_box()
         assert 0 <= answer["y"] <= 640 - answer["height"]
         assert answer["y"] < page.locator(".ct-examples button").first.bounding_box()["y"]
-        assert "of its answers were right (95 % interval" in page.get_by_text("How good is it?").inner_text()
+        assert "of its answers were right (95\u00a0% interval" in page.get_by_text("How good is it?").inner_text()
 
 
 def test_how_to_ask_from_code_names_the_address_that_the_page_was_asked_by(browser: Any, site: Site) -> None:

@@ -101,10 +101,11 @@ def quality(record: Mapping[str, Any]) -> str:
     if "accuracy" not in test or not test.get("rows"):
         return ""
     low, high = (100 * bound for bound in test.get("accuracy_ci95") or (test["accuracy"],) * 2)
-    return (
+    sentence = (
         f"How good is it? On {test['rows']:,} test texts that it had not seen, {100 * test['accuracy']:.0f} % of its "
         f"answers were right (95 % interval: {low:.0f} to {high:.0f} %)."
     )
+    return sentence.replace(" %", "\u00a0%")
 
 
 def code_html(labels: Sequence[str], *, pairs: bool = False, model: str | None = None) -> str:
