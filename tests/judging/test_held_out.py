@@ -25,13 +25,15 @@ def test_the_sentence_says_which_and_why() -> None:
 
 def test_labels_that_are_never_answered_or_never_seen_are_named() -> None:
     labels, taught = ["a", "b", "c", "d"], np.array([True, True, True, False])
-    logits = np.eye(4)[[0, 0, 0]]  # "a" to every row, of which one has "b"
-    never, missing = on_labels(logits, np.array([0, 0, 1]), labels, taught)
+    answered = np.array([True, False, False, False])  # "a" to every row, of which one has "b"
+    never, missing = on_labels(answered, np.array([0, 0, 1]), labels, taught)
     assert never == "Never answered on 3 held-out rows, though taught: 'b'."
     assert missing.startswith("No held-out row has 'c': how well")  # "d" was not taught: it is told elsewhere
-    assert list(on_labels(np.eye(3)[[0, 1, 2]], np.arange(3), labels[:3], taught[:3])) == []
+    assert list(on_labels(taught[:3], np.arange(3), labels[:3], taught[:3])) == []
     many = [f"class {i}" for i in range(9)]
-    first, *_ = on_labels(np.eye(9)[[0] * 9], np.arange(9), many, np.ones(9, dtype=bool))
+    first, *_ = on_labels(np.arange(9) == 0, np.arange(9), many, np.ones(9, dtype=bool))
+    several = np.array([[True, True, False, False], [False, False, False, False], [True, False, False, False]])
+    assert list(on_labels(answered, several, labels, taught)) == [never, missing]
     assert first.endswith("'class 5' and 3 more.")
 
 

@@ -39,7 +39,7 @@ def evaluate(
     from classtune.jobs.side_by_side import evaluate_two
     from classtune.screen.loop import show_two
     from classtune.screen.results import show_scores, show_under_wishes
-    from classtune.screen.terminal import Screen
+    from classtune.screen.terminal import Screen, say
 
     _check_evaluated(folders, margin, gate=at_least_as_good)
     how: dict[str, Any] = {"runtime": run.runtime, "device": run.device}
@@ -61,6 +61,7 @@ def evaluate(
             judged[f"without those that it learned from, {one.unseen.rows:,} rows"] = one.unseen
         show_scores(judged)
         if one.under_wishes is not None:
+            say()
             show_under_wishes(one.under_wishes)
     if at_least_as_good and not two.gate.passed:
         raise typer.Exit(1)

@@ -46,7 +46,7 @@ def result(
 ) -> Result:
     """The result of a run that was not tested, but for its timing and the caller's own metrics."""
     material = contest.material
-    notes = dict.fromkeys([*material.notes, *contest.notes, *_warnings(contest, choice), *decisions.notes])
+    notes = dict.fromkeys([*material.notes, *contest.notes, *_warnings(contest, choice, decisions), *decisions.notes])
     return Result(
         bundle=None,
         date=datetime.now(UTC).date().isoformat(),
@@ -228,16 +228,16 @@ def _said_of_choice(contest: Contest, choice: Choice) -> str:
     return held_out.said_of_choice(choice.name, list(choice.members), choice.loss, choice.losses, rows=rows)
 
 
-def _warnings(contest: Contest, choice: Choice) -> list[str]:
+def _warnings(contest: Contest, choice: Choice, decisions: Decisions) -> list[str]:
     """What the held-out rows show that the user should know before trusting the classifier."""
     material = contest.material
     logits, truth = _of_held_out(contest, choice)
     if not len(truth):
         return []
-    notes: list[str] = []
-    if not material.multi:
-        taught = np.bincount(material.truth[material.splits.train], minlength=len(material.labels)) > 0
-        notes += held_out.on_labels(logits, truth, material.labels, taught)
+    labels = material.labels
+    given = decisions.answers(decisions.probabilities(logits)) if material.multi else logits.argmax(1)
+    answered, taught = (held_out.have(rows, len(labels)) for rows in (given, material.truth[material.splits.train]))
+    notes = list(held_out.on_labels(answered, truth, labels, taught))
     probes = {entry.name.removesuffix(" probe"): entry for entry in contest.entries if entry.kind == "probe"}
     for entry in contest.entries:
         probe = probes.get(entry.name.rpartition(" ")[0])

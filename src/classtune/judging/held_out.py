@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from classtune.judging.comparison import LEXICAL, LEXICAL_IN_WORDS, in_words
-from classtune.stats import BoolArray, Floats, IntArray
+from classtune.stats import BoolArray, Truth
 
 FEW_ROWS = 20  # training rows a label
 
@@ -36,14 +36,13 @@ def said_of_choice(
     return " ".join(sentences)
 
 
-def on_labels(logits: Floats, truth: IntArray, labels: Sequence[str], taught: BoolArray) -> Iterator[str]:
+def on_labels(answered: BoolArray, truth: Truth, labels: Sequence[str], taught: BoolArray) -> Iterator[str]:
     """Labels that are never answered, and labels that no held-out row has.
 
-    logits [rows, labels] and truth [rows] of at least one held-out row, for one label a text; taught [labels]: whether
-    a training row has it.
+    truth of at least one held-out row: class numbers [rows] or booleans [rows, labels]. answered, taught [labels]:
+    whether such a row is answered with it, and whether a training row has it.
     """
-    present = np.bincount(truth, minlength=len(labels)) > 0
-    answered = np.bincount(logits.argmax(1), minlength=len(labels)) > 0
+    present = have(truth, len(labels))
     if never := [labels[i] for i in np.flatnonzero(taught & present & ~answered).tolist()]:
         yield f"Never answered on {len(truth):,} held-out rows, though taught: {_listed(never)}."
     if missing := [labels[i] for i in np.flatnonzero(taught & ~present).tolist()]:
@@ -51,6 +50,11 @@ def on_labels(logits: Floats, truth: IntArray, labels: Sequence[str], taught: Bo
             f"No held-out row has {_listed(missing)}: how well they are told apart is unknown, and calibration and "
             "choice were made without them."
         )
+
+
+def have(truth: Truth, labels: int) -> BoolArray:
+    """Whether a row has each label (labels,); truth: class numbers [rows] or booleans [rows, labels]."""
+    return np.asarray(truth.any(0) if truth.ndim == 2 else np.bincount(truth, minlength=labels) > 0)
 
 
 def on_tail(name: str, right: BoolArray, probe_right: BoolArray) -> Iterator[str]:

@@ -25,6 +25,7 @@ def show_two(two: TwoBundles, *, gate: bool) -> None:
         say(f"the figures are of the {two.shared_rows:,} rows whose labels both have")
     show_scores(two.test)
     if two.under_wishes is not None:
+        say()
         show_under_wishes(two.under_wishes)
     say()
     say(two.paired.sentence)

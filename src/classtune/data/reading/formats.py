@@ -56,6 +56,11 @@ MAGIC = {
     b"BZh": "compressed with bzip2",
     b"\xfd7zXZ": "compressed with xz",
     b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"7z\xbc\xaf": "compressed with 7-Zip",
+    b"Rar!\x1a": "a RAR archive",
+    b"ARROW1": "an Arrow (Feather) file",
+    b"SQLite format 3\0": "an SQLite database",
+    b"{\\rtf": "an RTF document",
 }
 _GUESSED_BYTES = 1 << 20
 _GUESSES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256"]
@@ -142,6 +147,8 @@ def encoding_of(name: str, data: bytes, encoding: str | None) -> str:
     for magic, what in MAGIC.items():
         if data.startswith(magic):
             raise DataError(f"{name}: is {what}, not a text table. Read are: {READABLE}.")
+    if data[257:262] == b"ustar":
+        raise DataError(f"{name}: is a tar archive, not a text table. Unpack it, and name a table in it.")
     codec = encoding or next((known for bom, known in BOMS.items() if data.startswith(bom)), "utf-8")
     if encoding is None and codec == "utf-8":
         return _guessed(data) or codec
