@@ -209,6 +209,7 @@ def test_info_says_what_a_bundle_is(small_bundle: Path, command: Run) -> None:
     assert "3 of 3 blocks" in shown
     assert "160 tokens; longer texts are refused" in shown
     assert "same scores" in shown
+    assert record["date"] in shown
 
 
 @pytest.mark.parametrize(("name", "keys"), [("models", {"name", "parameters"}), ("datasets", {"name", "licence"})])

@@ -57,6 +57,8 @@ def test_a_pushed_bundle_loads_and_holds_no_text_of_the_table(small_bundle: Path
     text = json.loads((bundle / "texts" / "neighbours.jsonl").read_text(encoding="utf-8").splitlines()[0])["text"]
     record = json.loads((bundle / RECORD).read_text(encoding="utf-8"))
     record["data"]["findings"] = [{"kind": "exact-duplicates", "examples": [{"line": 1, "text": text}]}]
+    record["data"]["name"], record["notes"] = "/home/anna/mail.csv", ["3 rows of /home/anna/mail.csv are left out."]
+    record["earlier"] = {"bundle": "/home/anna/v1", "accuracy": {"/home/anna/v1": 0.9}, "sentence": "/home/anna/v1 too"}
     (bundle / RECORD).write_text(json.dumps(record), encoding="utf-8")
     hub = Hub(tmp_path / "hub")
     done = push_bundle(bundle, "me/messages", notify=silent, api=hub)
@@ -66,6 +68,10 @@ def test_a_pushed_bundle_loads_and_holds_no_text_of_the_table(small_bundle: Path
     assert done["files"] == {path.name: path.stat().st_size for path in hub.kept.iterdir()}
     assert quoted(bundle, bundle)
     assert quoted(hub.kept, bundle) == []
+    pushed = json.loads((hub.kept / RECORD).read_text(encoding="utf-8"))
+    assert "anna" not in json.dumps(pushed)
+    assert (pushed["data"]["name"], pushed["notes"]) == ("mail.csv", ["3 rows of mail.csv are left out."])
+    assert pushed["earlier"] == {"bundle": "v1", "accuracy": {"v1": 0.9}, "sentence": "v1 too"}
     assert "This folder holds texts" not in (hub.kept / "README.md").read_text(encoding="utf-8")
     asked = ["win a prize", "see you then"]
     pushed, ours = load_predictor(hub.kept)[0], load_predictor(bundle)[0]

@@ -6,7 +6,6 @@ What is left out is left out of ``classtune.json`` too, so that what arrives the
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 from classtune.bundle import (
     CARD,
     HELD_OUT,
-    RECORD,
     REPORT,
     ROWS,
     TEXTS,
@@ -87,8 +85,9 @@ def _stage(folder: Path, scratch: Path, *, with_texts: bool) -> list[str]:
             raise ClasstuneError(f"{source}: is missing or was changed since it was written. Restore it first.")
         (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         (scratch / name).symlink_to(source.resolve())
+    record = _without_places(record)
     if with_texts:
-        shutil.copyfile(folder / RECORD, scratch / RECORD)
+        put_record(scratch, record)
         return left_out
     if CARD in kept:
         card = (scratch / CARD).read_text(encoding="utf-8")
@@ -97,6 +96,24 @@ def _stage(folder: Path, scratch: Path, *, with_texts: bool) -> list[str]:
         (scratch / CARD).write_text("\n".join(without), encoding="utf-8", newline="\n")
     put_record(scratch, {**without_quotes(record), "keeps_texts": False})
     return left_out
+
+
+def _without_places(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with the names of its table and of the version before, and without the folders that they lie in."""
+    told = [(record.get("data") or {}).get("name"), (record.get("earlier") or {}).get("bundle")]
+    places = {place: Path(place).name for place in told if place and Path(place).name != place}
+    return {**record, **{key: _named(record[key], places) for key in ("data", "earlier", "notes") if key in record}}
+
+
+def _named(value: Any, places: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {_named(key, places): _named(inner, places) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_named(inner, places) for inner in value]
+    if isinstance(value, str):
+        for place, name in places.items():
+            value = value.replace(place, name)
+    return value
 
 
 def _upload(folder: Path, repository: str, public: bool, api: Any) -> str:

@@ -53,6 +53,7 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
     folded = calibration.get("folded")
     facts = {
         "labels": ", ".join(record["labels"]),
+        **({"trained": record["date"]} if "date" in record else {}),
         "classifier": record.get("classifier", "one network"),
         **backbone,
         **({"columns beside the text": beside} if (beside := _columns(record).get("with")) else {}),
