@@ -78,7 +78,7 @@ def test_the_command_shows_every_candidate_and_writes_page_and_picture(
     for name in ("majority class", "tf-idf", f"{small_bert.name} probe", "The classifier is"):
         assert name in ran.out
     written = html.unescape(page.read_text(encoding="utf-8"))
-    for name in ("tf-idf", "The classifier is", "Candidates compared", "candidates compared</p>"):
+    for name in ("tf-idf", "The classifier is", "Candidates compared", "candidates compared ·"):
         assert name in written
     assert "no test rows" not in written
     assert picture.read_text(encoding="utf-8").startswith("<svg")
