@@ -289,6 +289,23 @@ def test_an_answer_that_is_withheld_is_said_in_plain_words(browser: Any, site: S
     assert (line["text"], line["label"], line["answer"]) == (SPAM, "ham", None)
 
 
+def test_an_answer_stays_that_is_asked_while_another_classifier_opens(
+    browser: Any, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heading = Page.heading
+
+    def slow(page: Page, name: str) -> str:
+        time.sleep(2)
+        return heading(page, name)
+
+    monkeypatch.setattr(Page, "heading", slow)
+    with Visit(browser, site) as visit:
+        visit.choose("careful")
+        visit.ask(SPAM)
+        visit.page.wait_for_timeout(2500)
+        assert "No answer" in visit.page.locator(".ct-answer").inner_text()
+
+
 def test_several_labels_are_chosen_and_kept(browser: Any, site: Site) -> None:
     with Visit(browser, site, 360) as visit:
         page = visit.page

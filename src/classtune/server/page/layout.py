@@ -128,6 +128,8 @@ def lay_out(page: Page) -> Any:
     called, called_second = page.labels(first)
     said: dict[str, Any] = {"elem_classes": "ct-page", "js_on_load": _ANNOUNCED}
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    # One after the other: a page that opens for another classifier would wipe away an answer that came meanwhile.
+    in_turn = {**quiet, "concurrency_id": "classifier", "concurrency_limit": 1}
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEPT_SECONDS) as blocks:
         asked = gr.State(None)
         heading = gr.HTML(page.heading(first), elem_classes="ct-page")
@@ -167,7 +169,7 @@ def lay_out(page: Page) -> Any:
         code = gr.HTML(page.code(first), elem_classes="ct-page", js_on_load=_FILL_ADDRESS)
 
         answers = [answer, why, asked, judged, question, verdict, choice, right]
-        asks: dict[str, Any] = {"fn": asked_now, "inputs": [bundle, text, second], "outputs": answers, **quiet}
+        asks: dict[str, Any] = {"fn": asked_now, "inputs": [bundle, text, second], "outputs": answers, **in_turn}
         gr.on([text.submit, second.submit, go.click], trigger_mode="always_last", **asks).then(None, js=_SHOW_ANSWER)
         examples.click(
             lambda name, sample: page.boxes(name, sample[0]), [bundle, examples], [text, second], **quiet
@@ -186,5 +188,5 @@ def lay_out(page: Page) -> Any:
         }
         file.change(**looks)
         shown = [heading, text, second, examples, report, right, answer, why, table, judged, code, *downloads.values()]
-        bundle.change(opened, bundle, shown, **quiet).then(**looks)
+        bundle.change(opened, bundle, shown, **in_turn).then(**looks)
     return blocks
