@@ -128,13 +128,13 @@ def test_few_texts_make_few_points_of_the_reliability_diagram_and_each_says_how_
     """Of fifteen bins of two or three texts each point would be an accident."""
     few = [Bin(0.4 + i / 40, (i % 3) / 2, 2 + i % 2) for i in range(15)]
     svg = curves.reliability(CalibrationFacts("none", None, Reliability(0.3, 0.1, few), Reliability(0.3, 0.1, few)))
-    assert "4 points, 7 to 10 texts a point" in svg
-    assert "the classifier, 7 to 10 texts a point" in words(svg)
+    assert "4 points, 7 to 10 answers a point" in svg
+    assert "the classifier, 7 to 10 answers a point" in words(svg)
     assert "before" not in words(svg)
-    assert {"before", "after, 6 to 29 texts a point"} <= set(words(FIGURES["reliability"]()))
+    assert {"before", "after, 6 to 29 answers a point"} <= set(words(FIGURES["reliability"]()))
     many = [Bin(0.4 + i / 40, 0.5, 200) for i in range(15)]
     facts = CalibrationFacts("none", None, Reliability(0.3, 0.1, many), Reliability(0.3, 0.1, many))
-    assert "15 points, 200 texts a point" in curves.reliability(facts)
+    assert "15 points, 200 answers a point" in curves.reliability(facts)
 
 
 def test_one_colour_means_one_thing_in_all_figures() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LINES, MOST_POINTS = 8, 120
-# Of the reliability diagram: texts of a point, or, of few texts, how many points there are.
+# Of the reliability diagram: answers of a point, or, of few answers, how many points there are.
 POINT_ROWS, LEAST_POINTS = 20, 4
 
 
@@ -73,7 +73,7 @@ def accuracy_over_cost(comparison: Comparison) -> str:
 def reliability(calibration: CalibrationFacts) -> str:
     """Reliability diagram: accuracy over confidence, before and after calibration, with the ideal diagonal.
 
-    It says of how many texts a point is; after calibration each has its 95 % interval. Where nothing was calibrated
+    It says of how many answers a point is; after calibration each has its 95 % interval. Where nothing was calibrated
     there is one line.
     """
     changed = calibration.before.bins != calibration.after.bins
@@ -108,7 +108,7 @@ def reliability(calibration: CalibrationFacts) -> str:
 
 
 def _points(bins: Sequence[Bin]) -> list[Bin]:
-    """Neighbouring bins of equal mass as one, so that a point is no accident of two or three texts."""
+    """Neighbouring bins of equal mass as one, so that a point is no accident of two or three answers."""
     filled = [one for one in bins if one.rows]
     wanted = max(LEAST_POINTS, sum(one.rows for one in filled) // POINT_ROWS)
     points = []
@@ -121,9 +121,9 @@ def _points(bins: Sequence[Bin]) -> list[Bin]:
 
 
 def _range_of(counts: Sequence[int]) -> str:
-    """``20 texts a point``, or ``20 to 27``."""
+    """``20 answers a point``, or ``20 to 27``."""
     ends = dict.fromkeys(f"{count:,}" for count in (min(counts, default=0), max(counts, default=0)))
-    return f"{' to '.join(ends)} texts a point"
+    return f"{' to '.join(ends)} answers a point"
 
 
 def precision_recall(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
