@@ -112,3 +112,18 @@ def test_more_folds_than_texts_are_refused(small_llama: Path) -> None:
         DataError, match=r"^t: 6 texts that are no copies of each other do not fill --cv 7\. Give fewer"
     ):
         train_crossed(table_from_rows(texts, labels, name="t"), settings, 7, notify=quiet, progress=quiet)
+
+
+def test_costs_do_not_change_what_is_called_accuracy(small_llama: Path) -> None:
+    """By these costs all is spam, and half of the rows would be wrong."""
+    texts, labels = zip(*rows(60), strict=True)
+    table, said = table_from_rows(texts, labels, name="t"), []
+    for told in ({}, {"cost": "spam:fn=1000000,fp=0.000001"}):
+        settings = resolve(overrides={**QUICK, "epochs": 4, "model": str(small_llama), **told})
+        found = train_crossed(table, settings, 2, notify=quiet, progress=quiet).result.cross_validation
+        assert found is not None
+        said.append(found)
+    assert said[0].accuracies == said[1].accuracies
+    assert said[0].figures.accuracy == said[1].figures.accuracy > 0.7
+    by_what = " by plain calibrated answers, without your costs and wishes"
+    assert said[1].sentence == said[0].sentence.replace("rows right", f"rows right{by_what}")

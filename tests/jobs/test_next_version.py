@@ -88,3 +88,17 @@ def test_a_bundle_without_its_rows_says_so(small_bundle: Path, tmp_path: Path, c
     ran = command("train", write_csv(tmp_path / "rows.csv", rows()), "--from", old, "-o", tmp_path / "new")
     assert ran.code == 2
     assert "does not know which rows it was trained on" in ran.err
+
+
+def test_a_version_that_was_told_costs_is_compared_by_plain_answers(
+    small_llama: Path, tmp_path: Path, command: Run
+) -> None:
+    """The same weights: by its costs all is spam, and half of its answers would be worse."""
+    data = write_csv(tmp_path / "rows.csv", rows())
+    words = ["train", data, "--model", small_llama, *QUICK]
+    assert command(*words, "-o", tmp_path / "first").code == 0
+    told = ["--from", tmp_path / "first", "--cost", "spam:fn=1000000,fp=0.000001"]
+    ran = command(*words, "-o", tmp_path / "second", *told, "--json")
+    earlier = ran.document["earlier"]
+    assert (earlier["changed"], earlier["paired"]["gained"], earlier["paired"]["lost"]) == (0, 0, 0)
+    assert "compared are their plain calibrated answers" in ran.err
