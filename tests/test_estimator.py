@@ -498,3 +498,29 @@ def test_weights_that_are_none_are_told(weights: Any, message: str, small_llama:
         small(small_llama).fit(TEXTS, LABELS, weights)
     with pytest.raises(SettingsError, match="a loss of your own takes none"):
         small(small_llama).set_params(loss=torch.nn.CrossEntropyLoss()).fit(TEXTS, LABELS, [1.0] * 60)
+
+
+def test_errors_speak_of_parameters_and_never_of_flags(small_llama: Path, tmp_path: Path) -> None:
+    told: dict[str, dict[str, Any]] = {
+        "cost 'fm=1': says neither fn, fp": {"cost": "fm=1"},
+        "precision x=0.5: no such label": {"precision": {"x": 0.5}},
+        "deploy_prior spma=0.1: no such label": {"deploy_prior": {"spma": 0.1}},
+        "cost with precision or recall: each": {"cost": "spam:fn=2", "recall": {"spam": 0.5}},
+        "max_error: there are no validation rows": {"max_error": 0.1, "settings": {**QUICK, "validation": 0.0}},
+    }
+    for message, parameters in told.items():
+        with pytest.raises(SettingsError) as refused:
+            TextClassifier(str(small_llama), **{"settings": QUICK, **parameters}).fit(TEXTS, LABELS)
+        assert message in str(refused.value)
+        assert "--" not in str(refused.value)
+
+
+def test_long_texts_and_taken_folders_too(fitted: TextClassifier, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'Pass max_tokens=160 to cut .* truncate="tail" .*, long_texts="windows"'):
+        fitted.predict(["x" * 500])
+    fitted.save(tmp_path / "taken")
+    with pytest.raises(BundleError, match=r"or pass force=True to replace it\.$"):
+        fitted.save(tmp_path / "taken")
+    with pytest.raises(BundleError) as refused:
+        load(tmp_path / "none")
+    assert "--" not in str(refused.value)

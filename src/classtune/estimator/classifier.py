@@ -32,6 +32,7 @@ from classtune.estimator.inputs import (
 )
 from classtune.estimator.parameters import PARAMETERS, SIGNATURE, settings_of
 from classtune.estimator.pickled import files_of, folder_of, saved
+from classtune.estimator.words import in_python, told_in_python
 from classtune.inference.predictor import Predictor, Ranked, load_predictor
 from classtune.inference.tables import of_bundles
 from classtune.jobs.train import train
@@ -90,6 +91,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             setattr(self, name, parameters.get(name, default))
         self.model = model
 
+    @told_in_python()
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation: tuple[Any, Any] | None = None) -> Self:
         """Train on texts ``X`` and labels ``y``, one entry a row. Labels may be numbers: `predict` gives them back as
         they came; everything else calls them by their text. The caller's random state stays as it was.
@@ -151,6 +153,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             return np.asarray(np.log(proba) - np.log((1 - proba).clip(min=_SMALLEST)))
         return np.asarray(np.log(proba[:, 1] / proba[:, 0]) if proba.shape[1] == 2 else np.log(proba))
 
+    @told_in_python()
     def transform(self, X: Any) -> NDArray[np.float32]:
         """What goes into the head: pooled states [texts, width], as features for another estimator.
 
@@ -164,6 +167,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             return np.zeros((0, self._n_features_out), dtype=np.float32)
         return np.asarray(pooled_states(network, network.encoder.encode(texts)), dtype=np.float32)
 
+    @told_in_python()
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of texts whose answer is right, 0 … 1: every label of it, where texts have several.
 
@@ -192,6 +196,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         warnings.warn("TextClassifier.scores is now called rank.", DeprecationWarning, stacklevel=2)
         return self.rank(texts)
 
+    @told_in_python()
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the bundle. force: replace a bundle that stands there. Raises BundleError."""
         self._fitted()
@@ -250,6 +255,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         answers[scored] = self._fitted().decisions.answers(scores[scored])
         return answers[:, self._columns]
 
+    @told_in_python()
     def _probabilities(self, X: Any) -> NDArray[np.float64]:
         """Probabilities with columns in the order of the bundle's labels; NaN for texts that are blank."""
         predictor, texts = self._fitted(), texts_of(X, self._as_fitted(), blanks=True)
@@ -285,4 +291,4 @@ def _scored(scores: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def print_note(line: str) -> None:
     """A line of progress on standard error."""
-    print(printable(line), file=sys.stderr)
+    print(printable(in_python(line)), file=sys.stderr)

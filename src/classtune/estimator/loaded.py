@@ -14,12 +14,14 @@ from classtune.data.reading.labels import typed_labels
 from classtune.errors import BundleError, UserError
 from classtune.estimator.classifier import TextClassifier
 from classtune.estimator.inputs import callers_random_state
+from classtune.estimator.words import told_in_python
 from classtune.inference.predictor import load_predictor
 
 
 class LoadedClassifier(TextClassifier):
     """A `TextClassifier` that was read from a bundle: it predicts, and cannot be saved or fitted again."""
 
+    @told_in_python()
     def __init__(self, folder: str | Path, *, device: str = "cpu") -> None:
         self.folder = folder
         self.device = device
@@ -27,7 +29,7 @@ class LoadedClassifier(TextClassifier):
         with callers_random_state():
             self._predictor, bundle = load_predictor(self._kept, device=device)
         # Labels that were numbers come back as numbers: a bundle knows them by their text.
-        kind = bundle.record.get("data", {}).get("label_kind", "text")
+        kind = (bundle.record.get("data") or {}).get("label_kind", "text")
         self.classes_, self._columns = np.unique(typed_labels(bundle.labels, kind), return_index=True)
         self.result_ = bundle.record
 
