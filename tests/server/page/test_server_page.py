@@ -24,6 +24,7 @@ import pytest
 from in_browser import BROKEN_WORDS, CONTRAST
 from numpy.typing import NDArray
 from small import one_thread, pair_rows, write_csv
+from written import xlsx
 
 from classtune.bundle import read_held_out
 from classtune.config import Progress
@@ -548,6 +549,36 @@ def test_lists_hold_what_a_file_has_and_several_text_columns_as_one(small_bundle
     found = page.columns("messages", str(file))
     assert ([*found.texts], "mail.csv: the file is empty." in found.problem) == ([], True)
     assert page.columns("messages", None) == FileColumns()
+
+
+NO_TABLES: dict[str, tuple[bytes, str]] = {
+    "locked.xlsx": (
+        b"\xd0\xcf\x11\xe0" + "EncryptedPackage\0".encode("utf-16-le").ljust(64, b"\0") + b"\x22\0",
+        "is an Office file with a password, which is not read. Open it with its password and save it without one",
+    ),
+    "two.xlsx": (xlsx(A={1: ["text"], 2: ["a"]}, B={1: ["text"], 2: ["b"]}), "sheets: 'A', 'B'. Leave one of them in"),
+    "codes.csv": ("id,text\n1,\x81\n".encode("latin-1"), "is not UTF-8. Save it as UTF-8."),
+    "binary.csv": (b"id,text\n1,\0\n", "If it is text, save it as UTF-8."),
+    "open.csv": (b'id,text\n1,"open\n', "is never closed. Double the quotes."),
+    "wide.csv": (b"id,text\n1,a,b\n", "Quote cells that hold a comma."),
+    "quotes.tsv": (b'id\ttext\n1\t"a\n2\tb"\n', "Double the quotes that are part of texts."),
+}
+
+
+@pytest.mark.parametrize("name", NO_TABLES)
+def test_a_file_that_is_no_table_says_so_without_the_command_line_s_flags(
+    name: str, small_bundle: Path, tmp_path: Path
+) -> None:
+    content, message = NO_TABLES[name]
+    predictor, bundle = load_predictor(small_bundle)
+    page, file = Page([Offered("messages", small_bundle, predictor, bundle.record, None)], None), tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        page.classify_file("messages", str(file), None, tmp_path, lambda *_: None)
+    told = str(caught.value)
+    assert told.startswith(f"{name}")
+    assert message in told
+    assert "--" not in told
 
 
 def test_a_pair_is_asked_of_the_classifier_as_a_pair(small_pairs: Path, tmp_path: Path) -> None:

@@ -25,7 +25,13 @@ _HERE = (
     (re.compile(r"(Choose|Name it) with --text NAME\b.*"), "Choose it in the list above."),
     (re.compile(r"--text and --pair both name (.*)\. Name two columns\."), r"both lists name \1. Choose two columns."),
     (re.compile(r",? or name what is read instead \(--text\)"), ", or choose one column in the list above"),
-    (re.compile(r" \(--(text|with|pair)\)"), ""),
+    (re.compile(r" \(--(text|with|pair|no-quoting)\)"), ""),
+    (re.compile(r"Choose with --sheet NAME\."), "Leave one of them in the file."),
+    (re.compile(r"Pass (another )?--encoding\b[^.]*\."), "Save it as UTF-8."),
+    (re.compile(r"Text saved as UTF-16 [^.]* needs --encoding \S+\."), "If it is text, save it as UTF-8."),
+    (re.compile(r"Pass (another )?--delimiter\."), "Save it as .csv, with commas between columns."),
+    (re.compile(r"Pass --no-quoting [^.]*\."), "Double the quotes that are part of texts."),
+    (re.compile(r",? or pass --[a-z-]+"), ""),
 )
 
 
