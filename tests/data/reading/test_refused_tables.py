@@ -120,7 +120,11 @@ def test_columns_that_cannot_be_told(write: Write, header: str, options: dict[st
         ("t.data", b"\x89PNG\r\n\x1a\n", "t.data: is a PNG picture, not a text table."),
         ("t.db", b"SQLite format 3\0" + bytes(99), "t.db: is an SQLite database, not a text table."),
         ("t.feather", b"ARROW1\0\0", "t.feather: is an Arrow (Feather) file, not a text table."),
-        ("t.tar.gz", gzip.compress(b"t.csv".ljust(257, b"\0") + b"ustar\0"), "t.tar.gz: is a tar archive, not a text"),
+        (
+            "t.tar.gz",
+            gzip.compress(b"t.csv".ljust(257, b"\0") + b"ustar\0", mtime=0),
+            "t.tar.gz: is a tar archive, not a text",
+        ),
         ("t.pdf", b"x", "t.pdf: .pdf files are not read. Save it as one of: .csv, .tsv, .jsonl, .parquet, .xlsx"),
         ("t.xlsx", b"text,label\n", "t.xlsx: cannot be read as Excel"),
         ("t.xlsx", xlsx(S={}), "t.xlsx: the sheet is empty."),
