@@ -1,4 +1,5 @@
-"""Tokens a second through the trunk: two ranks of one thread against one process of two threads, in turns.
+"""Two ranks of one thread against one process of two threads, in turns: tokens a second through the trunk, and training
+batches of a tail.
 
 Both fill an activation store with the same texts in the same batches, in this process; the other rank, which
 `classtune train` is when a launcher says so, waits while it is not asked.
@@ -12,6 +13,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import time
 from collections import defaultdict
 
 from common import Figure, Skipped, main, note, silent, sms_spam
@@ -45,7 +47,8 @@ def _alternating(args: argparse.Namespace) -> list[Figure]:
     with joined() as crew:
         torch.set_num_threads(2)
         assert crew is not None
-        return [_figure(name, crew, args) for name in args.models]
+        trunks = [_figure(name, crew, args) for name in args.models]
+        return [*trunks, *(_training(tokens, crew, args) for tokens in args.tokens)]
 
 
 def _figure(name: str, crew: object, args: argparse.Namespace) -> Figure:
@@ -80,10 +83,49 @@ def _figure(name: str, crew: object, args: argparse.Namespace) -> Figure:
     return Figure(f"trunk of {name}: two ranks over two threads", ratio, "x", 1.0, 1.2, detail)
 
 
+def _training(tokens: int, crew: object, args: argparse.Namespace) -> Figure:
+    """Forwards and backwards of 16 texts of so many tokens through the last two blocks of MiniLM."""
+    import torch
+
+    from classtune.candidates.cost import tokens_trained
+    from classtune.config import resolve
+    from classtune.jobs.steps import load_network
+    from classtune.model.batches import Batch
+    from classtune.model.parts import InParts, TailPlan, trained_names
+
+    settings = resolve(None, {"device": "cpu", "model": "minilm-l6", "pooling": "mean"})
+    network = load_network(["ham", "spam"], settings, multi=False, notify=note, crew=crew)  # type: ignore[arg-type]
+    assert network.learners is not None
+    start = network.depth - 2
+    network.freeze(start)
+    tail = network.tail(start).train()
+    trained = trained_names(tail)
+    weights = sum(tail.get_parameter(name).numel() for name in trained)
+    states = torch.randn(16, tokens, network.width, generator=torch.Generator().manual_seed(0))
+    batch = Batch(states, torch.ones(16, tokens, dtype=torch.bool), torch.full((16,), tokens - 1))
+    plan = TailPlan(network.depth, network.pooling, network.one_position, start, trained)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    with network.learners.learning(plan) as others:
+        kinds = {"one process": tail, "two ranks": InParts(tail, others, 0, network.learners.few_threads)}
+        for _ in range(4 * args.rounds):
+            for kind, run in kinds.items():
+                tail.zero_grad()
+                started = time.perf_counter()
+                run(batch).sum().backward()
+                seconds[kind].append(time.perf_counter() - started)
+    medians = {kind: statistics.median(found[2:]) for kind, found in seconds.items()}
+    note(f"16 x {tokens} tokens: {medians}")
+    detail = {"milliseconds": {kind: round(1000 * found, 1) for kind, found in medians.items()}, "weights": weights}
+    detail["divided_from_tokens"] = round(tokens_trained(network, network.learners.least_seconds(weights), 2))
+    ratio = medians["one process"] / medians["two ranks"]
+    return Figure(f"training batch of 16 x {tokens} tokens: two ranks over two threads", ratio, "x", detail=detail)
+
+
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--models", nargs="*", default=MODELS)
     parser.add_argument("--every", type=int, default=6, help="take every n-th batch of the messages")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--tokens", nargs="*", type=int, default=(30, 100, 300), help="of the training batches")
 
 
 if __name__ == "__main__":
