@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from typing import Any
 
 from common import Figure, Skipped, main, note, silent, sms_spam
 
@@ -106,7 +107,10 @@ def _training(tokens: int, crew: object, args: argparse.Namespace) -> Figure:
     plan = TailPlan(network.depth, network.pooling, network.one_position, start, trained)
     seconds: dict[str, list[float]] = defaultdict(list)
     with network.learners.learning(plan) as others:
-        kinds = {"one process": tail, "two ranks": InParts(tail, others, 0, network.learners.few_threads)}
+        kinds: dict[str, Any] = {
+            "one process": tail,
+            "two ranks": InParts(tail, others, 0, network.learners.few_threads),
+        }
         for _ in range(4 * args.rounds):
             for kind, run in kinds.items():
                 tail.zero_grad()
