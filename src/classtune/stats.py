@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from statistics import NormalDist
 from typing import Any
 
@@ -25,13 +24,12 @@ SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 
 def wilson(right: int, rows: int) -> list[float]:
     """Wilson's 95 % score interval ``[lo, hi]`` of a share ``right / rows`` (E. B. Wilson, 1927); of no rows 0 … 1."""
+    from scipy.stats import binomtest
+
     if rows == 0:
         return [0.0, 1.0]
-    share, z2 = right / rows, Z95 * Z95
-    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
-    half = Z95 / (1 + z2 / rows) * math.sqrt(share * (1 - share) / rows + z2 / (4 * rows * rows))
-    # The ends are exact at none and all right; the formula misses them by a rounding error.
-    return [0.0 if right == 0 else centre - half, 1.0 if right == rows else centre + half]
+    interval = binomtest(right, rows).proportion_ci(method="wilson")
+    return [float(interval.low), float(interval.high)]
 
 
 def ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -203,15 +203,10 @@ def reliability(probabilities: FloatArray, truth: npt.NDArray[Any], bins: int = 
 
 
 def average_precision(scores: FloatArray, truth: npt.NDArray[np.bool_]) -> float:
-    """Area under precision over recall of one label, as steps: (n,) scores and whether the label holds; 0 where none.
+    """Area under precision over recall of one label, in steps: (n,) scores and where the label holds; 0 where none."""
+    from sklearn.metrics import average_precision_score
 
-    Rows of equal score come together, as with scikit-learn's ``average_precision_score``.
-    """
-    order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # the last row of each score
-    found = truth[order].cumsum()[ends]
-    gained = np.diff(found, prepend=0)
-    return float(ratio((gained * found / (ends + 1)).sum(), found[-1]))
+    return float(average_precision_score(truth, scores)) if truth.any() else 0.0
 
 
 def macro_f1(right: npt.NDArray[Any], support: npt.NDArray[Any], claimed: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
