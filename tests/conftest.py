@@ -14,21 +14,6 @@ if TYPE_CHECKING:
     from classtune.training.loop import Examples
 
 
-# A quarter of the time of all: each begins early, or a process would do the last of them alone.
-LONG = ("test_end_to_end.py", "test_kills.py", "test_task_pages.py", "test_sources_hub.py", "test_examples.py")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """pytest-xdist takes modules in the order of `pytest_collection_modifyitems`, not those of many tests first."""
-    if hasattr(config.option, "loadscopereorder"):
-        config.option.loadscopereorder = False
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long modules first."""
-    items.sort(key=lambda item: item.path.name not in LONG)
-
-
 def pytest_xdist_auto_num_workers() -> int:
     """Three processes for two cores: some tests wait, for a server, a lock or a time to pass."""
     return max(1, (os.cpu_count() or 1) * 3 // 2)
