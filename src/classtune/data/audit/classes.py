@@ -11,11 +11,11 @@ from typing import Any
 
 from classtune.data.audit.findings import SHOWN, Finding, Rows, percent
 from classtune.data.splits import fold
+from classtune.stats import Z95
 
 _LARGEST_SHARE, _LARGEST_RATIO = 0.8, 10
 _TYPO_LENGTH, _TYPO_RATIO, _TYPO_LABELS = 5, 0.02, 2000  # with more labels the column is no label
 _RECALL, _WITHIN = 0.9, 0.1  # a class has enough test rows where a recall of 0.9 is known to within 0.1
-_Z = 1.959964  # 95 %
 _NAMED = 10  # labels in a sentence
 
 
@@ -176,8 +176,8 @@ def _with_counts(counts: Mapping[str, int], where: str) -> str:
 
 def recall_margin(rows: int) -> float:
     """Half the width of Wilson's 95 % interval (1927) for a recall of 0.9 measured on so many test rows; 0 to 0.5."""
-    spread = _RECALL * (1 - _RECALL) / rows + _Z**2 / (4 * rows**2)
-    return _Z / (1 + _Z**2 / rows) * math.sqrt(spread)
+    spread = _RECALL * (1 - _RECALL) / rows + Z95**2 / (4 * rows**2)
+    return Z95 / (1 + Z95**2 / rows) * math.sqrt(spread)
 
 
 def rows_for_recall(within: float) -> int:
