@@ -20,7 +20,7 @@ import contextlib
 import difflib
 import errno
 import importlib.util
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 SHOWN_PROBLEMS = 20
@@ -127,6 +127,18 @@ def reading(place: Path, what: str = "", advice: str = "Restore it, or train the
         reason = f"{type(error).__name__}: {text}" if not isinstance(error, OSError | ValueError) else text
         subject = f"{what} cannot be read" if what else "cannot be read"
         raise BundleError(f"{place}: {subject} ({(reason or type(error).__name__)[:300]}). {advice}") from error
+
+
+@contextlib.contextmanager
+def reworded(in_other_words: Callable[[str], str]) -> Iterator[None]:
+    """Errors that the user can mend, said for people who know no flags of the command line."""
+    try:
+        yield
+    except UserError as error:
+        problems = [in_other_words(problem) for problem in error.problems]
+        if problems == error.problems:
+            raise
+        raise type(error)(problems) from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

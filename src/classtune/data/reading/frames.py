@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,15 +13,6 @@ import numpy as np
 from classtune.data.reading.cells import RowCells, to_microseconds
 from classtune.data.reading.columns import Columns, TableFormat, choose_columns
 from classtune.errors import DataError
-
-# What errors tell people at a command line to do, and what they do in Python.
-_HERE = (
-    (re.compile(r" \(--(text|pair)\)"), r" (\1)"),
-    (re.compile(r" \(--with\)"), " (columns)"),
-    (re.compile(r"--(text|pair) and --with\b"), r"\1 and columns"),
-    (re.compile(r"--text and --pair\b"), "text and pair"),
-    (re.compile(r"Choose with --text NAME\..*|Name it with --text NAME.*"), "Choose with text=NAME."),
-)
 
 
 def frame_of(values: Any) -> dict[str, list[Any]] | None:
@@ -40,13 +30,7 @@ def frame_of(values: Any) -> dict[str, list[Any]] | None:
 def chosen_of(name: str, frame: dict[str, list[Any]], format: TableFormat) -> Columns:
     """Which columns of a frame are read, as of a file. Raises DataError for names that do not fit."""
     names = list(frame)
-    try:
-        return choose_columns(name, names, format, labelled=False, cells=lambda column: frame[names[column]])
-    except DataError as error:
-        problems = error.problems
-        for flag, here in _HERE:
-            problems = [flag.sub(here, problem) for problem in problems]
-        raise DataError(problems) from None
+    return choose_columns(name, names, format, labelled=False, cells=lambda column: frame[names[column]])
 
 
 def pairs_in(cells: Sequence[Any]) -> list[Any]:

@@ -5,9 +5,9 @@ Knows no classifier, only the record that says which columns it reads.
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from classtune.bundle import columns_of
 from classtune.data.reading.columns import TableFormat, listed_names
 from classtune.data.reading.isolated import read_upload, read_upload_columns
 from classtune.data.reading.tables import Table
-from classtune.errors import DataError
+from classtune.errors import reworded
 from classtune.inference.tables import of_bundles
 from classtune.server.page import html as wording
 
@@ -81,13 +81,13 @@ def read_rows(file: str, record: dict[str, Any], *, text: str | None, pair: str 
     return replace(table, name=Path(file).name)  # where it lies on this server is nobody's business
 
 
-@contextlib.contextmanager
-def _said_here(file: str) -> Iterator[None]:
+def _said_here(file: str) -> AbstractContextManager[None]:
     """What is wrong with a file, in the words of this page."""
-    try:
-        yield
-    except DataError as error:
-        problems = [problem.replace(file, Path(file).name) for problem in error.problems]
-        for flag, here in _HERE:
-            problems = [flag.sub(here, problem) for problem in problems]
-        raise DataError(problems) from error
+
+    def here(problem: str) -> str:
+        problem = problem.replace(file, Path(file).name)
+        for flag, words in _HERE:
+            problem = flag.sub(words, problem)
+        return problem
+
+    return reworded(here)
