@@ -21,7 +21,7 @@ PICTURES: dict[str, tuple[int, dict[str, Any]]] = {
 def main(folder: Path) -> None:
     """A text classified on a wide screen, and in the dark on a telephone."""
     from playwright.sync_api import sync_playwright
-    from test_server_page import Offered, Visit, running
+    from visits import Offered, Visit, running
 
     from classtune.explain.neighbours import Neighbours
     from classtune.inference.predictor import load_predictor
