@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-import gc
-import pickle
 import random
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import joblib
 import narwhals
 import numpy as np
 import pyarrow as pa
@@ -20,36 +14,19 @@ import pytest
 import sklearn.exceptions
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.utils import get_tags
-from small import ONE, QUICK, one_thread, rows
+from small import QUICK, one_thread
+from tiny_classifier import LABELS, NEW, TEXTS, small
 
 import classtune
 from classtune import BundleError, DataError, NotFittedError, SettingsError, TextClassifier, UserError, load
-from classtune.config import Settings
 from classtune.decisions.decisions import Decisions
 
-pytest_plugins = ["bundle_fixtures"]
+pytest_plugins = ["bundle_fixtures", "fitted_fixture"]
 pytestmark = pytest.mark.usefixtures("single_thread")
-
-TEXTS = [text for text, _ in rows()]
-LABELS = [label for _, label in rows()]
-NEW = ["win a prize, call now 77 today", "see you at 77 then, mate", "hello"]
-
-
-def small(model: Path, **more: Any) -> TextClassifier:
-    told = {**ONE, "split_by": "exact", "batch_size": 8, "learning_rate": 1e-3}
-    return TextClassifier(str(model), depth="all", trainable=1, epochs=more.pop("epochs", 2), settings=told | more)
-
-
-@pytest.fixture(scope="module")
-def fitted(small_llama: Path) -> TextClassifier:
-    with one_thread():
-        return small(small_llama, epochs=6).fit(TEXTS, LABELS)
 
 
 def test_it_learns_and_says_what_it_learned(fitted: TextClassifier) -> None:
@@ -127,17 +104,6 @@ def test_a_column_of_a_data_frame(small_llama: Path, fitted: TextClassifier) -> 
         fitted.predict("a text")
 
 
-def test_it_follows_scikit_learn(small_llama: Path) -> None:
-    classifier = small(small_llama)
-    assert is_classifier(classifier)
-    told = classifier.get_params()
-    assert (told["model"], told["epochs"], told["settings"]["batch_size"]) == (str(small_llama), 2, 8)
-    copy = clone(classifier).set_params(epochs=3)
-    assert (copy.epochs, classifier.epochs) == (3, 2)
-    assert copy.get_params()["settings"] == told["settings"]
-    assert "TextClassifier(" in repr(classifier)
-
-
 def test_cross_validation(small_llama: Path) -> None:
     numbers = np.array([label == "spam" for label in LABELS]).astype(int)
     scores: NDArray[np.float64] = cross_val_score(
@@ -208,56 +174,6 @@ def test_progress_is_told_on_standard_error_when_asked_for(
         assert ("left out of training" in shown.err) == verbose
 
 
-COPIES: dict[str, Callable[[TextClassifier], TextClassifier]] = {
-    "deepcopy": copy.deepcopy,
-    "pickle": lambda c: pickle.loads(pickle.dumps(c)),
-}
-
-
-@pytest.mark.parametrize("copy_of", COPIES.values(), ids=COPIES)
-def test_a_copy_of_a_fitted_classifier_is_one(
-    fitted: TextClassifier, copy_of: Callable[[TextClassifier], TextClassifier], tmp_path: Path
-) -> None:
-    told = dict(fitted.result_)
-    other = copy_of(fitted)
-    assert np.abs(other.predict_proba(NEW) - fitted.predict_proba(NEW)).max() < 1e-6
-    assert other.classes_.tolist() == fitted.classes_.tolist()
-    assert (other.get_params(), other.result_, fitted.result_) == (fitted.get_params(), told, told)
-    again = copy_of(other)
-    again.save(tmp_path / "bundle")
-    assert np.array_equal(load(tmp_path / "bundle").predict_proba(NEW), again.predict_proba(NEW))
-
-
-def test_a_copy_leaves_no_files_behind(fitted: TextClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    other = copy.deepcopy(fitted)
-    assert len(list(tmp_path.iterdir())) == 1
-    del other
-    gc.collect()
-    assert not list(tmp_path.iterdir())
-
-
-def test_joblib_and_unfitted_and_loaded_classifiers(fitted: TextClassifier, small_llama: Path, tmp_path: Path) -> None:
-    joblib.dump(fitted, tmp_path / "c.joblib")
-    assert np.abs(joblib.load(tmp_path / "c.joblib").predict_proba(NEW) - fitted.predict_proba(NEW)).max() < 1e-6
-    unfitted = copy.deepcopy(small(small_llama))
-    with pytest.raises(NotFittedError):
-        unfitted.predict(NEW)
-    fitted.save(tmp_path / "bundle")
-    loaded = pickle.loads(pickle.dumps(load(tmp_path / "bundle")))
-    shutil.rmtree(tmp_path / "bundle")
-    assert np.abs(loaded.predict_proba(NEW) - fitted.predict_proba(NEW)).max() < 1e-6
-
-
-def test_a_pickle_never_holds_what_stands_in_the_folder_by_now(fitted: TextClassifier, tmp_path: Path) -> None:
-    fitted.save(tmp_path / "bundle")
-    loaded = load(tmp_path / "bundle")
-    record = tmp_path / "bundle" / "classtune.json"
-    record.write_text(record.read_text(encoding="utf-8").replace('"seed": ', '"seed": 1'), encoding="utf-8")
-    with pytest.raises(BundleError, match="was replaced since it was loaded"):
-        pickle.dumps(loaded)
-
-
 def test_labels_that_are_one_to_python_stay_two(small_llama: Path) -> None:
     classifier = small(small_llama, epochs=6).fit(TEXTS, [1 if label == "spam" else True for label in LABELS])
     assert classifier.classes_.tolist() == ["1", "true"]
@@ -280,55 +196,6 @@ def test_weights_of_a_score_that_are_none_are_told(weights: Any, message: str, f
 def test_validation_is_a_pair(small_llama: Path) -> None:
     with pytest.raises(DataError, match="validation: give a pair"):
         small(small_llama).fit(TEXTS, LABELS, validation=TEXTS)  # type: ignore[arg-type]
-
-
-def test_a_grid_searches_any_setting(small_llama: Path) -> None:
-    values = {"learning_rate": [1e-9, 3e-3], "epochs": [3]}
-    grid = GridSearchCV(small(small_llama), values, cv=2, scoring="neg_log_loss", error_score="raise")
-    grid.fit(np.array(TEXTS), LABELS)
-    assert grid.best_params_["learning_rate"] == 3e-3
-    assert grid.best_estimator_.result_["settings"]["learning_rate"] == 3e-3
-    with pytest.raises(TypeError, match="Did you mean 'learning_rate'"):
-        TextClassifier(learning_rat=1)
-    with pytest.raises(ValueError, match="Invalid parameter 'learning_rat'"):
-        TextClassifier().set_params(learning_rat=1)
-
-
-def test_every_setting_is_a_parameter_and_repr_shows_what_was_given() -> None:
-    assert set(Settings.model_fields) <= set(TextClassifier().get_params())
-    assert repr(TextClassifier("m", learning_rate=0.1)) == "TextClassifier(learning_rate=0.1, model='m')"
-    assert "TextClassifier" in TextClassifier(epochs=2)._repr_html_()
-
-
-CHECKS = [
-    "check_do_not_raise_errors_in_init_or_set_params",
-    "check_estimator_cloneable",
-    "check_estimator_repr",
-    "check_estimator_tags_renamed",
-    "check_estimators_unfitted",
-    "check_get_params_invariance",
-    "check_mixin_order",
-    "check_no_attributes_set_in_init",
-    "check_parameters_default_constructible",
-    "check_set_params",
-    "check_valid_tag_types",
-]
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_scikit_learns_own_checks(check: str) -> None:
-    """Those that give no matrix of numbers: texts are what this classifier takes."""
-    from sklearn.utils import estimator_checks
-
-    getattr(estimator_checks, check)("TextClassifier", TextClassifier())
-
-
-def test_tags_say_that_it_takes_texts() -> None:
-    tags = get_tags(TextClassifier())
-    assert tags.estimator_type == "classifier"
-    assert tags.input_tags.string
-    assert not tags.input_tags.two_d_array
-    assert tags.classifier_tags.multi_label
 
 
 @pytest.mark.parametrize(
@@ -423,23 +290,6 @@ def test_the_former_name_of_rank_still_works(fitted: TextClassifier) -> None:
         assert fitted.scores(NEW) == fitted.rank(NEW)
 
 
-def test_callables_take_the_place_of_settings(small_llama: Path) -> None:
-    seen: list[int] = []
-    classifier = small(small_llama, test=0.2).set_params(
-        loss=torch.nn.CrossEntropyLoss(label_smoothing=0.1),
-        optimizer=torch.optim.Adagrad,
-        metrics={"rows": lambda truth, probabilities: len(probabilities)},
-        on_epoch=lambda point: seen.append(point["epoch"]),
-    )
-    result = clone(classifier).fit(TEXTS, LABELS).result_
-    assert seen == [1, 2]
-    assert set(result["extensions"]) == {"loss", "optimizer"}
-    assert result["metrics"]["test"] == {"rows": 12}
-    with pytest.raises(SettingsError, match="optimizer = 'sgd': give a callable"):
-        TextClassifier(optimizer="sgd").fit(TEXTS, LABELS)
-    assert small(small_llama, epochs=1).set_params(loss="focal").fit(TEXTS, LABELS).result_["extensions"] == {}
-
-
 def test_the_public_names_are_these() -> None:
     assert classtune.TextClassifier is TextClassifier
     assert classtune.load is load
@@ -498,29 +348,3 @@ def test_weights_that_are_none_are_told(weights: Any, message: str, small_llama:
         small(small_llama).fit(TEXTS, LABELS, weights)
     with pytest.raises(SettingsError, match="a loss of your own takes none"):
         small(small_llama).set_params(loss=torch.nn.CrossEntropyLoss()).fit(TEXTS, LABELS, [1.0] * 60)
-
-
-def test_errors_speak_of_parameters_and_never_of_flags(small_llama: Path, tmp_path: Path) -> None:
-    told: dict[str, dict[str, Any]] = {
-        "cost 'fm=1': says neither fn, fp": {"cost": "fm=1"},
-        "precision x=0.5: no such label": {"precision": {"x": 0.5}},
-        "deploy_prior spma=0.1: no such label": {"deploy_prior": {"spma": 0.1}},
-        "cost with precision or recall: each": {"cost": "spam:fn=2", "recall": {"spam": 0.5}},
-        "max_error: there are no validation rows": {"max_error": 0.1, "settings": {**QUICK, "validation": 0.0}},
-    }
-    for message, parameters in told.items():
-        with pytest.raises(SettingsError) as refused:
-            TextClassifier(str(small_llama), **{"settings": QUICK, **parameters}).fit(TEXTS, LABELS)
-        assert message in str(refused.value)
-        assert "--" not in str(refused.value)
-
-
-def test_long_texts_and_taken_folders_too(fitted: TextClassifier, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r'Pass max_tokens=160 to cut .* truncate="tail" .*, long_texts="windows"'):
-        fitted.predict(["x" * 500])
-    fitted.save(tmp_path / "taken")
-    with pytest.raises(BundleError, match=r"or pass force=True to replace it\.$"):
-        fitted.save(tmp_path / "taken")
-    with pytest.raises(BundleError) as refused:
-        load(tmp_path / "none")
-    assert "--" not in str(refused.value)
