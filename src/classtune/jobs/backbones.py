@@ -33,7 +33,7 @@ from classtune.errors import SourceError
 from classtune.inference.predictor import Predictor
 from classtune.jobs import steps
 from classtune.jobs.contest import Contest
-from classtune.jobs.entries import Entry, median_ms, timed_rows
+from classtune.jobs.entries import Entry, median_ms
 from classtune.judging.answers import right_by_logits
 from classtune.judging.comparison import LEXICAL
 from classtune.model.network import Network
@@ -255,13 +255,9 @@ class Backbones:
 
     def _network_ms(self, backbone: Backbone) -> float:
         """What a text costs with this network, on the fast layers that answer later."""
-        predictor = Predictor(
-            backbone.network,
-            self.contest.material.labels,
-            Decisions.plain(self.contest.material.labels, self.contest.material.multi),
-        )
-        texts = [self.contest.material.texts[row] for row in timed_rows(self.contest.material)]
-        return median_ms(lambda: predictor.logits(texts), len(texts))
+        material = self.contest.material
+        predictor = Predictor(backbone.network, material.labels, Decisions.plain(material.labels, material.multi))
+        return median_ms(lambda rows: predictor.logits([material.texts[row] for row in rows]), material)
 
     @property
     def _tail_rows(self) -> Rows:

@@ -26,7 +26,9 @@ from classtune.jobs.steps import Scores
 from classtune.judging.comparison import COLUMNS, LEXICAL
 from classtune.model.activations import LONG_SECONDS
 
-TIMED_TEXTS, TIMED_RUNS = 200, 3
+# A candidate is timed so often, on so many texts, or on fewer where a run of these would take longer.
+_TIMED_RUNS, _TIMED_TEXTS, _TIMED_SECONDS = 3, 200, 1.0
+_FIRST_TIMED = 16  # tell how long the others would take
 
 
 @dataclass(frozen=True)
@@ -175,25 +177,18 @@ def _entry(name: str, kind: str, learn: Learn, material: Material, held_out: Hel
     logits = held_out.collect(judged, len(material.labels), held_out.folds)
     final = fitted[0] if held_out.final_is_judged else learn(held_out.final)
     spent = time.perf_counter() - started
-    timed = timed_rows(material)
     entry = Entry(
         name,
         kind,
         logits,
         final.logits(material.splits.test),
-        ms_per_text=median_ms(lambda: final.logits(timed), len(timed)),
+        ms_per_text=median_ms(final.logits, material),
         cost=float(4 * np.mean([len(text) for text in material.texts]) * len(material.labels)),
         train_seconds=spent,
         bytes=0,
         learn=learn,
     )
     return entry, final.model
-
-
-def timed_rows(material: Material) -> Rows:
-    """The rows by which candidates are timed."""
-    splits = material.splits
-    return (splits.test if len(splits.test) else splits.train)[:TIMED_TEXTS]
 
 
 def as_logits(probabilities: Any, *, multi: bool) -> Scores:
@@ -203,6 +198,12 @@ def as_logits(probabilities: Any, *, multi: bool) -> Scores:
     return logits
 
 
-def median_ms(work: Callable[[], Any], texts: int) -> float:
-    """Milliseconds a text, the median of some runs: one run's time is an accident."""
-    return 1e3 * statistics.median(steps.seconds(work) for _ in range(TIMED_RUNS)) / max(1, texts)
+def median_ms(work: Callable[[Rows], Any], material: Material) -> float:
+    """Milliseconds a text that something done with test rows (else training rows) takes, the median of some runs: one
+    run's time is an accident."""
+    splits = material.splits
+    rows = (splits.test if len(splits.test) else splits.train)[:_TIMED_TEXTS]
+    first = rows[:_FIRST_TIMED]
+    fitting = int(len(first) * _TIMED_SECONDS / max(1e-6, steps.seconds(lambda: work(first))))
+    rows = rows[: max(len(first), fitting)]
+    return 1e3 * statistics.median(steps.seconds(lambda: work(rows)) for _ in range(_TIMED_RUNS)) / max(1, len(rows))

@@ -20,7 +20,7 @@ from classtune.decisions.decisions import Decisions
 from classtune.decisions.thresholds import precision_recall
 from classtune.inference.predictor import Predictor
 from classtune.jobs.contest import Contest
-from classtune.jobs.entries import TIMED_TEXTS, median_ms
+from classtune.jobs.entries import median_ms
 from classtune.jobs.mistakes import confident_mistakes
 from classtune.jobs.steps import Scores, versions
 from classtune.judging import held_out
@@ -129,7 +129,7 @@ def judge_run(
     """
     material, decisions = contest.material, result.decisions
     rows, labels = material.splits.test, material.labels
-    truth, texts = material.truth[rows], [material.texts[row] for row in rows[:TIMED_TEXTS]]
+    truth = material.truth[rows]
     held_out_logits, _ = contest.logits(choice)
     unwished = DecisionSettings(calibration=wishes.calibration)
     plain, raw = decide(held_out_logits, unwished), Decisions.plain(labels, material.multi)
@@ -146,7 +146,7 @@ def judge_run(
         )
         costs[choice.name] = sum(entry.cost for entry in parts)
         right[choice.name] = right_rows(plain, scores, truth)
-    ms = median_ms(lambda: predictor.probabilities(texts), len(texts))
+    ms = median_ms(lambda timed: predictor.probabilities([material.texts[row] for row in timed]), material)
     chosen = candidates[choice.name] = replace(candidates[choice.name], ms_per_text=ms)
     ordered = sorted(candidates.values(), key=lambda one: costs[one.name])
     result.comparison = side_by_side(ordered, right, chosen=choice.name, rule=contest.rule)
