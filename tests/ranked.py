@@ -7,9 +7,17 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from killed import start
+from small import rows
+
+if TYPE_CHECKING:
+    from classtune.config import Settings
+    from classtune.jobs.train import Trained
+
+# Starts the ranks beside the test's process; see ranks_fixture.py.
+Start = Callable[..., list[Any]]
 
 
 def free_port() -> int:
@@ -38,3 +46,23 @@ def start_rank(
     """A process that runs the command as this rank."""
     log.unlink(missing_ok=True)
     return start(arguments, log, partial(as_rank, rank, of, port, more))
+
+
+def train_rows(settings: Settings, **told: Any) -> Trained:
+    """`train` on 160 rows, some of them labelled wrong."""
+    from classtune.data.reading.tables import table_from_rows
+    from classtune.jobs.train import train
+
+    lines = [(text, label if row % 9 else "ham") for row, (text, label) in enumerate(rows(160))]
+    texts, labels = zip(*lines, strict=True)
+    return train(table_from_rows(texts, labels, name="rows"), settings, notify=silent, progress=silent, **told)
+
+
+def figures(trained: Trained) -> list[float]:
+    """What its test says."""
+    test = trained.result.document()["test"]
+    return [test["rows"], test["accuracy"], test["log_loss"], test["ece"]]
+
+
+def silent(*_: object) -> None:
+    """Nobody asked."""

@@ -10,38 +10,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ranked import environment
-from small import SEVERAL, Run, pair_rows, rows, write_csv
+from ranked import environment, figures, silent, train_rows
+from small import SEVERAL, Run, pair_rows, write_csv
 
-from classtune.config import Settings, resolve
+from classtune.config import resolve
 from classtune.data.reading.cells import paired
 from classtune.data.reading.columns import TableFormat
-from classtune.data.reading.tables import read_table, table_from_rows
+from classtune.data.reading.tables import read_table
 from classtune.errors import SettingsError, UserError
 from classtune.jobs import steps
 from classtune.jobs.passes import check_engine
 from classtune.jobs.passes.on_ray import PassWorker, RayCrew, on_cluster
-from classtune.jobs.train import Trained, train
+from classtune.jobs.train import train
 from classtune.model.passes import Span
 
 pytest_plugins = ["bundle_fixtures", "ray_fixture"]
 pytestmark = pytest.mark.usefixtures("single_thread")
-
-
-def silent(*_: object) -> None:
-    """Nobody asked."""
-
-
-def run(settings: Settings, **told: Any) -> Trained:
-    texts, labels = zip(
-        *[(text, label if row % 9 else "ham") for row, (text, label) in enumerate(rows(160))], strict=True
-    )
-    return train(table_from_rows(texts, labels, name="rows"), settings, notify=silent, progress=silent, **told)
-
-
-def figures(trained: Trained) -> list[float]:
-    test = trained.result.document()["test"]
-    return [test["rows"], test["accuracy"], test["log_loss"], test["ece"]]
 
 
 def test_ray_trains_what_one_process_trains_and_a_lost_worker_is_started_again(
@@ -49,7 +33,7 @@ def test_ray_trains_what_one_process_trains_and_a_lost_worker_is_started_again(
 ) -> None:
     told = {"model": str(small_bert), "depth": "auto", "probe_tokens": 2000, "effort": "fast"}
     settings = resolve(overrides={**SEVERAL, **told})
-    alone, spans, lost = run(settings), list[Span](), list[int]()
+    alone, spans, lost = train_rows(settings), list[Span](), list[int]()
     work = RayCrew._work
 
     def loses_one(self: RayCrew, worker: Any, span: Span) -> Any:
@@ -62,7 +46,7 @@ def test_ray_trains_what_one_process_trains_and_a_lost_worker_is_started_again(
     monkeypatch.setattr(PassWorker, "process", lambda self: os.getpid(), raising=False)
     monkeypatch.setattr(RayCrew, "_work", loses_one)
     with on_cluster() as crew:
-        together = run(settings, crew=crew)
+        together = train_rows(settings, crew=crew)
         assert len(crew._workers) == 2
     assert lost
     assert spans[-1].pooling is not None

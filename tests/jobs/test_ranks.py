@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,63 +15,22 @@ from typing import Any
 
 import pytest
 import torch
-from ranked import environment, free_port, start_rank
-from small import QUICK, SEVERAL, rows
+from ranked import Start, figures, silent, train_rows
+from small import QUICK, SEVERAL
 
 from classtune.candidates.backbone import Backbone
-from classtune.config import Settings, resolve
-from classtune.data.reading.tables import table_from_rows
+from classtune.config import resolve
 from classtune.errors import ClasstuneError, UserError
 from classtune.jobs import steps
-from classtune.jobs.passes import other_rank, ranks
+from classtune.jobs.passes import other_rank
 from classtune.jobs.passes.ranks import RankLearner, Ranks, joined
 from classtune.jobs.steps import load_network
-from classtune.jobs.train import Trained, train
 from classtune.model import parts
 from classtune.model.passes import Run, Span
 from classtune.model.trunk import Trunk
 
-pytest_plugins = ["bundle_fixtures"]
+pytest_plugins = ["bundle_fixtures", "ranks_fixture"]
 pytestmark = pytest.mark.usefixtures("single_thread")
-
-Start = Callable[..., list[Any]]
-
-
-def silent(*_: object) -> None:
-    """Nobody asked."""
-
-
-@pytest.fixture
-def start_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
-    """Starts the ranks beside this process, which is rank 0 of so many. All must have ended when the test has."""
-    started: list[Any] = []
-    monkeypatch.setattr(ranks, "_cores", lambda: 1)  # so that rank 0 has one thread too: see small.one_thread
-
-    def start(of: int, more: Callable[[], None] | None = None) -> list[Any]:
-        port = free_port()
-        for name, value in environment(0, of, port).items():
-            monkeypatch.setenv(name, value)
-        started.extend(
-            start_rank(rank, of, port, tmp_path / f"log-{rank}", ["train", "nothing.csv"], more)
-            for rank in range(1, of)
-        )
-        return started
-
-    yield start
-    for process in started:
-        process.join(60)
-        assert process.exitcode is not None, "a rank stays"
-
-
-def run(settings: Settings, **told: Any) -> Trained:
-    lines = [(text, label if row % 9 else "ham") for row, (text, label) in enumerate(rows(160))]
-    texts, labels = zip(*lines, strict=True)
-    return train(table_from_rows(texts, labels, name="rows"), settings, notify=silent, progress=silent, **told)
-
-
-def figures(trained: Trained) -> list[float]:
-    test = trained.result.document()["test"]
-    return [test["rows"], test["accuracy"], test["log_loss"], test["ece"]]
 
 
 @pytest.mark.parametrize("told", [{"effort": "best"}, {"effort": "fast", "store": "float32"}], ids=["tail", "probe"])
@@ -81,7 +40,7 @@ def test_three_ranks_train_what_one_process_trains(
     settings = resolve(overrides={**SEVERAL, "model": str(small_bert), "depth": "auto", "probe_tokens": 2000, **told})
     kept = {"keep": f"{small_bert.name} {'tail' if told['effort'] == 'best' else 'probe'}"}
     settings = settings.model_copy(update=kept)
-    alone = run(settings)
+    alone = train_rows(settings)
     done: Counter[tuple[int, Span]] = Counter()
     worker = Ranks._worker
 
@@ -97,7 +56,7 @@ def test_three_ranks_train_what_one_process_trains(
     monkeypatch.setattr(Ranks, "_worker", counted)
     processes = start_others(3)
     with joined() as crew:
-        together = run(settings, crew=crew)
+        together = train_rows(settings, crew=crew)
     assert {rank for rank, _ in done} == {1, 2}
     assert len({span for _, span in done}) > 2  # the climb, block by block, and the pass
     weights = [trained.network.classifier.state_dict() for trained in (alone, together)]
@@ -126,7 +85,7 @@ def test_three_ranks_train_on_parts_of_a_batch(
     if told["trainable"] == "lora":
         pytest.importorskip("peft", reason="peft is not installed")
     settings = resolve(overrides={**QUICK, "model": str(small_llama), "batch_size": 5, "candidates": "one", **told})
-    alone = run(settings)
+    alone = train_rows(settings)
     monkeypatch.setattr(parts, "BYTES_A_SECOND", float("inf"))  # it pays for any batch
     forward, sizes = RankLearner.forward, Counter[int]()
 
@@ -137,7 +96,7 @@ def test_three_ranks_train_on_parts_of_a_batch(
     monkeypatch.setattr(RankLearner, "forward", counted)
     start_others(3)
     with joined() as crew:
-        together = run(settings, crew=crew)
+        together = train_rows(settings, crew=crew)
     assert set(sizes) >= {1, 2}  # of five texts 2, 2 and 1; the last batch may be smaller
     weights = [trained.network.classifier.state_dict() for trained in (alone, together)]
     assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 1e-5
@@ -160,7 +119,7 @@ def test_a_rank_that_dies_while_it_trains_ends_the_run(
 
     monkeypatch.setattr(RankLearner, "backward", loses_a_rank)
     with pytest.raises(ClasstuneError, match=r"rank 1 is lost \(.*--resume"), joined() as crew:
-        run(settings, crew=crew)
+        train_rows(settings, crew=crew)
 
 
 def test_any_number_of_batches_is_shared_and_a_rank_may_have_none(small_llama: Path, start_others: Start) -> None:
@@ -217,7 +176,7 @@ def test_other_files_are_refused_before_a_block_is_run(
 ) -> None:
     start_others(2, change)
     with joined() as crew, pytest.raises(UserError, match=told):
-        run(resolve(overrides={**QUICK, "model": str(small_llama)}), crew=crew)
+        train_rows(resolve(overrides={**QUICK, "model": str(small_llama)}), crew=crew)
 
 
 def test_a_rank_that_dies_ends_the_run_which_goes_on_with_resume(
@@ -225,7 +184,7 @@ def test_a_rank_that_dies_ends_the_run_which_goes_on_with_resume(
 ) -> None:
     told = {"model": str(small_bert), "depth": "auto", "probe_tokens": 2000, "effort": "fast"}
     settings, folder = resolve(overrides={**SEVERAL, **told}), tmp_path / "run"
-    alone = run(settings)
+    alone = train_rows(settings)
     processes, passes = start_others(2), Backbone.pass_trunk
 
     def loses_a_rank(backbone: Backbone) -> None:
@@ -235,14 +194,14 @@ def test_a_rank_that_dies_ends_the_run_which_goes_on_with_resume(
     def with_a_loss() -> None:
         with monkeypatch.context() as patch, joined() as crew:
             patch.setattr(Backbone, "pass_trunk", loses_a_rank)
-            run(settings, crew=crew, run_folder=folder)
+            train_rows(settings, crew=crew, run_folder=folder)
 
     with pytest.raises(ClasstuneError, match=r"rank 1 is lost \(.*\)\. What was finished is kept.*--resume"):
         with_a_loss()
     assert list(folder.glob("depth*.step.json"))
     start_others(2)
     with joined() as crew:
-        together = run(settings, crew=crew, run_folder=folder, resume=True)
+        together = train_rows(settings, crew=crew, run_folder=folder, resume=True)
     assert figures(alone) == pytest.approx(figures(together), abs=1e-6)
 
 
