@@ -71,6 +71,8 @@ def test_every_problem_comes_at_once_one_a_setting() -> None:
         ({"batch_size": 2.5}, "batch_size = 2.5: should be a valid integer"),
         ({"batch_size": "many"}, "batch_size = 'many': should be a valid integer. Texts per batch."),
         ({"pooling": "max"}, "pooling = 'max': should be 'auto', 'last', 'first', 'mean' or 'last+mean'."),
+        ({"shard": True, "trainable": "lora"}, 'shard = true shares frozen blocks, and trainable = "lora" trains all'),
+        ({"shard": True, "cache": False}, "shard = true shares the pass that is stored, and cache = false keeps none"),
     ],
 )
 def test_impossible_values_are_refused(told: dict[str, object], problem: str) -> None:

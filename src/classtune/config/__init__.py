@@ -105,6 +105,14 @@ class Settings(
             problems.append(f"tune = {self.tune!r} is no time. Write it as 90s, 10m or 1h.")
         if self.tune is not None and self.effort == "fast":
             problems.append('tune searches settings of fine-tuning, and effort = "fast" has none: leave one out.')
+        everything = self.trainable == "all" or (self.trainable == "lora" and self.lora_blocks == "all")
+        if self.shard and everything:
+            problems.append(
+                f'shard = true shares frozen blocks, and trainable = "{self.trainable}" trains all of them: train the '
+                'last one (trainable = 1, or "lora" with lora_blocks = 1), or leave shard out.'
+            )
+        if self.shard and not self.cache:
+            problems.append("shard = true shares the pass that is stored, and cache = false keeps none: leave one out.")
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -241,6 +241,11 @@ class RunSettings(Area):
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(123, description="The one seed of everything random.")
     device: str = Field("auto", description="`cpu`, `cuda`, `mps`, or `auto`.")
+    shard: bool = Field(
+        False,
+        description="Under torchrun: each process holds a share of the frozen blocks' weights, for a backbone that "
+        "fits no one GPU.",
+    )
 
 
 # For what takes several areas. They add no setting, and name the areas in the order that `Settings` does.

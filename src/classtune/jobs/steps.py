@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch.distributed as dist
 from numpy.typing import NDArray
 
 from classtune.config import Settings, backbone_names
-from classtune.config.areas import LossSettings
+from classtune.config.areas import LossSettings, RunSettings
 from classtune.data.dataset import Material
 from classtune.data.reading.cells import parts_of
+from classtune.errors import SettingsError
 from classtune.files import sha256
 from classtune.model.adapters import require_lora
 from classtune.model.backbone import load_backbone
@@ -132,8 +134,18 @@ class Crew(Protocol):
 
     def loading(
         self, path: Path, labels: list[str], settings: Settings, *, multi: bool
-    ) -> AbstractContextManager[Engine]:
-        """While this process loads the backbone of ``path``, they do. Raises UserError where theirs is not the same."""
+    ) -> AbstractContextManager[Callable[[Network], Engine]]:
+        """While this process loads the backbone of ``path``, they do; what this gives makes the engine of what was
+        loaded. Raises UserError where theirs is not the same."""
+
+
+def check_shard(settings: RunSettings) -> None:
+    """Raises SettingsError where there are no ranks to share the blocks of a backbone among."""
+    if settings.shard and not (dist.is_available() and dist.is_initialized()):
+        raise SettingsError(
+            "shard = true: shares the blocks of a backbone among the processes that torchrun starts, and this process "
+            "is the only one. Start several: torchrun --nproc-per-node 2 -m classtune train …, or leave shard out."
+        )
 
 
 def load_network(
@@ -145,21 +157,21 @@ def load_network(
     notify: Notify,
     crew: Crew | None = None,
 ) -> Network:
-    """The backbone with a new head, on its device. multi, pairs: see `load_backbone`. crew: who shares its work; None:
-    nobody.
+    """The backbone with a new head, on its device; where its blocks are shared, on the host. multi, pairs: see
+    `load_backbone`. crew: who shares its work; None: nobody.
 
-    Raises UserError where LoRA is asked for and not installed.
+    Raises UserError where LoRA is asked for and not installed, and what `check_shard` raises.
     """
     if settings.trainable == "lora":
         require_lora()
+    check_shard(settings)
     path = fetch_model(settings.model, notify=notify)
-    others: AbstractContextManager[Engine | None] = contextlib.nullcontext()
-    if crew is not None:
-        others = crew.loading(path, labels, settings, multi=multi)
-    with others as engine:
+    with contextlib.nullcontext() if crew is None else crew.loading(path, labels, settings, multi=multi) as engine_of:
         network = load_backbone(path, labels, settings, multi=multi, pairs=pairs)
-        network.to(device_of(settings.device))
-    network.engine, network.learners = engine, crew.learners if crew else None
+        network.to("cpu" if settings.shard else device_of(settings.device))
+    if crew is not None and engine_of is not None:
+        network.engine = engine_of(network)
+        network.learners = None if settings.shard else crew.learners  # who has a share cannot train
     return network
 
 

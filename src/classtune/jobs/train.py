@@ -128,6 +128,7 @@ def train(
     """
     if settings.tune is not None:
         require("tune", "tune", "optuna")
+    steps.check_shard(settings)
     clock = Clock()
     settings = without_spare_rows(settings, table, validation)
     with clock.time("audit"):

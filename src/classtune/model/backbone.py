@@ -170,7 +170,7 @@ def _refuse_unknown(model_type: str, settings: NetworkSettings) -> None:
     """What cannot be had for an architecture that is not in families.py."""
     asked = [
         name
-        for name, usual in (("pooling", "auto"), ("head_bias", False), ("pool_padding", False))
+        for name, usual in (("pooling", "auto"), ("head_bias", False), ("pool_padding", False), ("shard", False))
         if getattr(settings, name) != usual
     ]
     if isinstance(settings.depth, int):

@@ -77,3 +77,19 @@ def frozen(network: Network, span: Span) -> Frozen:
     network.pool_by(span.pooling)
     network.one_position = span.one_position
     return Vectors(network)
+
+
+class Passes:
+    """What a process that is sent batches has: whichever span of its network is asked for, the last one ready."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._module: Frozen | None = None
+
+    def __call__(self, span: Span, batch: Batch) -> Tensor:
+        """What leaves the span of a batch."""
+        if self._module is None or self._module.span != span:
+            self._module = None  # room for the next
+            self._module = frozen(self._network, span)
+        states: Tensor = self._module(batch.to(self._network.device))
+        return states

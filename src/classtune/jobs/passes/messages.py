@@ -30,14 +30,18 @@ def meet(place: Place) -> None:
 
 
 @contextlib.contextmanager
-def talking_to(rank: int) -> Iterator[None]:
-    """Whatever the connection raises as one error that says who is lost and how to go on."""
+def failing(problem: str) -> Iterator[None]:
+    """Whatever the connection raises as one error that says what is wrong and how to go on."""
     try:
         yield
     except RuntimeError as error:
         reason = str(error).strip().partition("\n")[0][:200]
         kept = "What was finished is kept: give the same command with --resume to go on."
-        raise ClasstuneError(f"rank {rank} is lost ({reason}). {kept}") from error
+        raise ClasstuneError(f"{problem} ({reason}). {kept}") from error
+
+
+def talking_to(rank: int) -> contextlib.AbstractContextManager[None]:
+    return failing(f"rank {rank} is lost")
 
 
 def send(rank: int, told: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -7,7 +7,7 @@ they need classtune and no shared disk. One that is lost is started again.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from classtune.inference.bulk.cluster import cluster, start_workers, unpacked
 from classtune.jobs import steps
 from classtune.model.backbone import load_backbone
 from classtune.model.batches import Batch
+from classtune.model.network import Network
 from classtune.model.passes import Engine, Run, Span, shared
-from classtune.model.trunk import Frozen, frozen
+from classtune.model.trunk import Passes
 
 _AHEAD = 2  # batches a worker, so that none waits for its next one
 
@@ -33,8 +34,7 @@ class PassWorker:
     def __init__(self, files: dict[str, bytes], file: str | None, labels: list[str], settings: Settings) -> None:
         torch.set_num_threads(1)
         with unpacked(files) as folder:
-            self._network = load_backbone(folder / file if file else folder, labels, settings)
-        self._module: Frozen | None = None
+            self._passes = Passes(load_backbone(folder / file if file else folder, labels, settings))
 
     def versions(self) -> dict[str, str]:
         """See `steps.versions`."""
@@ -42,14 +42,11 @@ class PassWorker:
 
     def run(self, span: Span, *arrays: NDArray[Any] | None) -> NDArray[Any]:
         """values, mask and last of a batch → what leaves the span."""
-        if self._module is None or self._module.span != span:
-            self._module = frozen(self._network, span)
         # Ray's own memory cannot be written to, and a tensor of it would warn.
         values, mask, last = (None if array is None else torch.from_numpy(array.copy()) for array in arrays)
         assert values is not None
         assert last is not None
-        states: Tensor = self._module(Batch(values, mask, last))
-        return states.numpy()
+        return self._passes(span, Batch(values, mask, last)).numpy()
 
 
 class RayCrew:
@@ -63,7 +60,9 @@ class RayCrew:
         self._files: Any = None
 
     @contextlib.contextmanager
-    def loading(self, path: Path, labels: list[str], settings: Settings, *, multi: bool) -> Iterator[Engine]:
+    def loading(
+        self, path: Path, labels: list[str], settings: Settings, *, multi: bool
+    ) -> Iterator[Callable[[Network], Engine]]:
         """While this process loads a backbone, workers start with it. Raises UserError where they have other versions.
 
         multi: does not matter to blocks that stay as they are.
@@ -75,7 +74,7 @@ class RayCrew:
         self._files = self._ray.put({file.name: file.read_bytes() for file in steps.model_files(path)})
         told = self._files, path.name if path.is_file() else None, labels, settings.model_copy(update={"device": "cpu"})
         self._workers = start_workers(self._ray, PassWorker, *told)
-        yield self._run
+        yield lambda network: self._run
         here, others = steps.versions(), self._ray.get([worker.versions.remote() for worker in self._workers])
         if problems := {line for there in others for line in steps.differences(there, here, "a worker of the cluster")}:
             raise UserError(sorted(problems))

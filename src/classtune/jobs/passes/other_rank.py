@@ -20,10 +20,12 @@ from classtune.jobs.passes.messages import meet, receive, send, talking_to
 from classtune.jobs.passes.place import Place
 from classtune.model.adapters import add_lora
 from classtune.model.batches import Batch
+from classtune.model.device import device_of
 from classtune.model.network import Network
 from classtune.model.parts import TailPlan
 from classtune.model.passes import Span
-from classtune.model.trunk import Frozen, frozen
+from classtune.model.sharding import sharded
+from classtune.model.trunk import Passes
 from classtune.sources import fetch_model
 
 _WAIT_FOR_WORK = timedelta(days=365)
@@ -45,57 +47,67 @@ def serve() -> None:
             try:
                 said, answer = rank.do(told, tensors)
             except Exception as error:  # rank 0 tells the user
+                if rank.shares and told["do"] == "pass":
+                    # Rank 0 does not listen: it waits within a block, and this one's end ends that.
+                    raise ClasstuneError(f"rank {place.rank} ({here['host']}): {error}") from error
                 said = {"error": str(error) or type(error).__name__}
             send(0, {**here, **said}, answer)
     dist.destroy_process_group()
 
 
 class OtherRank:
-    """What it has: a backbone, the frozen blocks of it that were asked for last, and a tail while it trains."""
+    """What it has: a backbone, what passes frozen blocks of it, and a tail while it trains.
+
+    shares: whether all ranks have a share of the blocks, which they pass together.
+    """
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.shares = False
+        self._device = torch.device("cpu")
         self._network: Network | None = None
-        self._module: Frozen | None = None
+        self._passes: Passes | None = None
         self._learner: TailLearner | None = None
 
     def do(self, told: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What it has to say of an order of rank 0, and the tensors that were asked for."""
-        order = told["do"]
+        order, said, answer = told["do"], dict[str, Any](), dict[str, Tensor]()
         if order == "load":
-            return {"weights": self._load(told)}, {}
-        if order == "pass":
-            return {}, {"states": self._pass(Span(**told["span"]), _batch(tensors))}
-        if order == "learn":
+            said["weights"] = self._load(told)
+        elif order == "shard":
             assert self._network is not None
-            self._module = None  # of the untrained weights
+            self._use(sharded(self._network, self._device), shares=True)
+        elif order == "pass":
+            assert self._passes is not None
+            answer["states"] = self._passes(Span(**told["span"]), _batch(tensors))
+        elif order == "learn":
+            assert self._network is not None
+            self._use(self._network)  # what passes has the untrained weights
             self._learner = TailLearner(self._network, TailPlan(**told["plan"]))
-            return {}, {}
-        assert self._learner is not None
-        if order == "forward":
-            weights = [tensors[f"weight-{number}"] for number in range(told["weights"])]
-            return {}, {"logits": self._learner.forward(_batch(tensors), weights)}
-        if order == "backward":
-            gradients = self._learner.backward(tensors["gradient"])
-            return {}, {str(place): gradient for place, gradient in gradients.items()}
-        self._learner.close()
-        self._learner = None
-        return {}, {}
+        else:
+            assert self._learner is not None
+            if order == "forward":
+                weights = [tensors[f"weight-{number}"] for number in range(told["weights"])]
+                answer["logits"] = self._learner.forward(_batch(tensors), weights)
+            elif order == "backward":
+                gradients = self._learner.backward(tensors["gradient"])
+                answer = {str(place): gradient for place, gradient in gradients.items()}
+            else:
+                self._learner.close()
+                self._learner = None
+        return said, answer
 
     def _load(self, told: dict[str, Any]) -> str:
         """Load the backbone; the fingerprint of its files."""
         settings = self._for_here(Settings(**told["settings"]))
-        self._network = self._module = None  # room for the next
+        self._network = self._passes = None  # room for the next
         weights = steps.fingerprint(fetch_model(settings.model, notify=_silent))
-        self._network = steps.load_network(told["labels"], settings, multi=told["multi"], notify=_silent)
+        self._device = device_of(settings.device)
+        self._use(steps.load_network(told["labels"], settings, multi=told["multi"], notify=_silent))
         return weights
 
-    def _pass(self, span: Span, batch: Batch) -> Tensor:
-        assert self._network is not None
-        if self._module is None or self._module.span != span:
-            self._module = frozen(self._network, span)
-        states: Tensor = self._module(batch.to(self._network.device))
-        return states
+    def _use(self, network: Network, *, shares: bool = False) -> None:
+        self._network, self._passes, self.shares = network, Passes(network), shares
 
     def _for_here(self, settings: Settings) -> Settings:
         """Each rank of a machine has a GPU of its own, where there are GPUs."""

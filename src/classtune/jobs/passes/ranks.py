@@ -3,16 +3,19 @@
 So rank 0 alone reads, decides, draws, writes and prints, as one process does. A rank beyond (`other_rank`) loads the
 same backbones, is sent batches of token ids (or activations) one by one, and sends back what leaves the frozen blocks.
 Large training batches are divided: each rank sends back the gradients of its part. What is sent goes through the hosts'
-memory (gloo), where the activation store is, also when the blocks run on GPUs.
+memory (gloo), where the activation store is, also when the blocks run on GPUs. Where a backbone fits no device, the
+ranks share the weights of its blocks and pass them together, a batch each.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,11 +27,14 @@ from torch import Tensor
 from classtune.config import Settings
 from classtune.errors import ClasstuneError, Interrupted, UserError
 from classtune.jobs import steps
-from classtune.jobs.passes.messages import PATIENCE, meet, receive, send, talking_to
+from classtune.jobs.passes.messages import PATIENCE, failing, meet, receive, send, talking_to
 from classtune.jobs.passes.place import Place
 from classtune.model.batches import Batch
+from classtune.model.device import device_of
+from classtune.model.network import Network
 from classtune.model.parts import Learner, Learners, TailPlan
 from classtune.model.passes import Engine, Run, Span, shared
+from classtune.model.trunk import Passes
 
 
 class Ranks:
@@ -38,6 +44,7 @@ class Ranks:
         self.place = place
         self.others = range(1, place.of)
         self.threads = torch.get_num_threads()  # of a rank
+        self._passes: Passes | None = None  # with this rank's share, where the blocks of a backbone are shared
         self._busy: set[int] = set()  # are doing, or never finished, what they were told
 
     def check_versions(self) -> None:
@@ -50,17 +57,21 @@ class Ranks:
             raise UserError(problems)
 
     @contextlib.contextmanager
-    def loading(self, path: Path, labels: list[str], settings: Settings, *, multi: bool) -> Iterator[Engine]:
-        """While this process loads a backbone, the others load theirs; the engine then passes blocks of it.
+    def loading(
+        self, path: Path, labels: list[str], settings: Settings, *, multi: bool
+    ) -> Iterator[Callable[[Network], Engine]]:
+        """While this process loads a backbone, the others load theirs; the engine of what was loaded then passes blocks
+        of it.
 
         Raises UserError with every rank that has other files, or has none.
         """
         weights = steps.fingerprint(path)
         told = {"labels": labels, "settings": settings.model_dump(mode="json"), "multi": multi}
+        self._passes = None  # room for the next
         for rank in self.others:
             self._tell(rank, {"do": "load", **told})
         try:
-            yield self._run
+            yield partial(self._sharded, settings) if settings.shard else lambda network: self._run
         finally:
             answers = {rank: self._answer(rank)[0] for rank in self.others}
         problems = []
@@ -84,6 +95,34 @@ class Ranks:
     def _run(self, span: Span, own: Run, batches: Iterable[Batch]) -> Iterator[tuple[int, Tensor]]:
         with self._few_threads():
             yield from shared(own, [self._worker(rank, span) for rank in self.others], batches)
+
+    def _sharded(self, settings: Settings, network: Network) -> Engine:
+        """Every rank keeps a share of the blocks on its device, and all pass them together."""
+        from classtune.model.sharding import sharded
+
+        device = device_of(settings.device)
+        for rank in self.others:
+            self._tell(rank, {"do": "shard"})
+        self._passes = Passes(sharded(network, device))
+        for rank in self.others:
+            self._heard(rank)
+        return self._run_together
+
+    def _run_together(self, span: Span, own: Run, batches: Iterable[Batch]) -> Iterator[tuple[int, Tensor]]:
+        """In rounds of a batch each. A rank that would have none in the last round is given one again, for its share is
+        needed."""
+        order, numbered = {"do": "pass", "span": asdict(span)}, enumerate(batches)
+        assert self._passes is not None
+        with self._few_threads():
+            while taken := list(itertools.islice(numbered, self.place.of)):
+                given = [batch for _, batch in taken]
+                given += [given[-1]] * (self.place.of - len(given))
+                for rank in self.others:
+                    self._tell(rank, order, _tensors(given[rank]))
+                with failing("the ranks cannot pass the blocks that they share"):
+                    states = [self._passes(span, given[0])]
+                states += [self._heard(rank)["states"] for rank in self.others]
+                yield from ((number, found) for (number, _), found in zip(taken, states, strict=False))
 
     @contextlib.contextmanager
     def _few_threads(self) -> Iterator[None]:
@@ -119,6 +158,10 @@ class Ranks:
     def ask(self, rank: int, told: dict[str, Any], tensors: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """What a rank sends back. Raises ClasstuneError where it cannot, or is lost."""
         self._tell(rank, told, tensors)
+        return self._heard(rank)
+
+    def _heard(self, rank: int) -> dict[str, Tensor]:
+        """What it sends back of what it was told."""
         said, answer = self._answer(rank)
         if "error" in said:
             raise ClasstuneError(f"rank {rank} ({said['host']}): {said['error']}")
