@@ -33,6 +33,7 @@ BLANK = [
     "\u200e \xad",
     "\u2800",
     "\ufe0f",
+    "\u180f\U000e0101",
 ]
 SEEN = [".", "\u2764\ufe0f", "\u200bhello", "0", "\u0301", "\ue000", "\ufffd", "e\xa0"]
 

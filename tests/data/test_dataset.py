@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 
 from classtune.config import Settings, resolve
 from classtune.data.dataset import Material, prepare
+from classtune.data.folds import deal
 from classtune.data.reading.tables import Table, TableFormat, read_table, table_from_rows
 from classtune.data.splits import grouped_split
+from classtune.data.versions import RowHashes
 from classtune.errors import DataError, SettingsError
 
 WORDS = ["river", "stone", "copper", "violin", "harbour", "lantern", "meadow", "thunder", "velvet", "orchard"]
@@ -196,3 +199,18 @@ def test_go_emotions_is_split_with_every_label_in_its_share(real: Callable[[str]
     assert np.abs(test - 0.2 * total).max() <= 0.05 * total.max()
     rare = np.argsort(total)[:8]
     assert np.abs(test[rare] - 0.2 * total[rare]).max() <= 2.5
+
+
+def test_copies_that_look_the_same_are_in_one_part_and_in_one_fold() -> None:
+    """Characters without a width, the forms of Unicode, case and blanks make no other text."""
+    shown = [f"the café number {number} opens at {number}" for number in range(60)]
+    unseen = [unicodedata.normalize("NFD", text.upper()).replace(" ", "\u200b \xad ") + "\ufeff" for text in shown]
+    rows = table_from_rows([*shown, *unseen], ["a", "b"] * 60, name="rows")
+    material = prepare(rows, told(split_by="exact", validation=0.2, test=0.3))
+    assert material.groups.tolist() == [*range(60)] * 2
+    assert material.data.audit.duplicates == 60
+    parts = [set((getattr(material.splits, part) % 60).tolist()) for part in ("train", "validation", "test")]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 60
+    fold = deal(material.truth, 5, seed=1, groups=material.groups)
+    assert fold[:60].tolist() == fold[60:].tolist()
+    assert RowHashes.of(shown, np.arange(10)).known(unseen).all()

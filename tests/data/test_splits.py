@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classtune.data.reading.cells import without_unseen
 from classtune.data.reading.tables import TableFormat, read_table
 from classtune.data.splits import (
     Splits,
@@ -40,6 +41,7 @@ VARIANTS: list[Callable[[str], str]] = [
     str.upper,
     lambda text: f"  {text}\n",
     lambda text: text.replace("i", "ｉ"),
+    lambda text: "\ufeff" + text.replace("in", "i\u200b\xadn\ufe0f"),
 ]
 # Few bodies in many guises, so that most tables hold copies; a body stands under several labels.
 random_rows = st.lists(
@@ -59,6 +61,16 @@ def test_folding_twice_changes_nothing(text: str) -> None:
 def test_folding_sees_through_case_width_and_white_space() -> None:
     assert fold(" STRASSE\u00a0\tﬁn ") == fold("straße fin")
     assert fold("résumé") != fold("resume")
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\ufeff", "\xad", "\ufe0f", "\u2060", "\u202e", "\U000e0101", "\x07"])
+def test_folding_sees_through_what_nobody_sees_and_through_the_forms_of_unicode(unseen: str) -> None:
+    assert fold(f"{unseen}Ca{unseen}fe{unseen}\u0301 crème") == fold("CAF\xc9 cre\u0300me")
+
+
+def test_no_fold_leaves_what_folding_takes_away() -> None:
+    every = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
+    assert [character for character in every if without_unseen(fold(character)) != fold(character)] == []
 
 
 @given(random_rows, st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.1, 0.3]), st.sampled_from([0.0, 0.2, 0.4]))

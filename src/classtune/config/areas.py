@@ -128,7 +128,8 @@ class RowSettings(Area):
     )
     split_by: str = Field(
         "near",
-        description="What never crosses a split: `exact` copies, `near` copies too, or rows alike in a column.",
+        description="What never crosses a split: `exact` copies (they look the same, but for case and blanks), "
+        "`near` copies too, or rows alike in a column.",
     )
     quoting: bool | None = Field(
         None,

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from classtune.data.reading.cells import without_unseen
 from classtune.errors import DataError, SettingsError
 
 Rows = npt.NDArray[np.int64]
@@ -36,8 +37,12 @@ class Splits:
 
 
 def fold(text: str) -> str:
-    """What two copies of a text share: Unicode compatibility forms, case and runs of white space made equal."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    """What two copies of a text share: what is seen of it, but for case and white space.
+
+    Characters that nobody sees (without a width, soft hyphens, variation selectors) are left out; Unicode's forms (NFC,
+    NFD and those of compatibility), case and runs of white space are made equal.
+    """
+    folded = unicodedata.normalize("NFKC", without_unseen(text)).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())  # case folding may leave NFKC: once more
 
 

@@ -72,7 +72,7 @@ _DAMAGE = {
     "mojibake": ("Letters read in a wrong encoding are noise to the model, and may give a class away.", _MENDED),
     "html-entities": ("The model reads `&amp;` as a word; a sign of one source may give a class away.", _MENDED),
     "html-tags": ("Tags take tokens from the text and tell of its source rather than its meaning.", _MENDED),
-    "control-characters": ("Characters nobody sees split words and make copies look different.", _MENDED),
+    "control-characters": ("Characters nobody sees split words: the model reads other words than people do.", _MENDED),
     "lost-characters": ("What stood in place of � is lost.", "Read the table again from its source, as UTF-8."),
 }
 

@@ -16,13 +16,14 @@ YES = frozenset(["1", "1.0", "true", "yes", "x"])
 NO = frozenset(["0", "0.0", "false", "no", ""])
 MOST_CHARACTERS = 10_000_000  # of a text
 PART_END = "\n\n"  # between the parts of a text, which every tokenizer and every person reads as a new paragraph
-# Spaces of every kind, control characters, and what is written and not seen: zero-width spaces, soft hyphens, marks of
-# direction and byte order.
-_UNSEEN = (
-    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e"
-    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
+# Control characters, and what is written and not seen: zero-width spaces, soft hyphens, marks of direction and byte
+# order, variation selectors, and whatever else Unicode lets a font ignore (Default_Ignorable_Code_Point).
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-_BLANK = re.compile(rf"[\s{_UNSEEN}]*")
+_BLANK = re.compile(rf"[\s{_UNSEEN.pattern[1:]}*")
 LabelSet = tuple[str, ...]  # sorted, each label once; () for none
 
 
@@ -123,7 +124,7 @@ def is_blank(text: str) -> bool:
 
 def without_unseen(text: str) -> str:
     """The text without what is written and not seen; its spaces stay."""
-    return re.sub(rf"[{_UNSEEN}]", "", text)
+    return _UNSEEN.sub("", text)
 
 
 def as_text(cell: object) -> str:
