@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,28 @@ def test_formulas_are_escaped_when_asked(output: str, small_bundle: Path, tmp_pa
         (found,) = [path for path in tmp_path.rglob("*.csv") if path.name.startswith(("out", "t-"))]
         cells = [line.lstrip('"')[:2] for line in found.read_text(encoding="utf-8").splitlines()[1:]]
         assert cells == (["'=", "'@", "'-", "+1", "pl"] if marks else ["=H", "@m", "-1", "+1", "pl"])
+
+
+@pytest.mark.parametrize("how", ["next", "start", "audit"])
+def test_every_table_that_is_written_escapes_formulas_when_asked_and_else_comes_back_as_it_was(
+    how: str, small_bundle: Path, small_bert: Path, tmp_path: Path, command: Run
+) -> None:
+    texts = ['=HYPERLINK("x")', "@me is here", "-1 is cold", "+1", "＝wide", "plain, and\nlong"]
+    table, out = write_csv(tmp_path / "t.csv", [(text, "=ham") for text in texts]), tmp_path / "out.csv"
+    words = {
+        "next": ["next", small_bundle, table, "-n", 6, "-o", out],
+        "start": ["start", table, "--labels", "=ham,b", "-n", 6, "--model", small_bert, "-o", out],
+        "audit": ["audit", table, "--model", small_bert, "--fix", out],
+    }[how]
+    for flags, marked in (([], ""), (["--escape-formulas"], "'")):
+        done = command(*words, "--force", *flags)
+        assert done.code == 0, done.err
+        with out.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file))
+        back = {line["text"] for line in lines}
+        assert back == {text if text[0] in "+p" else marked + text for text in texts}
+        kept = {line["label" if how == "audit" else "given:label"] for line in lines}
+        assert kept == {f"{marked}=ham"}
 
 
 ESCAPES = "\x1b]0;title\x07\x1b[31mred\x9b2J\r"

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from small import LIMIT, Run, pair_rows, rows, write_csv
 
+from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.tables import read_table
 from classtune.training import probe
 
 pytest_plugins = ["bundle_fixtures"]
@@ -139,6 +141,44 @@ def test_a_mended_table_is_clean_and_every_change_is_written_down(
     assert not kinds & {"mojibake", "html-entities", "empty-text", "exact-duplicates", "conflicting-labels"}
     refused = command("audit", dirty, "--model", small_llama, "--fix", tmp_path / "clean.xlsx")
     assert (refused.code, "written as .csv or .jsonl" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_mended_table_keeps_its_other_columns(suffix: str, small_llama: Path, tmp_path: Path, command: Run) -> None:
+    lines = [[str(n), text, label, "2026-11-28", str(n / 2)] for n, (text, label) in enumerate(varied(20))]
+    lines += [["98", "cafÃ© at noon", "ham", "", "0.5"], ["99", *lines[3][1:]]]
+    data = write_csv(tmp_path / "t.csv", lines, ("id", "body", "kind", "day", "price"))
+    out = tmp_path / f"clean{suffix}"
+    told = ["--model", small_llama, "--text", "body", "--label", "kind", "--fix", out]
+    assert command("audit", data, *told).code == 0
+    table = read_table(out, TableFormat(text="body", label="kind", keep=True))
+    assert list(table.columns) == ["id", "body", "kind", "day", "price"]
+    kept = [list(row) for row in zip(*table.columns.values(), strict=True)]
+    assert kept == [*lines[:20], ["98", "café at noon", "ham", "", "0.5"]]
+
+
+def test_a_mended_table_of_joined_texts_or_without_a_header_is_read_again(
+    small_llama: Path, tmp_path: Path, command: Run
+) -> None:
+    lines = [[label, f"subject {n}", text] for n, (text, label) in enumerate(varied(20))]
+    joined, plain = tmp_path / "joined.csv", tmp_path / "plain.csv"
+    data = write_csv(tmp_path / "t.csv", lines, ("kind", "subject", "body"))
+    told = ["--text", "subject,body", "--label", "kind", "--fix", joined, "--model", small_llama]
+    assert command("audit", data, *told).code == 0
+    table = read_table(joined, TableFormat(text="subject,body", label="kind"))
+    assert (table.texts[0], table.labels) == (f"subject 0\n\n{lines[0][2]}", [line[0] for line in lines])
+    bare = write_csv(tmp_path / "bare.csv", lines[1:], lines[0])
+    told = ["--no-header", "--text", "3", "--label", "1", "--fix", plain, "--model", small_llama]
+    assert command("audit", bare, *told).code == 0
+    table = read_table(plain)
+    assert (table.texts, table.labels) == ([line[2] for line in lines], [line[0] for line in lines])
+
+
+def test_what_cannot_be_mended_is_said_before_any_work(small_llama: Path, tmp_path: Path, command: Run) -> None:
+    data = write_csv(tmp_path / "t.csv", [("a text", "a;b"), ("another", "b")])
+    told = ["--label-separator", ";", "--model", "no-such-model", "--fix", tmp_path / "clean.csv"]
+    refused = command("audit", data, *told)
+    assert (refused.code, "mends tables with one label a text" in refused.err) == (2, True)
 
 
 def test_wrong_labels_are_found(tmp_path: Path, small_bert: Path, command: Run) -> None:

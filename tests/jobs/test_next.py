@@ -169,6 +169,19 @@ def test_a_filled_in_table_is_added_to_the_next_version(
     assert back.labels == ["ham"] * 10
 
 
+def test_no_column_of_the_pool_is_lost(small_bundle: Path, tmp_path: Path, command: Run) -> None:
+    """Columns that are called as those that are added, and those that such a one would be called; no header."""
+    path, out = tmp_path / "pool.csv", tmp_path / "out.csv"
+    write_csv(path, [(f"new {n}", "a", "b", "c") for n in range(9)], ("text", "given:label", "label", "chosen"))
+    assert command("next", small_bundle, path, "-n", 3, "-o", out).code == 0
+    with out.open(encoding="utf-8", newline="") as file:
+        line = next(csv.DictReader(file))
+    assert [line["given:label"], line["given:given:label"], line["given:chosen"], line["label"]] == ["a", "b", "c", ""]
+    write_csv(path, [("7", f"new {n}") for n in range(9)], ("7", "new 9"))
+    assert command("next", small_bundle, path, "--no-header", "--text", 2, "-n", 3, "-o", out, "--force").code == 0
+    assert out.read_text(encoding="utf-8").startswith("1,text,label,suggested,")
+
+
 def test_a_wrong_form_is_refused_before_any_work(small_bundle: Path, pool: Path, tmp_path: Path, command: Run) -> None:
     for words, message in (
         (["-o", tmp_path / "a.json"], "table is written as .csv or .jsonl"),

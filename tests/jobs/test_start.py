@@ -35,6 +35,11 @@ def test_labels_are_names_or_names_with_a_meaning_or_lines_of_a_file(tmp_path: P
     assert len(error.value.problems) == 2
     with pytest.raises(SettingsError, match="cannot be read"):
         read_labels(["missing.txt"])
+    path.write_text("\ufeffbilling\nlogin\n", encoding="utf-8")
+    assert [*read_labels([str(path)])] == ["billing", "login"]
+    long = "charges, " * 60
+    told = [f"billing: {long}", "docs: whatever is in README.md"]
+    assert read_labels(told) == {"billing": long.strip(), "docs": "whatever is in README.md"}
 
 
 def test_each_label_gets_its_share_and_what_a_rare_one_lacks_goes_to_the_others() -> None:

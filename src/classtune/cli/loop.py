@@ -39,6 +39,7 @@ def next_texts(
     output: ToLabelFile = None,
     form: Form = "table",
     force: options.Replace = False,
+    escape_formulas: options.EscapeFormulas = False,
     at_random: AtRandom = 0.1,
     labelled: Annotated[
         list[str] | None,
@@ -70,6 +71,7 @@ def next_texts(
             output,
             form=form,
             force=force,
+            escape_formulas=escape_formulas,
             at_random=at_random,
             labelled=others,
             seed=seed,
@@ -93,6 +95,7 @@ def start(
     output: ToLabelFile = None,
     form: Form = "table",
     force: options.Replace = False,
+    escape_formulas: options.EscapeFormulas = False,
     at_random: AtRandom = 0.1,
     model: Annotated[str, typer.Option(help="The encoder that compares texts and names.")] = "minilm-l6",
     seed: Seed = 123,
@@ -114,7 +117,8 @@ def start(
         table = open_data(pool, format, labelled=False, notify=view.note)
         view.notes(table.notes)
         told: dict[str, Any] = {"form": form, "force": force, "at_random": at_random, "model": model, "seed": seed}
-        document = label_first(table, names, count, output, **told, notify=view.note, progress=view.progress)
+        told |= {"escape_formulas": escape_formulas, "notify": view.note, "progress": view.progress}
+        document = label_first(table, names, count, output, **told)
     return print_json(document) if as_json else show_started(document)
 
 

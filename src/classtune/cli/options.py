@@ -23,6 +23,9 @@ Validation = Annotated[str | None, typer.Option(metavar="FILE", help="Validation
 Test = Annotated[str | None, typer.Option(metavar="FILE", help="Test rows, used as they are.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Replace = Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")]
+EscapeFormulas = Annotated[
+    bool, typer.Option("--escape-formulas", help="In .csv: ' before cells that a spreadsheet would run as a formula.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 Model = Annotated[str | None, typer.Option(help="A name from `classtune models`, a Hub id, or a folder.")]

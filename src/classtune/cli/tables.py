@@ -26,6 +26,7 @@ def audit(
         Path | None, typer.Option(metavar="OUT", help="Write a mended table (.csv or .jsonl) and what was done to it.")
     ] = None,
     force: options.Replace = False,
+    escape_formulas: options.EscapeFormulas = False,
     label_errors: Annotated[
         bool, typer.Option("--label-errors", help="Also look for wrong labels, with the model's help; takes a minute.")
     ] = False,
@@ -37,17 +38,19 @@ def audit(
     from dataclasses import replace
 
     from classtune.data.catalogue import open_data
-    from classtune.jobs.audit import audit_table, check_fixed, write_fixed
+    from classtune.jobs.audit import audit_table, check_fixed, check_mendable, write_fixed
     from classtune.screen.results import show_audit
     from classtune.screen.terminal import Screen
 
-    format = replace(format, lenient=True, pair=pair)
+    format = replace(format, lenient=True, pair=pair, keep=fix is not None)
     if fix is not None:
         if pair is not None:
             raise SettingsError("--fix with --pair: a mended table has one text column. Leave one of them out.")
         check_fixed(fix, [name for name in (data, validation, test) if name is not None], force=force)
     with Screen(quiet=quiet) as view:
         table = open_data(data, format, notify=view.note)
+        if fix is not None:
+            check_mendable(table)
         parts = {
             name: open_data(file, format, notify=view.note)
             for name, file in (("validation", validation), ("test", test))
@@ -58,7 +61,7 @@ def audit(
             table, parts, model=model, label_errors=label_errors, notify=view.note, progress=view.progress
         )
         if fix is not None:
-            document["fixed"] = write_fixed(fix, table, force=force)
+            document["fixed"] = write_fixed(fix, table, force=force, escape_formulas=escape_formulas)
     return print_json(document) if as_json else show_audit(document)
 
 

@@ -101,10 +101,7 @@ def predict(
     strict: Annotated[
         bool, typer.Option("--strict", help="Into a folder: a text that cannot be answered is an error.")
     ] = False,
-    escape_formulas: Annotated[
-        bool,
-        typer.Option("--escape-formulas", help="In .csv: ' before cells that a spreadsheet would run as a formula."),
-    ] = False,
+    escape_formulas: options.EscapeFormulas = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     format: TableFormat,

@@ -88,4 +88,4 @@ def _parted(table: Table, file: DataFile) -> Table:
         labels += [label, *pieces[1::2]]
         lines += [line] * len(pieces[0::2])
         groups += [] if table.groups is None else [table.groups[row]] * len(pieces[0::2])
-    return replace(table, texts=texts, labels=labels, lines=lines, groups=groups or None)
+    return replace(table, texts=texts, labels=labels, lines=lines, groups=groups or None, columns={})

@@ -7,16 +7,17 @@ names are the answer's: a column of the table that has one of them is called ``g
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from classtune.data.reading.cells import Number, as_text, without_formula
+from classtune.data.reading.cells import Number, as_text
 from classtune.data.reading.tables import Table
+from classtune.data.written import write_delimited
 from classtune.errors import SettingsError, require
 from classtune.files import check_file, new_file
 from classtune.inference.predictor import Ranked, answer_columns, label_and_score
@@ -67,7 +68,7 @@ def write_predictions(
 ) -> None:
     """A row a text. Raises BundleError where it cannot be written; what stood there stays.
 
-    escape_formulas: in a .csv, a ' before cells that a spreadsheet would run as a formula. force: see `check_file`.
+    escape_formulas: in a .csv; see `write_delimited`. force: see `check_file`.
     """
     with new_file(path, force=force) as scratch:
         _WRITERS[path.suffix](scratch, _Answers(_columns(table, labels), predictions, labels, escape_formulas))
@@ -77,19 +78,26 @@ def _columns(table: Table, labels: Sequence[str]) -> Mapping[str, Sequence[Any]]
     """What stays of the table, by the names it gets. The texts of a table without a header are called so."""
     if not table.columns:
         return {"text": table.texts}
-    names = kept_columns(list(table.columns), table.text_column, labels)
+    names = kept_columns(list(table.columns), table.text_column, taken_by(labels))
     return dict(zip(names, table.columns.values(), strict=True))
 
 
-def kept_columns(names: Sequence[str], text: str, labels: Sequence[str]) -> list[str]:
-    """What a table's own columns are called beside the answers. text: the column of the texts."""
-    taken = {"scores", *answer_columns(labels)}
-    columns = []
+def taken_by(labels: Sequence[str]) -> set[str]:
+    """What columns of answers are called, in files of any kind."""
+    return {"scores", *answer_columns(labels)}
+
+
+def kept_columns(names: Sequence[str], text: str, taken: Collection[str]) -> list[str]:
+    """What a table's own columns are called beside columns that are added, which are called as ``taken`` says.
+
+    text: the column of the texts; where the table has no header it is called so.
+    """
+    used, columns = set(taken), []
     for own in names:
         name = "text" if own == text and own.isdecimal() else own
-        while name in taken:
+        while name in used:
             name = f"given:{name}"
-        taken |= {name} - {""}
+        used |= {name} - {""}
         columns.append(name)
     return columns
 
@@ -113,12 +121,8 @@ class _Answers:
 
 
 def _csv(path: Path, answers: _Answers) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        safe = without_formula if answers.escape_formulas else str
-        writer.writerow(map(safe, answers.heading))
-        for cells, label, score, scores in answers:
-            writer.writerow([*(safe(shown(cell)) for cell in cells), safe(label), score, *scores.values()])
+    rows = ([*map(shown, cells), label, score, *scores.values()] for cells, label, score, scores in answers)
+    write_delimited(path, chain([answers.heading], rows), escape_formulas=answers.escape_formulas)
 
 
 def _json_lines(path: Path, answers: _Answers) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,17 @@ import numpy as np
 
 from classtune.config import Progress, backbone_names, resolve
 from classtune.data.audit.audit import Finding, audit_rows
-from classtune.data.audit.cleaning import clean_rows
+from classtune.data.audit.cleaning import Cleaned, clean_rows
 from classtune.data.audit.findings import Part
 from classtune.data.near import near_groups
 from classtune.data.reading.cells import is_blank
+from classtune.data.reading.columns import listed_names
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, linked
+from classtune.data.written import write_delimited
 from classtune.errors import SettingsError, SourceError
 from classtune.files import check_file, new_file
+from classtune.inference.answer_files import of_json, shown
 from classtune.jobs import steps
 from classtune.jobs.steps import Notify
 from classtune.sources import fetch_model
@@ -82,20 +84,32 @@ def check_fixed(path: Path, inputs: Sequence[str], *, force: bool) -> None:
         check_file(file, force=force, others=inputs, flag="--fix")
 
 
-def write_fixed(path: Path, table: Table, *, force: bool = False) -> dict[str, Any]:
-    """Write the mended table, and beside it what was done to which line. Raises SettingsError or BundleError.
-
-    Gives the two paths, the rows that are left and how many changes there were of each kind. force: see `check_fixed`.
-    """
+def check_mendable(table: Table) -> None:
+    """Raise SettingsError for a table that cannot be mended."""
     if table.labels is None or table.label_sets is not None:
         raise SettingsError("--fix: mends tables with one label a text. Leave it out.")
+
+
+def write_fixed(path: Path, table: Table, *, force: bool = False, escape_formulas: bool = False) -> dict[str, Any]:
+    """Write the mended table, all its columns, and beside it what was done to which line. Raises BundleError, and
+    SettingsError as `check_mendable` does.
+
+    Gives the two paths, the rows that are left and how many changes there were of each kind. force: see `check_fixed`;
+    escape_formulas: of a .csv, see `write_delimited`.
+    """
+    check_mendable(table)
+    assert table.labels is not None
     cleaned = clean_rows(table.texts, table.labels, table.lines)
     actions = _actions_of(path)
-    names = table.text_column, table.label_column or "label"
     with new_file(path, force=force) as table_scratch, new_file(actions, force=force) as actions_scratch:
-        _write_rows(table_scratch, path.suffix, names, cleaned.texts, cleaned.labels or [])
-        lines = [json.dumps(action, ensure_ascii=False) + "\n" for action in cleaned.actions]
-        actions_scratch.write_text("".join(lines), encoding="utf-8")
+        columns = _mended_columns(table, cleaned)
+        rows = zip(*columns.values(), strict=True)
+        if path.suffix == ".csv":
+            cells = (map(shown, row) for row in rows)
+            write_delimited(table_scratch, chain([columns], cells), escape_formulas=escape_formulas)
+        else:
+            _write_lines(table_scratch, (dict(zip(columns, map(of_json, row), strict=True)) for row in rows))
+        _write_lines(actions_scratch, cleaned.actions)
     kinds = [str(action["action"]) for action in cleaned.actions]
     return {
         "table": str(path),
@@ -110,14 +124,27 @@ def _actions_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.changes.jsonl")
 
 
-def _write_rows(path: Path, suffix: str, names: tuple[str, str], texts: list[str], labels: list[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        if suffix == ".csv":
-            writer = csv.writer(file)
-            writer.writerows([names, *zip(texts, labels, strict=True)])
+def _mended_columns(table: Table, cleaned: Cleaned) -> dict[str, Sequence[Any]]:
+    """Cells by column of the rows that are left: the table's own, its texts and labels mended.
+
+    Several text columns have become one, and a table without a header gets names that are found again.
+    """
+    text, label = table.text_column, table.label_column or "label"
+    parts = [text] if text in table.columns else listed_names(text)
+    called = {text: "text", label: "label"} if all(map(str.isdecimal, [*table.columns, text, label])) else {}
+    mended = {called.get(text, text): cleaned.texts, called.get(label, label): cleaned.labels or []}
+    columns: dict[str, Sequence[Any]] = {}
+    for name, cells in table.columns.items():
+        if name in parts:
+            columns.setdefault(called.get(text, text), cleaned.texts)
         else:
-            for row in zip(texts, labels, strict=True):
-                file.write(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n")
+            columns[called.get(name, name)] = [cells[row] for row in cleaned.rows]
+    return columns | mended
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    lines = (json.dumps(row, ensure_ascii=False, default=shown) + "\n" for row in rows)
+    path.write_text("".join(lines), encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _is_cached(model: str) -> bool:

@@ -20,10 +20,11 @@ from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, fold
 from classtune.data.versions import hashes
 from classtune.errors import DataError, SettingsError
+from classtune.inference.answer_files import kept_columns
 from classtune.inference.predictor import answer_of, load_predictor
 from classtune.inference.vectors import Vectors, bundle_vectors
 from classtune.jobs.steps import Notify
-from classtune.jobs.to_label import AT_RANDOM, ToLabel, check_form, write_to_label
+from classtune.jobs.to_label import AT_RANDOM, COLUMNS, ToLabel, check_form, write_to_label
 from classtune.stats import BoolArray, FloatArray, Floats
 
 DOUBTFUL = "doubtful"
@@ -41,6 +42,7 @@ def label_next(
     *,
     form: str = "table",
     force: bool = False,
+    escape_formulas: bool = False,
     at_random: float = SHARE_AT_RANDOM,
     labelled: Sequence[Table] = (),
     seed: int = 123,
@@ -49,7 +51,7 @@ def label_next(
 ) -> dict[str, Any]:
     """Choose ``count`` texts of a pool for a person to label, and write them where an ``output`` is named.
 
-    form, force: see `check_form`.
+    form, force: see `check_form`; escape_formulas: see `write_to_label`.
     at_random: share, 0 … 1, that is drawn from all of the pool, and marked: figures on these alone hold for the pool.
     labelled: tables of texts that have been labelled since the bundle was trained. What the bundle was trained or
     tested on, what stands in these, and copies within the pool are left out.
@@ -81,7 +83,7 @@ def label_next(
         for (row, why), one in zip(chosen, ranked, strict=True)
     ]
     if output is not None:
-        write_to_label(output, found, form, force=force)
+        write_to_label(output, found, form, force=force, escape_formulas=escape_formulas)
     return {
         "bundle": str(folder),
         "pool": pool.name,
@@ -109,8 +111,11 @@ def unlabelled_rows(pool: Table, known: BoolArray) -> tuple[Rows, int]:
 
 
 def cells_of(pool: Table, row: int) -> dict[str, Any]:
-    """A row of the pool, by column."""
-    return {name: cells[row] for name, cells in pool.columns.items()} or {"text": pool.texts[row]}
+    """A row of the pool, by the columns that a file to label has of it."""
+    if not pool.columns:
+        return {"text": pool.texts[row]}
+    names = kept_columns(list(pool.columns), pool.text_column, COLUMNS)
+    return {name: cells[row] for name, cells in zip(names, pool.columns.values(), strict=True)}
 
 
 def doubts(probabilities: FloatArray, *, multi: bool = False) -> Floats:

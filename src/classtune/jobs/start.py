@@ -6,6 +6,7 @@ classifier; it finds a few texts of each label, also of rare ones, and `classtun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,9 @@ def read_labels(told: Sequence[str]) -> dict[str, str]:
     """
     items: list[str] = []
     for value in told:
-        path = Path(value)
-        if path.suffix in (".txt", ".md") or path.is_file():
+        if _names_file(value):
             try:
-                lines = path.read_text(encoding="utf-8").splitlines()
+                lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
             except (OSError, UnicodeDecodeError) as error:
                 raise SettingsError(f"--labels {value}: cannot be read ({error}). Name a file of lines.") from None
             items += [line for line in lines if line.strip()]
@@ -56,6 +56,14 @@ def read_labels(told: Sequence[str]) -> dict[str, str]:
     return {name: meaning for name, meaning in pairs if name}
 
 
+def _names_file(value: str) -> bool:
+    """Whether labels are told by a file: one that is there, or a name that ends as one and says no meaning."""
+    try:
+        return Path(value).is_file() or (value.endswith((".txt", ".md")) and not re.search("[:,]", value))
+    except (OSError, ValueError):  # too long for a path: it is a meaning
+        return False
+
+
 def label_first(
     pool: Table,
     labels: dict[str, str],
@@ -64,6 +72,7 @@ def label_first(
     *,
     form: str = "table",
     force: bool = False,
+    escape_formulas: bool = False,
     at_random: float = SHARE_AT_RANDOM,
     model: str = ENCODER,
     seed: int = 123,
@@ -72,7 +81,7 @@ def label_first(
 ) -> dict[str, Any]:
     """Choose ``count`` texts of a pool to label first, as many of each label by guess, and write them.
 
-    labels: see `read_labels`. form, force: see `check_form`. at_random: see `label_next`. model: the encoder.
+    labels: see `read_labels`. form, force, escape_formulas, at_random: see `label_next`. model: the encoder.
     Raises SettingsError, SourceError, BundleError where the file cannot be written, DataError where the pool is empty.
     """
     if count < len(labels) or not 0 <= at_random <= 1:
@@ -110,7 +119,7 @@ def label_first(
         for row, why in chosen
     ]
     if output is not None:
-        write_to_label(output, found, form, force=force)
+        write_to_label(output, found, form, force=force, escape_formulas=escape_formulas)
     return {
         "pool": pool.name,
         "rows": len(pool.texts),

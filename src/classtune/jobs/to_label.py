@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from classtune.data.reading.tables import Table
+from classtune.data.written import write_delimited
 from classtune.errors import SettingsError, did_you_mean
 from classtune.files import check_file, new_file
 from classtune.inference.answer_files import of_json, shown
@@ -57,27 +58,31 @@ def check_form(path: Path, form: str, tables: Sequence[Table], *, force: bool) -
     check_file(path, force=force, others=[table.name for table in tables], flag="-o")
 
 
-def write_to_label(path: Path, texts: Sequence[ToLabel], form: str, *, force: bool) -> None:
-    """Write the file; what stood there stays where it cannot. Raises BundleError."""
+def write_to_label(
+    path: Path, texts: Sequence[ToLabel], form: str, *, force: bool, escape_formulas: bool = False
+) -> None:
+    """Write the file; what stood there stays where it cannot. Raises BundleError.
+
+    escape_formulas: of a .csv; see `write_delimited`.
+    """
+    write = FORMS[form][path.suffix]
     with new_file(path, force=force) as scratch:
-        FORMS[form][path.suffix](scratch, texts)
+        (partial(_csv, escape_formulas=escape_formulas) if write is _csv else write)(scratch, texts)
 
 
 def _rows(texts: Sequence[ToLabel]) -> list[dict[str, Any]]:
-    """The pool's own cells, and the columns of COLUMNS; a column of the pool that is called so becomes ``given:…``."""
+    """The pool's own cells, and the columns of COLUMNS."""
     return [
-        {f"given:{name}" if name in COLUMNS else name: cell for name, cell in one.cells.items()}
+        one.cells
         | {"label": "", "suggested": ", ".join(one.suggested), "score": round(one.score, 4), "chosen": one.chosen}
         for one in texts
     ]
 
 
-def _csv(path: Path, texts: Sequence[ToLabel]) -> None:
+def _csv(path: Path, texts: Sequence[ToLabel], *, escape_formulas: bool = False) -> None:
     rows = _rows(texts)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({name: shown(cell) for name, cell in row.items()} for row in rows)
+    cells = ([shown(cell) for cell in row.values()] for row in rows)
+    write_delimited(path, [[*rows[0]], *cells], escape_formulas=escape_formulas)
 
 
 def _json_lines(path: Path, rows: Sequence[Any]) -> None:

@@ -16,13 +16,14 @@ from classtune.errors import DataError
 
 @dataclass(frozen=True)
 class Cleaned:
-    """The rows that are left, in their order, with the lines they had. ``actions``: what was done, in the order of the
-    rows: ``line``, ``action``, ``before`` and ``after`` (both of the text, or of the label; ``after`` is None for a row
-    that was dropped)."""
+    """The ``rows`` that are left (from 0), in their order, with the lines they had. ``actions``: what was done, in the
+    order of the rows: ``line``, ``action``, ``before`` and ``after`` (both of the text, or of the label; ``after`` is
+    None for a row that was dropped)."""
 
     texts: list[str]
     labels: list[str] | None
     lines: list[int]
+    rows: list[int]
     actions: list[dict[str, Any]]
 
 
@@ -72,6 +73,7 @@ def clean_rows(texts: Sequence[str], labels: Sequence[str] | None, lines: Sequen
         texts=[kept[row] for row in left],
         labels=None if labels is None else [spelt[row] for row in left],
         lines=[numbers[row] for row in left],
+        rows=left,
         actions=[
             {"line": numbers[row], "action": action, "before": before, "after": after}
             for row, action, before, after in sorted(done, key=lambda item: item[0])

@@ -198,17 +198,6 @@ def _joined(parts: Sequence[str]) -> str:
     return PART_END.join(part for part in parts if not is_blank(part))
 
 
-def without_formula(cell: str) -> str:
-    """A cell that no spreadsheet runs: a ' stands before what begins as a formula does and is no number."""
-    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell
-
-
 def holds_several(cell: object) -> TypeGuard[Any]:
     """Whether the cell is a list, tuple, set or array: of JSON, Parquet or Python."""
     return isinstance(cell, list | tuple | set | frozenset | np.ndarray)

@@ -50,6 +50,7 @@ class TableFormat:
     preferred_text: str | None = None  # taken where the table has it and ``text`` is unset: a bundle's own column
     preferred_label: str | None = None
     lenient: bool = False  # keep what an audit reports: empty texts, empty labels, labels that are nearly the same
+    keep: bool = False  # all columns, those that are not asked for too; always so where labels are not read
 
     def __post_init__(self) -> None:
         problems = []

@@ -51,7 +51,7 @@ class Table:
     label_sets: list[LabelSet] | None = None  # None: one label a row
     unit: str = "line"  # what ``lines`` count: a file's lines, or rows
     groups: list[str] | None = None  # cells of the column TableFormat.group; "": the row belongs with no other
-    columns: dict[str, list[Any]] = field(default_factory=dict)  # read for prediction: all of the file, cells as there
+    columns: dict[str, list[Any]] = field(default_factory=dict)  # where they are kept: all of the file, cells as there
     label_kind: str = "text"  # what the labels' cells were: "int", "float", "bool", "text"
     beside: tuple[str, ...] = ()  # names of the columns whose cells stand beside the texts (`cells_beside`)
     pair: str | None = None  # name of the column whose texts make pairs with the texts (`parts_of`)
@@ -110,7 +110,7 @@ def read_table(
         raise DataError(grid.problems + error.problems) from None
     grid.notes += columns.notes
     columns = columns if labelled else Columns(columns.texts, beside=columns.beside, pair=columns.pair)
-    return _table(name, grid, columns, format, keep=not labelled)
+    return _table(name, grid, columns, format, keep=format.keep or not labelled)
 
 
 def table_from_rows(

@@ -25,7 +25,7 @@ from classtune.data.reading.streams import open_stream
 from classtune.data.reading.streams.stream import Piece, Stream
 from classtune.decisions.decisions import Decisions
 from classtune.errors import BundleError, DataError, Interrupted, SettingsError, did_you_mean
-from classtune.inference.answer_files import kept_columns
+from classtune.inference.answer_files import kept_columns, taken_by
 from classtune.inference.bulk.engines import Engine, Job
 from classtune.inference.bulk.scorer import Scored, Scorer, cores
 from classtune.inference.bulk.shards import Shard, ShardFolder, find_inputs, fingerprint, shards_of
@@ -60,9 +60,9 @@ def predict_bulk(
 
     Each table's columns are kept, and ``label``, ``score`` and one ``score:NAME`` a label come after them. Rows whose
     text is empty or too long get none and are listed in problems.jsonl, as are rows that cannot be read, which are left
-    out; with ``strict`` either is an error. escape_formulas: in delimited files, a ' before cells that a spreadsheet
-    would run as a formula. wishes: see `classtune.inference.tables.adjusted`; runtime, device: see
-    `classtune.inference.runtimes.load_exported`; engine: one of ENGINES.
+    out; with ``strict`` either is an error. escape_formulas: in delimited files; see `write_delimited`. wishes:
+    see `classtune.inference.tables.adjusted`; runtime, device: see `classtune.inference.runtimes.load_exported`;
+    engine: one of ENGINES.
     Returns counts, seconds, texts a second and the files. Raises DataError for inputs, SettingsError for wishes,
     BundleError for the bundle or an output that cannot be written, Interrupted on Ctrl-C; then ``resume`` goes on.
     """
@@ -163,7 +163,7 @@ def _open_streams(
 
 def _names(stream: Stream, labels: Sequence[str], notify: Notify) -> list[str]:
     """What a table's own columns are called beside the answers."""
-    names = kept_columns(stream.names, ",".join(stream.text_columns), labels)
+    names = kept_columns(stream.names, ",".join(stream.text_columns), taken_by(labels))
     renamed = [f"{old!r} {new!r}" for old, new in zip(stream.names, names, strict=True) if new == f"given:{old}"]
     if renamed:
         notify(f"{stream.name}: columns that the answers need keep another name: {', '.join(renamed)}")

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from classtune.data.reading.cells import without_formula
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.delimited import (
     MOST_CHARACTERS,
@@ -26,6 +25,7 @@ from classtune.data.reading.headers import title_rows, with_names
 from classtune.data.reading.labelling import fast_text
 from classtune.data.reading.streams.lines import Lines
 from classtune.data.reading.streams.stream import Added, Piece, Stream, cut
+from classtune.data.written import write_delimited
 from classtune.errors import DataError
 
 _SAMPLE_LINES = 2000
@@ -68,11 +68,9 @@ class DelimitedStream(Stream):
             yield Piece(cells, self._cells(cells), lines, broken)
 
     def write(self, path: Path, piece: Piece, names: Sequence[str], added: Added) -> None:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter=self._delimiter or ",")
-            rows = ([*row, *more] for row, more in zip(piece.rows, zip(*added.values(), strict=True), strict=True))
-            for row in itertools.chain([[*names, *added]], rows):
-                writer.writerow(map(_safe, row) if self.escape_formulas else row)
+        rows = ([*row, *more] for row, more in zip(piece.rows, zip(*added.values(), strict=True), strict=True))
+        written = itertools.chain([[*names, *added]], rows)
+        write_delimited(path, written, delimiter=self._delimiter or ",", escape_formulas=self.escape_formulas)
 
     def rows_in(self, path: Path) -> int:
         with path.open(encoding="utf-8", newline="") as file:
@@ -110,7 +108,3 @@ class DelimitedStream(Stream):
         self.names = grid.names
         self._choose(format, grid.guessed)
         self.notes += grid.notes
-
-
-def _safe(cell: Any) -> Any:
-    return without_formula(cell) if isinstance(cell, str) else cell

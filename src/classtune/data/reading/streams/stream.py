@@ -46,7 +46,7 @@ class Stream(ABC):
         self.sizes: list[int] = []
         self.notes: list[str] = []
         self.suffix = path.suffix
-        self.escape_formulas = False  # in delimited files; see `without_formula`
+        self.escape_formulas = False  # in delimited files; see `write_delimited`
 
     @abstractmethod
     def pieces(self) -> Iterator[Piece]:
