@@ -134,15 +134,24 @@ class EarlierVersion:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Figures of all rows, each judged by a classifier that did not learn from it; the accuracy of each fold, 0 … 1."""
+    """Figures of all rows, each judged by a classifier that did not learn from it; the accuracy of each fold, 0 … 1.
+
+    under_wishes: what costs and class prior do on the same rows; None where nothing was told.
+    """
 
     figures: Figures
     accuracies: list[float]
     sentence: str
+    under_wishes: UnderWishes | None = None
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
-        return {"figures": self.figures.document(), "accuracies": self.accuracies, "sentence": self.sentence}
+        return {
+            "figures": self.figures.document(),
+            "accuracies": self.accuracies,
+            "sentence": self.sentence,
+            "under_wishes": self.under_wishes and asdict(self.under_wishes),
+        }
 
 
 @dataclass

@@ -100,3 +100,18 @@ def test_pairs_and_columns_beside_the_text_are_compared_too(small_bert: Path, tm
     assert ">columns<" in page.read_text(encoding="utf-8")
     refused = command(*told[:-1], "produkt")
     assert (refused.code, "no column is called 'produkt' (--with)" in refused.err) == (2, True)
+
+
+def test_costs_have_a_table_of_their_own(small_llama: Path, tmp_path: Path, command: Run) -> None:
+    data, page = write_csv(tmp_path / "rows.csv", rows(80)), tmp_path / "c.html"
+    told = [
+        word
+        for key, value in {**QUICK, "effort": "fast", "cost": "spam:fn=1000000,fp=2"}.items()
+        for word in ("--set", f"{key}={value}")
+    ]
+    ran = command("compare", data, "--model", small_llama, *told, "--report", page)
+    assert ran.code == 0, ran.err
+    assert "under your costs and class prior, 16 rows" in ran.out
+    assert "Under your costs and class prior" in page.read_text(encoding="utf-8")
+    document = command("compare", data, "--model", small_llama, *told, "--json").document
+    assert document["under_wishes"]["classifiers"]["the classifier"]["expected_cost"] == pytest.approx(1.0)

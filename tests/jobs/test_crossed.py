@@ -127,3 +127,19 @@ def test_costs_do_not_change_what_is_called_accuracy(small_llama: Path) -> None:
     assert said[0].figures.accuracy == said[1].figures.accuracy > 0.7
     by_what = " by plain calibrated answers, without your costs and wishes"
     assert said[1].sentence == said[0].sentence.replace("rows right", f"rows right{by_what}")
+
+
+def test_costs_and_class_prior_have_their_table_over_all_folds(small_llama: Path, tmp_path: Path, command: Run) -> None:
+    """All is spam by these costs: half of the texts cost 2 each. In the field nearly all is spam."""
+    data, folder = write_csv(tmp_path / "rows.csv", rows(40)), tmp_path / "b"
+    quick = [word for key, value in QUICK.items() for word in ("--set", f"{key}={value}".lower())]
+    told = ["--cost", "spam:fn=1000000,fp=2", "--deploy-prior", "spam=0.5"]
+    ran = command("train", data, "--cv", 2, "-o", folder, "--model", small_llama, *quick, *told)
+    assert ran.code == 0, ran.err
+    after = ran.out.partition("cross-validation: ")[2]
+    assert "under your costs and class prior, 40 rows" in after
+    under = command("info", folder, "--json").document["cross_validation"]["under_wishes"]
+    assert (under["rows"], list(under["classifiers"])) == (40, ["the classifier", "TF-IDF + logistic regression"])
+    assert under["classifiers"]["the classifier"]["expected_cost"] == pytest.approx(1.0)
+    assert "expected cost of a text" in (folder / "README.md").read_text(encoding="utf-8")
+    assert "expected cost of a text" in (folder / "texts" / "report.html").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from classtune.decisions.abstention import Abstention
 from classtune.decisions.costs import by_cost
 from classtune.decisions.decisions import Decisions, Prior
 from classtune.decisions.thresholds import Thresholds
-from classtune.judging.under_wishes import beside_plain, judge_under_wishes
+from classtune.judging.under_wishes import UnderWishes, Wished, beside_plain, judge_under_wishes, pooled
 
 LABELS = ("ask", "buy", "chat")
 COSTS = np.array([[0.0, 1.0, 1.0], [5.0, 0.0, 5.0], [1.0, 1.0, 0.0]])
@@ -76,3 +76,11 @@ def test_several_labels_cost_what_each_missed_and_each_wrong_one_costs() -> None
         missed, wrong = (truth & ~given).sum(0), (given & ~truth).sum(0)
         expected = (missed @ [10, 10, 1] + wrong @ [1, 1, 3]) / 200
         assert found.classifiers[name].expected_cost == pytest.approx(expected)
+
+
+def test_parts_of_the_rows_make_one_table_in_which_every_row_counts_once() -> None:
+    """Four rows and one: what a fold cannot say is left to the others."""
+    first = UnderWishes(4, {"it": Wished(0.5, 0.6, 2.0), "other": Wished(1.0, None, 0.0)})
+    last = UnderWishes(1, {"it": Wished(1.0, None, 12.0), "other": Wished(0.0, None, 5.0)})
+    assert pooled([first, last]) == UnderWishes(5, {"it": Wished(0.6, 0.6, 4.0), "other": Wished(0.8, None, 1.0)})
+    assert pooled([]) is None

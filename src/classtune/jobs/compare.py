@@ -19,7 +19,7 @@ from classtune.result import Result
 # The tutorial's; a network that is trained as a whole forgets at the rate that suits its last blocks.
 FULL_LEARNING_RATE = 5e-5
 # What of a run's result is told beside the candidates.
-PARTS = ("data", "splits", "cross_validated", "depth", "settings", "timing", "chosen", "verdict")
+PARTS = ("data", "splits", "cross_validated", "depth", "settings", "timing", "chosen", "verdict", "under_wishes")
 SECTIONS = ("candidates", "rows", "made")
 
 

@@ -21,6 +21,7 @@ from classtune.jobs.steps import Notify
 from classtune.jobs.train import Trained, train
 from classtune.judging.answers import right_rows
 from classtune.judging.metrics import judge
+from classtune.judging.under_wishes import UnderWishes, pooled
 from classtune.result import CrossValidation
 from classtune.stats import BoolArray, Floats, IntArray
 from classtune.training.extensions import NOTHING
@@ -48,7 +49,8 @@ def train_crossed(table: Table, settings: Settings, folds: int, *, notify: Notif
     _check(material, fold, folds, table.name)
     scores = np.zeros((len(fold), len(material.labels)))
     answers = np.zeros(scores.shape, dtype=np.bool_)
-    accuracies = []
+    accuracies: list[float] = []
+    under_wishes: list[UnderWishes] = []
     for number in range(folds):
         rows = fold == number
         trained = _judged(table, rows, whole, f"fold {number + 1} of {folds}", **told)
@@ -59,9 +61,11 @@ def train_crossed(table: Table, settings: Settings, folds: int, *, notify: Notif
         answers[rows] = replace(decisions, abstention=None).answers(scores[rows])
         right = right_rows(decisions, scores[rows], material.truth[rows])
         accuracies.append(float(right.mean()))
+        under_wishes += [told for told in [trained.result.under_wishes] if told is not None]
         notify(f"fold {number + 1} of {folds}: {100 * accuracies[-1]:.1f} % of {int(rows.sum()):,} rows right")
     final = train(table, whole, notify=notify, **told)
-    final.result.cross_validation = _figures(final.predictor.decisions, scores, answers, material, accuracies)
+    figures = _figures(final.predictor.decisions, scores, answers, material, accuracies)
+    final.result.cross_validation = replace(figures, under_wishes=pooled(under_wishes))
     return final
 
 

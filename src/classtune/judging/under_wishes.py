@@ -5,7 +5,7 @@ The figures themselves compare plain calibrated answers: like with like.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,6 +65,26 @@ def beside_plain(decisions: Decisions, probabilities: Floats, truth: np.ndarray[
         plain = "each label of 0.5 or more" if decisions.multi else "the most probable label"
         answers[plain] = (replace(decisions, thresholds=None), probabilities)
     return judge_under_wishes(decisions, truth, answers)
+
+
+def pooled(parts: Sequence[UnderWishes]) -> UnderWishes | None:
+    """One table of parts of the rows, each judged by classifiers of its own that have the same names: means of their
+    figures in which every row counts once. None without parts."""
+
+    def mean(name: str, figure: str) -> float | None:
+        values = [(getattr(part.classifiers[name], figure), part.rows) for part in parts]
+        known = [(value, rows) for value, rows in values if value is not None]
+        rows = sum(rows for _, rows in known)
+        return sum(value * rows for value, rows in known) / rows if rows else None
+
+    if not parts:
+        return None
+    figures = {}
+    for name in parts[0].classifiers:
+        accuracy = mean(name, "accuracy")
+        assert accuracy is not None
+        figures[name] = Wished(accuracy, mean(name, "weighted_accuracy"), mean(name, "expected_cost"))
+    return UnderWishes(sum(part.rows for part in parts), figures)
 
 
 def _weights(told: Decisions, truth: np.ndarray[Any, Any]) -> Floats | None:

@@ -47,6 +47,7 @@ def show_training(result: Result) -> None:
         say(result.earlier.sentence)
     if result.cross_validation:
         say(result.cross_validation.sentence)
+        _show_wished(result.cross_validation.under_wishes)
     for note in result.notes:  # progress told them too, where it is shown and was kept
         if result.copies is None or note != result.copies.sentence:
             say(note)
@@ -80,9 +81,7 @@ def _show_test(result: Result) -> None:
     if result.verdict:
         say()
         say(result.verdict.sentence)
-    if result.under_wishes:
-        say()
-        show_under_wishes(result.under_wishes)
+    _show_wished(result.under_wishes)
     if result.copies:
         say(result.copies.sentence)
     if result.calibration:
@@ -119,6 +118,7 @@ def show_comparison(result: Result) -> None:
     say()
     say(result.chosen.sentence)
     say(result.verdict.sentence)
+    _show_wished(result.under_wishes)
     say(f"{result.timing['total']:.0f} s in all")
 
 
@@ -154,6 +154,13 @@ def _scores(figures: Figures, metrics: Sequence[Metric]) -> list[str]:
     )
     low, high = figures.accuracy_ci95
     return [first, f"{100 * low:.2f} to {100 * high:.2f}", *others]
+
+
+def _show_wished(under: UnderWishes | None) -> None:
+    if under is not None:
+        say()
+        show_under_wishes(under)
+        say()
 
 
 def show_under_wishes(under: UnderWishes) -> None:
