@@ -19,11 +19,11 @@ from classtune.bundle import check_target, new_bundle
 from classtune.config import meant
 from classtune.data.reading.cells import is_blank
 from classtune.data.reading.columns import TableFormat, listed_names
+from classtune.data.reading.labels import typed_labels
 from classtune.data.reading.tables import table_from_rows
 from classtune.errors import UserError, printable
 from classtune.estimator.inputs import (
     callers_random_state,
-    classes_of,
     column_of,
     counted,
     rows_of,
@@ -93,8 +93,11 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
     @told_in_python()
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation: tuple[Any, Any] | None = None) -> Self:
-        """Train on texts ``X`` and labels ``y``, one entry a row. Labels may be numbers: `predict` gives them back as
-        they came; everything else calls them by their text. The caller's random state stays as it was.
+        """Train on texts ``X`` and labels ``y``, one entry a row. The caller's random state stays as it was.
+
+        Labels that are numbers, or True and False, come back as such from `predict`, also after `save` and
+        `classtune.load`; everything else calls them by their text. Labels of which some are numbers and others text are
+        text. Those of other types (moments, Decimal, bytes) are refused: a bundle could not give them back.
 
         sample_weight: how often each row counts in learning, numbers above 0; only their ratios matter. Figures, and
         the choice between candidates, count every row once, and a loss of your own weighs no rows.
@@ -112,8 +115,8 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
                 notify=print_note if self.verbose else lambda _: None,
                 progress=lambda *_: None,
             )
-        classes = classes_of(table, y, self._trained.labels)
         # scikit-learn sorts classes as they are (2 before 10), the bundle by their text.
+        classes = typed_labels(self._trained.labels, table.label_kind)
         self.classes_, self._columns = np.unique(classes, return_index=True)
         self.result_ = self._trained.result.document()
         self._predictor = self._trained.predictor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.frames import values_of
+from classtune.data.reading.labels import other_kinds
 from classtune.data.reading.tables import Table, table_from_rows
 from classtune.errors import DataError, SettingsError
 
@@ -26,11 +28,16 @@ def texts_of(X: Any, format: TableFormat, *, blanks: bool = False) -> list[str]:
 
 
 def rows_of(X: Any, y: Any, sample_weight: Any, format: TableFormat, *, own_loss: bool) -> Table:
-    """Rows to learn from. Raises DataError, also where ``format`` names columns of what has none, and SettingsError
-    where nothing would weigh by the weights."""
+    """Rows to learn from. Raises DataError, also for labels that would not come back as they are and where ``format``
+    names columns of what has none, and SettingsError where nothing would weigh by the weights."""
     if y is None:
         raise DataError("y: there are no labels. Give one a text.")
     table = table_from_rows(column_of(X), y, name="training data", format=format)
+    if table.label_sets is None and (kinds := other_kinds(values_of(y, "y"))):
+        raise DataError(
+            f"y: holds labels of type {', '.join(kinds)}, which a bundle cannot give back. Give text, whole numbers, "
+            "numbers, or True and False, such as y.astype(str)."
+        )
     if lacking := {*format.beside} - {*table.beside}:
         raise DataError(f"X: has no columns, such as {min(lacking)!r} (columns). Give a data frame.")
     if sample_weight is None:
@@ -45,15 +52,6 @@ def validation_of(pair: Any, format: TableFormat) -> Table | None:
     if not (isinstance(pair, tuple | list) and len(pair) == 2):
         raise DataError("validation: give a pair, its texts and its labels.")
     return table_from_rows(*map(column_of, pair), name="validation", format=format)
-
-
-def classes_of(table: Table, y: Any, labels: Sequence[str]) -> Sequence[Any]:
-    """The ``labels`` of a classifier as they stand in ``y``, numbers as numbers; where texts have several, as text."""
-    if table.labels is None or table.label_sets is not None:
-        return labels
-    original = dict(zip(table.labels, np.asarray(y), strict=True))
-    classes = [original[label] for label in labels]
-    return classes if len(set(classes)) == len(classes) else labels  # 1 and True are one to Python, and two labels
 
 
 def _numbers(values: Any, rows: int) -> NDArray[np.float64]:

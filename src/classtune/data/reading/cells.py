@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import enum
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -129,8 +130,7 @@ def without_unseen(text: str) -> str:
 
 def as_text(cell: object) -> str:
     """A cell as a file would show it, "" for a missing one. Raises ValueError that says what is wrong."""
-    if isinstance(cell, np.generic):
-        cell = to_microseconds(cell).item()
+    cell = plain(cell)
     if isinstance(cell, Broken):
         raise ValueError(cell.reason)
     if isinstance(cell, str):
@@ -156,6 +156,13 @@ def as_text(cell: object) -> str:
     if isinstance(cell, int | float | decimal.Decimal):
         return str(cell)
     raise ValueError(f"is of type {type(cell).__name__}. Give text")
+
+
+def plain(cell: object) -> object:
+    """NumPy's values as Python's, and members of an Enum that are text or numbers as what they stand for."""
+    if isinstance(cell, np.generic):
+        return to_microseconds(cell).item()
+    return cell.value if isinstance(cell, enum.Enum) and isinstance(cell, str | int | float) else cell
 
 
 def to_microseconds(values: Any) -> Any:

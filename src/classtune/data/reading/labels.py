@@ -9,19 +9,20 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from classtune.data.reading.cells import LabelSet, Number, as_text, without_unseen
+from classtune.data.reading.cells import LabelSet, Number, as_text, plain, without_unseen
 from classtune.data.reading.faults import listed
 
 MOST_CHARACTERS = 1000  # of a label
 WHOLE_CELLS = "none"  # as a label separator: what stands in a cell is one label, whatever it looks like
 _SEPARATORS = (";", "|", ",", "/")
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
+_TRUTH = {"true": True, "false": False}
 
 
 def as_label(cell: object) -> str:
@@ -33,7 +34,7 @@ def as_label(cell: object) -> str:
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are read. Name another column")
     whole = _WHOLE.fullmatch(text) if isinstance(cell, float | np.floating | Number | Decimal) else None
-    return whole[1] if whole else text
+    return text if whole is None else "0" if whole[1] == "-0" else whole[1]
 
 
 def label_kind(cells: Iterable[object]) -> str:
@@ -45,23 +46,28 @@ def label_kind(cells: Iterable[object]) -> str:
 
 
 def _kind(cell: object) -> str:
-    if isinstance(cell, np.generic):
-        cell = cell.item()
+    cell = plain(cell)
     if isinstance(cell, Number):
         return "int" if cell.removeprefix("-").isdecimal() else "float"
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
-    return {bool: "bool", int: "int", float: "float"}.get(type(cell), "text")
+    return next((kind.__name__ for kind in (bool, int, float) if isinstance(cell, kind)), "text")
+
+
+def other_kinds(cells: Iterable[object]) -> list[str]:
+    """Names of the types of cells that are neither text, numbers nor truth values, nor missing."""
+    return sorted({type(cell).__name__ for cell in cells if _kind(cell) == "text" and not isinstance(cell, str)})
 
 
 def typed_labels(labels: Sequence[str], kind: str) -> list[Any]:
-    """Labels as they came, by the kind of their column; as text where they are no such numbers after all."""
+    """Labels as they came, by the kind of their column; as text where they are no such values after all, or two of
+    them are one."""
+    read: dict[str, Callable[[str], Any]] = {"bool": _TRUTH.__getitem__, "int": int, "float": float}
     try:
-        if kind == "bool":
-            return [{"true": True, "false": False}[label] for label in labels]
-        return [{"int": int, "float": float}[kind](label) for label in labels]
+        typed = [read[kind](label) for label in labels]
     except (KeyError, ValueError):
         return list(labels)
+    return typed if len(set(typed)) == len(set(labels)) else list(labels)
 
 
 def same_values(labels: Iterable[str], known: Collection[str]) -> dict[str, str]:
