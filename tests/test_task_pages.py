@@ -22,6 +22,7 @@ import pytest
 from small import Run, write_csv
 
 from classtune.sources import MODELS, Local
+from classtune.training import contrastive, loop
 
 pytest_plugins = ["bundle_fixtures"]
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -60,6 +61,13 @@ TABLES = {
         (f"che {word} giornata {at} {n}", label) for n in range(6) for at in PLACES for word, label in ITALIAN.items()
     ],
 }
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages train with the defaults, a dozen networks each; here it is enough that they do."""
+    monkeypatch.setattr(loop, "MOST_EPOCHS", 2)
+    monkeypatch.setattr(contrastive, "STEPS", 2)
 
 
 @pytest.fixture
