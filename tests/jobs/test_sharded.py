@@ -162,7 +162,7 @@ def test_a_rank_that_cannot_pass_a_block_says_so_and_ends_the_run(
 
 
 def test_one_process_has_nobody_to_share_with(small_llama: Path) -> None:
-    with pytest.raises(SettingsError, match=r"this process is the only one\. Start several: torchrun"):
+    with pytest.raises(SettingsError, match=r"shard = true: .* this process is the only one\. Start several: torchrun"):
         train_rows(resolve(overrides={**QUICK, "model": str(small_llama), "shard": True}))
 
 

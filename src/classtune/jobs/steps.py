@@ -143,8 +143,8 @@ def check_shard(settings: RunSettings) -> None:
     """Raises SettingsError where there are no ranks to share the blocks of a backbone among."""
     if settings.shard and not (dist.is_available() and dist.is_initialized()):
         raise SettingsError(
-            "shard = true: shares the blocks of a backbone among the processes that torchrun starts, and this process "
-            "is the only one. Start several: torchrun --nproc-per-node 2 -m classtune train …, or leave shard out."
+            "shard = true: a backbone is shared among the processes that torchrun starts, and this process is the only "
+            "one. Start several: torchrun --nproc-per-node 2 -m classtune train …, or leave shard out."
         )
 
 

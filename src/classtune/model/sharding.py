@@ -1,4 +1,4 @@
-"""A backbone whose blocks no process holds whole: each rank keeps a share of every weight of them (FSDP2).
+"""A backbone whose blocks no device holds whole: each rank keeps a share of every weight of them (FSDP2).
 
 While a block runs, its weights are gathered from all ranks, and let go when it has run. So all ranks must run it at the
 same time, each on a batch of its own. The blocks stay as they are: nothing is trained here.
