@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small import SEVERAL, Ran, Run, one_thread, pair_rows, rows, save_model, train_small, write_csv
+from small import SEVERAL, Ran, Run, all_of_them, one_thread, pair_rows, rows, save_model, train_small, write_csv
 
 
 @pytest.fixture(scope="session")
@@ -78,19 +78,11 @@ def small_blend(small_llama: Path, small_bert: Path, tmp_path_factory: pytest.Te
     settings = resolve(overrides={**SEVERAL, "model": f"{small_llama},{small_bert}"})
     folder = tmp_path_factory.mktemp("blend") / "bundle"
     with pytest.MonkeyPatch.context() as patch, one_thread():
-        patch.setattr("classtune.jobs.contest.choose", _all_of_them)
+        patch.setattr("classtune.jobs.contest.choose", all_of_them)
         table = table_from_rows(texts, labels, name="rows")
         trained = train(table, settings, notify=lambda _: None, progress=lambda *_: None)
         trained.save(folder)
     return trained, folder
-
-
-def _all_of_them(options: Sequence[Any], truth: Any, **_: Any) -> Any:
-    from classtune.candidates.blend import Choice, Weight, choose
-
-    found = choose(options, truth)
-    members = {option.name: Weight(1 / len(options), found.scales[option.name]) for option in options}
-    return Choice(members, found.scales, found.losses, found.loss, found.rows)
 
 
 @pytest.fixture
@@ -98,6 +90,15 @@ def single_thread() -> Iterator[None]:
     """See `small.one_thread`. Whole modules say ``pytestmark = pytest.mark.usefixtures("single_thread")``."""
     with one_thread():
         yield
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains with the defaults, a dozen networks each time, in a step or two: for what shows that it runs."""
+    from classtune.training import contrastive, loop
+
+    monkeypatch.setattr(loop, "MOST_EPOCHS", 2)
+    monkeypatch.setattr(contrastive, "STEPS", 2)
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -16,19 +15,19 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem != "tickets")
 
 
+@pytest.mark.usefixtures("single_thread", "few_steps")
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_an_example_runs(program: Path, small_llama: Path) -> None:
+def test_an_example_runs(
+    program: Path, small_llama: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = [line for line in program.read_text(encoding="utf-8").splitlines() if line.strip()]
     assert len(code) <= 25
-    ran = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:classtune", str(program), str(small_llama)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.strip()
+    monkeypatch.setattr(sys, "argv", [str(program), str(small_llama)])
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setitem(sys.modules, "tickets", None)
+    monkeypatch.delitem(sys.modules, "tickets")  # reads the arguments, once for each program
+    runpy.run_path(str(program), run_name="__main__")
+    assert capsys.readouterr().out.strip()
 
 
 def test_every_example_is_listed() -> None:

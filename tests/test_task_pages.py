@@ -22,10 +22,9 @@ import pytest
 from small import Run, write_csv
 
 from classtune.sources import MODELS, Local
-from classtune.training import contrastive, loop
 
 pytest_plugins = ["bundle_fixtures"]
-pytestmark = pytest.mark.usefixtures("single_thread")
+pytestmark = pytest.mark.usefixtures("single_thread", "few_steps")
 
 TASKS = Path(__file__).parents[1] / "docs" / "tasks"
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -61,13 +60,6 @@ TABLES = {
         (f"che {word} giornata {at} {n}", label) for n in range(6) for at in PLACES for word, label in ITALIAN.items()
     ],
 }
-
-
-@pytest.fixture(autouse=True)
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pages train with the defaults, a dozen networks each; here it is enough that they do."""
-    monkeypatch.setattr(loop, "MOST_EPOCHS", 2)
-    monkeypatch.setattr(contrastive, "STEPS", 2)
 
 
 @pytest.fixture

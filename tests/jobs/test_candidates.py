@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import SEVERAL, rows
+from small import SEVERAL, all_of_them, rows
 
 from classtune.bundle import MEMBERS, RECORD, load_bundle
 from classtune.candidates import tail
@@ -122,6 +122,15 @@ def test_a_blend_comes_back_with_the_same_scores(blend: tuple[Trained, Path]) ->
     items = predictor.items(NEW)
     assert items.texts == 3
     np.testing.assert_allclose(items.pooled(predictor.run(items.items)), predictor.logits(NEW), atol=1e-5)
+
+
+@pytest.mark.parametrize("validation", [0.0, 0.25])
+def test_a_blend_needs_no_test_rows(validation: float, small_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("classtune.jobs.contest.choose", all_of_them)
+    trained = run(small_bert, test=0.0, validation=validation)
+    assert {member.kind for member in trained.members} == {"lexical", "network"}
+    assert trained.result.test is None
+    assert trained.predictor.probabilities(NEW).shape == (len(NEW), 2)
 
 
 def test_a_blend_is_explained_by_what_leaving_words_out_does(blend: tuple[Trained, Path]) -> None:

@@ -213,6 +213,8 @@ class Backbone:
 
     def logits(self, tail: nn.Module, rows: Rows) -> Floats:
         """Logits of some rows [rows, labels]; the pieces of a row are pooled."""
+        if not len(rows):
+            return np.zeros((0, len(self.material.labels)))
         logits = logits_of(tail, self.examples, self.pieces.rows(rows), self.progress)
         result: Floats = self.pieces.pooled(logits.double(), rows).numpy()
         return result

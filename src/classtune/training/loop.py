@@ -183,19 +183,18 @@ def fit(
 
 @torch.inference_mode()
 def logits_of(network: nn.Module, examples: Examples, rows: Rows, progress: Progress | None = None) -> Tensor:
-    """Logits [rows, labels] in length-sorted batches, on the CPU."""
+    """Logits [rows, labels] of one row at least, in length-sorted batches, on the CPU."""
     network.eval()
-    result: Tensor | None = None
-    done = 0
+    result, done = torch.empty(0), 0
     for places in length_sorted_batches(examples.lengths[rows].tolist()):
         logits = network(examples.batch(rows[places])).float().cpu()
-        if result is None:
+        if not done:
             result = torch.empty(len(rows), logits.shape[1])
         result[torch.from_numpy(places)] = logits
         done += len(places)
         if progress:
             progress("test", done, len(rows))
-    return torch.empty(0, 0) if result is None else result
+    return result
 
 
 def shuffled_batches(lengths: NDArray[np.int64], rows: Rows, settings: TrainingSettings, epoch: int) -> list[Rows]:
