@@ -68,11 +68,13 @@ def log_loss(probabilities: FloatArray, truth: npt.NDArray[Any]) -> Floats:
 
 
 def row_losses(logits: FloatArray, truth: npt.NDArray[Any]) -> Floats:
-    """Log loss (nats) of each row [rows]: class numbers [rows] or, over all labels, booleans [rows, labels]."""
+    """Log loss (nats) of each row [rows]: class numbers [rows] or, over all labels, booleans [rows, labels]. NaN for
+    rows that have no logits (NaN)."""
     if truth.ndim == 1:
         return np.asarray(-log_probabilities(logits, multi=False)[np.arange(len(truth)), truth])
     signed = np.where(truth, 1.0, -1.0) * np.asarray(logits, dtype=np.float64)
-    return np.asarray(np.logaddexp(0, -signed).sum(axis=1))
+    with np.errstate(invalid="ignore"):  # what is no number stays none, without a warning
+        return np.asarray(np.logaddexp(0, -signed).sum(axis=1))
 
 
 def best_scale(logits: FloatArray, truth: npt.NDArray[Any]) -> float:

@@ -91,3 +91,13 @@ def test_a_scale_is_no_surer_than_the_rows_can_show() -> None:
     noisy = rng.normal(size=(5000, 3)) + 2 * np.eye(3)[many]
     assert best_scale(3 * noisy, many) == pytest.approx(best_scale(noisy, many) / 3, rel=0.01)
     assert row_losses(best_scale(noisy, many) * noisy, many).mean() <= row_losses(noisy, many).mean()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_of_rows_that_did_not_judge_all_nothing_is_said(truth: NDArray[np.int64], several: bool) -> None:
+    known = np.eye(3, dtype=bool)[truth] if several else truth
+    all_rows, half = logits_of(truth, 1.5, 1), logits_of(truth, 2.5, 2)
+    half[: ROWS // 2] = np.nan
+    choice = choose([Option("all", all_rows, 1.0), Option("half", half, 1.0)], known)
+    assert choice.rows == ROWS // 2
+    assert choice.losses["half"] < choice.losses["all"]
