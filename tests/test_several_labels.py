@@ -93,8 +93,9 @@ def test_from_a_column_with_a_separator_to_predictions_and_figures(
     judged = command("evaluate", bundle, data, *separator, "--json").document["test"]
     assert judged["rows"] == 120
     assert judged["macro_f1"] > 0.8
-    refused = command("evaluate", bundle, data, "--drop-unlabelled")
-    assert (refused.code, "Pass --label-separator" in refused.err) == (2, True)
+    assert command("evaluate", bundle, data, "--json").document["test"] == judged  # it knows what separates them
+    refused = command("evaluate", bundle, data, "--label-separator", "none", "--drop-unlabelled")
+    assert (refused.code, "the label 'friend|money' is not one" in refused.err) == (2, True)
     html = (bundle / "texts" / "report.html").read_text(encoding="utf-8")
     assert "exactly the right labels" in html
 
@@ -109,6 +110,8 @@ def test_columns_of_ones_and_zeros(small_bert: Path, tmp_path: Path, command: Ru
     columns = ["--label-columns", ",".join(names), "--json"]
     ran = command("train", tmp_path / "rows.csv", "-o", tmp_path / "b", "--model", small_bert, *flags, *columns)
     assert ran.document["labels"] == list(names)
+    told, known = (command("evaluate", tmp_path / "b", tmp_path / "rows.csv", "--json", *say) for say in (columns, ()))
+    assert known.document["test"] == told.document["test"]
 
 
 def test_long_texts_are_read_in_windows_alike_in_training_and_use(small_llama: Path, tmp_path: Path) -> None:

@@ -220,6 +220,8 @@ def _of_another_file(format: TableFormat, name: str) -> TableFormat:
         drop_empty=format.drop_empty,
         preferred_text=format.text or format.preferred_text,
         preferred_label=format.label or format.preferred_label,
+        preferred_separator=format.preferred_separator,
+        preferred_label_columns=format.preferred_label_columns,
     )
 
 

@@ -143,7 +143,9 @@ def prepare(
             left_out=dict(table.dropped),
             columns={"text": table.text_column, "label": table.label_column}
             | ({"with": ",".join(table.beside)} if table.beside else {})
-            | ({"pair": table.pair} if table.pair is not None else {}),
+            | ({"pair": table.pair} if table.pair is not None else {})
+            | ({"label_separator": table.label_separator} if table.label_separator else {})
+            | ({"label_columns": ",".join(table.label_columns)} if table.label_columns else {}),
             label_kind=table.label_kind,
         ),
         beside=table.beside,

@@ -58,6 +58,8 @@ def of_bundles(format: TableFormat, records: Sequence[Mapping[str, Any]]) -> Tab
         format,
         preferred_text=last.get("text"),
         preferred_label=last.get("label"),
+        preferred_separator=last.get("label_separator"),
+        preferred_label_columns=tuple(listed_names(last.get("label_columns") or "")),
         beside=names,
         pair=format.pair or last.get("pair"),
     )

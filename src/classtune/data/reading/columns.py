@@ -49,6 +49,8 @@ class TableFormat:
     group: str | None = None  # name of a column whose equal cells mark rows that belong together
     preferred_text: str | None = None  # taken where the table has it and ``text`` is unset: a bundle's own column
     preferred_label: str | None = None
+    preferred_separator: str | None = None  # between labels, where ``label_separator`` is unset
+    preferred_label_columns: tuple[str, ...] = ()  # where the table has them all and nothing is said of labels
     lenient: bool = False  # keep what an audit reports: empty texts, empty labels, labels that are nearly the same
     keep: bool = False  # all columns, those that are not asked for too; always so where labels are not read
 
@@ -120,6 +122,9 @@ def choose_columns(
     cells: those of a column, to guess by where its name is not known. What was guessed is in ``Columns.notes``.
     Raises DataError for names that do not exist, that leave more or less than one reading, or that are two columns'.
     """
+    flags = table.preferred_label_columns
+    if flags and table.label is None and not table.label_columns and set(flags) <= set(names):
+        table = replace(table, label_columns=flags)
     if table.may_lack:
         there = tuple(name for name in table.beside if name in names)
         table = replace(table, beside=there, pair=table.pair if table.pair in names else None)

@@ -32,7 +32,7 @@ def read_upload(path: str | Path, format: TableFormat, *, labelled: bool = False
     table["columns"] = {name: list(map(_cell, cells)) for name, cells in table["columns"].items()}
     rows = zip(table["texts"], table.pop("cells"), table.pop("pairs"), strict=True)
     table["texts"] = [RowText(text, cells, tuple(pair) or None) for text, cells, pair in rows]
-    table["beside"] = tuple(table["beside"])
+    table |= {name: tuple(table[name]) for name in ("beside", "label_columns")}
     if table["label_sets"] is not None:
         table["label_sets"] = [tuple(labels) for labels in table["label_sets"]]
     return Table(**table)
@@ -70,7 +70,9 @@ def main() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (asked["memory"], asked["memory"]))
-    format = asked["format"] | {name: tuple(asked["format"][name]) for name in ("label_columns", "beside")}
+    format = asked["format"] | {
+        name: tuple(asked["format"][name]) for name in ("label_columns", "preferred_label_columns", "beside")
+    }
     try:
         json.dump({"found": _found(asked["path"], TableFormat(**format), asked["what"])}, sys.stdout)
     except UserError as error:

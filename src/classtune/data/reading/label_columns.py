@@ -28,6 +28,8 @@ class Labels:
     sets: list[LabelSet] | None = None
     column: str | None = None
     kind: str = "text"
+    separator: str | None = None  # at which cells were cut
+    columns: tuple[str, ...] = ()  # one a label
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -42,13 +44,13 @@ def read_labels(grid: Grid, columns: Columns, format: TableFormat, faults: Fault
         ]
         order = sorted(range(len(names)), key=names.__getitem__)
         sets = [tuple(names[index] for index in order if row[index]) for row in zip(*flags, strict=True)]
-        return Labels([", ".join(labels) for labels in sets], sets, ", ".join(names))
+        return Labels([", ".join(labels) for labels in sets], sets, ", ".join(names), columns=tuple(names))
     if columns.label is None:
         return Labels()
     cells, name = _named(grid, columns.label), grid.names[columns.label]
-    separator = None if format.label_separator == WHOLE_CELLS else format.label_separator
+    told = format.label_separator or format.preferred_separator
+    separator = None if told == WHOLE_CELLS else told
     result = Labels(column=name)
-    where = f"{faults.name} {faults.unit}s"
     if separator is None:
         if (lists := listed_labels(cells)) is not None:
             result.notes.append(f"lists written as text in {name!r} are read as lists of labels.")
@@ -74,19 +76,19 @@ def read_labels(grid: Grid, columns: Columns, format: TableFormat, faults: Fault
             if joined is not None:
                 lines = result.notes if format.lenient else result.problems
                 lines.append(
-                    f"{where}: the cells of {name!r} look like several labels, joined by {joined!r}. Pass "
+                    f"{faults.name}: the cells of {name!r} look like several labels, joined by {joined!r}. Pass "
                     f"--label-separator {joined!r} (an empty cell is then none of them), "
                     f"or --label-separator {WHOLE_CELLS} if each cell is one label."
                 )
             return result
     if is_matrix(cells):
         result.problems.append(
-            f"{where}: the labels are lists of 0 and 1, equally long: names of labels, or a matrix? "
+            f"{faults.name}: the labels are lists of 0 and 1, equally long: names of labels, or a matrix? "
             "Write names, or give each label a column of its own."
         )
     sets = faults.read(cells, grid.lines, partial(as_labels, separator=separator), "label", ())
     shared: dict[LabelSet, LabelSet] = {}  # millions of rows have few different sets
-    result.sets = [shared.setdefault(labels, labels) for labels in sets]
+    result.sets, result.separator = [shared.setdefault(labels, labels) for labels in sets], separator
     result.shown = [", ".join(labels) for labels in result.sets]
     return result
 

@@ -52,6 +52,8 @@ class Table:
     unit: str = "line"  # what ``lines`` count: a file's lines, or rows
     groups: list[str] | None = None  # cells of the column TableFormat.group; "": the row belongs with no other
     columns: dict[str, list[Any]] = field(default_factory=dict)  # where they are kept: all of the file, cells as there
+    label_separator: str | None = None  # at which its cells were cut
+    label_columns: tuple[str, ...] = ()  # in its place, one a label
     label_kind: str = "text"  # what the labels' cells were: "int", "float", "bool", "text"
     beside: tuple[str, ...] = ()  # names of the columns whose cells stand beside the texts (`cells_beside`)
     pair: str | None = None  # name of the column whose texts make pairs with the texts (`parts_of`)
@@ -220,6 +222,8 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
         dropped=dict(dropped),
         notes=notes,
         label_sets=sets,
+        label_separator=labels.separator,
+        label_columns=labels.columns,
         label_kind=labels.kind,
         groups=None if groups is None else of_kept(groups),
         columns={name: of_kept(grid.column(column)) for column, name in enumerate(_distinct(grid.names))}
