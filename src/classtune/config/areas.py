@@ -244,8 +244,8 @@ class RunSettings(Area):
     device: str = Field("auto", description="`cpu`, `cuda`, `mps`, or `auto`.")
     shard: bool = Field(
         False,
-        description="Under torchrun: each process holds a share of the frozen blocks' weights, for a backbone that "
-        "fits no one GPU.",
+        description="Under torchrun: each process holds a share of the frozen blocks' weights, for a backbone too "
+        "large for one GPU.",
     )
 
 
