@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,32 @@ def test_without_a_terminal_a_long_stage_tells_how_far_it_is_and_what_is_left(
         "trunk: 50 %, about 60 s left",
         "trunk: 75 %, about 30 s left",
     ]
+
+
+def test_a_pipe_is_a_table_and_no_text(small_bundle: Path, tmp_path: Path, command: Run) -> None:
+    """What a shell makes of <(…): a path that is no regular file."""
+    reading, writing = os.pipe()
+    os.write(writing, b"text\nhello there\nsee you\n")
+    os.close(writing)
+    ran = command("predict", small_bundle, f"/dev/fd/{reading}", "--json")
+    os.close(reading)
+    assert len(ran.document) == 2
+    refused = command("predict", small_bundle, os.devnull)
+    assert (refused.code, "the file is empty" in refused.err) == (2, True)
+
+
+def test_empty_words_of_options_are_refused(small_bundle: Path, tmp_path: Path, command: Run) -> None:
+    """A variable of the shell that is not set: nothing else is done in its place."""
+    data = write_csv(tmp_path / "t.csv", rows(20))
+    for words, said in (
+        (["predict", small_bundle, data, "-o", ""], "-o: is empty"),
+        (["train", data, "-o", tmp_path / "b", "--test", ""], "is a folder"),
+        (["train", data, "-o", tmp_path / "b", "--validation", ""], "is a folder"),
+        (["train", data, "-o", tmp_path / "b", "--model", ""], "model = '': names no model"),
+        (["audit", data, "--model", ","], "model = ',': names no model"),
+        (["next", small_bundle, data, "--seed", "-1"], "--seed"),
+        (["start", data, "--labels", "a,b", "--seed", str(2**32)], "--seed"),
+    ):
+        ran = command(*words)
+        assert (ran.code, said in ran.err) == (2, True), ran.err
+    assert not (tmp_path / "b").exists()

@@ -95,3 +95,18 @@ def test_numbers_among_text_are_text(small_llama: Path) -> None:
     classifier = small(small_llama, epochs=6).fit(TEXTS, mixed)
     assert classifier.classes_.tolist() == ["1", "ham"]
     assert classifier.predict(NEW[:2]).tolist() == ["1", "ham"]
+
+
+def test_what_is_no_column_or_weighs_beyond_numbers_is_told_or_taken(small_llama: Path) -> None:
+    """An array of no dimension, pandas's NA, and weights whose sum no number holds."""
+    pandas = pytest.importorskip("pandas")
+    fitted = small(small_llama, epochs=1).fit(TEXTS, LABELS, sample_weight=[1e308] * 60)
+    assert fitted.result_["splits"]["train"] == 54
+    assert (
+        np.abs(fitted.predict_proba(NEW) - small(small_llama, epochs=1).fit(TEXTS, LABELS).predict_proba(NEW)).max()
+        < 1e-5
+    )
+    with pytest.raises(DataError, match="an array of 0 dimensions"):
+        fitted.predict(np.array("a"))
+    with pytest.raises(DataError, match="row 1: the label is empty"):
+        small(small_llama).fit(TEXTS, pandas.array([None, *[1] * 59], dtype="Int64"))

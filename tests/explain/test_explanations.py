@@ -16,7 +16,7 @@ from classtune.errors import DataError, SettingsError
 from classtune.explain.explanations import agreement, as_html, as_text, explain
 from classtune.explain.neighbours import Neighbours
 from classtune.explain.words import without, words_of
-from classtune.inference.predictor import Predictor
+from classtune.inference.predictor import Predictor, load_predictor
 from classtune.model.pooled import pooled_states
 
 pytest_plugins = ["bundle_fixtures"]
@@ -174,3 +174,16 @@ def test_a_text_cannot_steer_the_terminal(predictor: Predictor) -> None:
 def test_a_text_whose_words_cannot_all_be_left_out_is_refused_at_once(predictor: Any) -> None:
     with pytest.raises(DataError, match=r"has 20,000 words in 40,000 characters: to leave each of them out in turn"):
         explain(predictor, "a " * 20_000)
+
+
+def test_the_only_word_of_a_text_weighs_what_its_answer_is_without_it(small_blend: tuple[Any, Path]) -> None:
+    """Of several members too, which have no score for nothing."""
+    predictor, _ = load_predictor(small_blend[1])
+    assert not predictor.single
+    explanation = explain(predictor, "prize")
+    (word,) = explanation["words"]
+    place = predictor.labels.index(explanation["label"])
+    with_it, without_it = predictor.probabilities(["prize", "."])[:, place].astype(float)
+    odds = [np.log(share / (1 - share)) for share in (with_it, without_it)]
+    assert word["weight"] == pytest.approx(odds[0] - odds[1], rel=1e-4)
+    assert abs(word["weight"]) > 1e-6

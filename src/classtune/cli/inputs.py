@@ -20,10 +20,12 @@ def what_is_given(words: Sequence[str], output: str | None) -> Literal["texts", 
     """What `predict` is given: texts; one table; or what is answered in shards (folders, patterns, several tables, one
     that is large, or anything where ``output`` is a folder).
 
-    A word names a table where it is ``-``, a file, a folder written with a separator (or any, where answers go to a
-    folder), a pattern that tables fit, or has no space and ends as tables do: a missing file is no text.
+    A word names a table where it is ``-``, a file or a pipe, a folder written with a separator (or any, where answers
+    go to a folder), a pattern that tables fit, or has no space and ends as tables do: a missing file is no text.
     Raises SettingsError for tables and texts together, and for several tables into one file.
     """
+    if output == "":
+        raise SettingsError("-o: is empty. Name a file, or a folder.")
     to_folder = output is not None and Path(output).suffix not in _ANSWER_FILES
     tables = [word for word in words if _names_table(word, to_folder=to_folder)]
     texts = [word for word in words if word not in tables]
@@ -48,10 +50,10 @@ def _names_table(word: str, *, to_folder: bool) -> bool:
 
     path = Path(word)
     try:
-        if word == "-" or path.is_file():
-            return True
         if path.is_dir():
             return os.sep in word or "/" in word or (to_folder and word != "")
+        if word == "-" or path.exists():
+            return True
         if is_table_name(word) and len(word.split()) == 1:
             return True
         return glob.has_magic(word) and any(map(_is_table_file, glob.iglob(word, recursive=True)))

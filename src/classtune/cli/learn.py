@@ -202,8 +202,8 @@ class _Rows:
 
             format = as_trained(format, before)
         self.table: Table = open_data(data, format, notify=view.note)
-        self.validation = open_data(validation, format, notify=view.note) if validation else None
-        self.test = open_data(test, format, notify=view.note) if test else None
+        self.validation = open_data(validation, format, notify=view.note) if validation is not None else None
+        self.test = open_data(test, format, notify=view.note) if test is not None else None
         self.added = [open_data(each, _of_another_file(format, each), notify=view.note) for each in add]
 
 

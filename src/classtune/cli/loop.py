@@ -27,7 +27,7 @@ Form = Annotated[
 AtRandom = Annotated[
     float, typer.Option("--at-random", metavar="SHARE", help="Share that is drawn at random, and marked so.")
 ]
-Seed = Annotated[int, typer.Option(help="The one seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The one seed of everything random.")]
 
 
 @takes(format=options.TEXTS)

@@ -119,10 +119,18 @@ class Settings(
 
 
 def backbone_names(settings: ChoiceSettings) -> list[str]:
-    """The backbones that a run may use, the smallest first: what ``model`` names, or what ``auto`` stands for."""
+    """The backbones that a run may use, the smallest first: what ``model`` names, or what ``auto`` stands for.
+
+    Raises SettingsError where it names none.
+    """
     if settings.model == "auto":
         return ["minilm-l6"] if settings.effort == "fast" else ["minilm-l6", "smollm2-135m"]
-    return [name.strip() for name in settings.model.split(",") if name.strip()]
+    names = [name.strip() for name in settings.model.split(",") if name.strip()]
+    if not names:
+        raise SettingsError(
+            f"model = {settings.model!r}: names no model. Leave it out, or name one of `classtune models`."
+        )
+    return names
 
 
 def seconds_of(duration: str) -> float:

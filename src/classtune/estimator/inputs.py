@@ -24,7 +24,8 @@ def texts_of(X: Any, format: TableFormat, *, blanks: bool = False) -> list[str]:
     """Texts to predict; none is allowed. format: which columns of a data frame are read. Raises DataError for what is
     not text."""
     X = column_of(X)
-    return table_from_rows(X, blanks=blanks, format=format).texts if not isinstance(X, Sized) or len(X) else []
+    empty = isinstance(X, Sized) and not (isinstance(X, np.ndarray) and X.ndim == 0) and not len(X)
+    return [] if empty else table_from_rows(X, blanks=blanks, format=format).texts
 
 
 def rows_of(X: Any, y: Any, sample_weight: Any, format: TableFormat, *, own_loss: bool) -> Table:
@@ -84,7 +85,7 @@ def _above_0(values: Any, rows: int, *, own_loss: bool) -> list[float]:
             f"sample_weight row {wrong[0] + 1}: is {weights[wrong[0]]:g}, and so {len(wrong):,} in all are no number "
             "above 0. Leave out the rows that shall not count."
         )
-    listed: list[float] = weights.tolist()
+    listed: list[float] = (weights / weights.max()).tolist()  # so that no sum of them overflows
     return listed
 
 

@@ -25,6 +25,7 @@ _FOR, _AGAINST = "59, 130, 196", "217, 122, 30"
 _STRONGEST = 0.45
 # The same for terminals of 256 colours, weak to strong; letters on them are black.
 _FOR_ANSI, _AGAINST_ANSI = (153, 111, 75), (223, 216, 209)
+NO_WORD = "."  # what is left of a text of one word: something that every kind of classifier takes
 _FAINT = 0.1  # of the strongest word; weaker ones are not coloured
 
 
@@ -109,7 +110,7 @@ def word_weights(predictor: Predicts, text: str, label_index: int) -> list[tuple
         attributed = attribute(predictor.network, text, label_index, "occlusion", run=predictor.whole)
         return list(zip(attributed.pieces, map(float, attributed.weights), strict=True))
     words = words_of(text)
-    shorter = [without(text, [word]) or text for word in words]
+    shorter = [without(text, [word]) or NO_WORD for word in words]
     odds = _log_odds(predictor.probabilities([text, *shorter])[:, label_index])
     return [(word, float(odds[0] - fell)) for word, fell in zip(words, odds[1:], strict=True)]
 
@@ -163,7 +164,7 @@ def as_text(explanation: dict[str, Any], color: bool) -> str:
         lines.append(_tinted(explanation))
     width = max((len(word["word"]) for word in _top(explanation)), default=0)
     for word in _top(explanation):
-        sign = "+" if word["weight"] > 0 else "−"
+        sign = "−" if word["weight"] < 0 else "+"
         second = "" if word["gradients"] is None else f"  gradients: {word['gradients']:+.2f}".replace("-", "−")
         lines.append(f"  {sign}{abs(word['weight']):.2f}  {_printable(word['word']):<{width}}{second}".rstrip())
     if explanation["neighbours"]:

@@ -142,7 +142,7 @@ def as_text(cell: object) -> str:
                 f"holds half a character (surrogate {code}), which no file can store. Write it whole"
             ) from None
         return str(cell)
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    if is_missing(cell):
         return ""
     if isinstance(cell, bool):
         return str(cell).lower()
@@ -156,6 +156,11 @@ def as_text(cell: object) -> str:
     if isinstance(cell, int | float | decimal.Decimal):
         return str(cell)
     raise ValueError(f"is of type {type(cell).__name__}. Give text")
+
+
+def is_missing(cell: object) -> bool:
+    """Whether a cell holds nothing: None, a number that is none, pandas's NA."""
+    return cell is None or (isinstance(cell, float) and math.isnan(cell)) or type(cell).__name__ == "NAType"
 
 
 def plain(cell: object) -> object:

@@ -5,7 +5,6 @@ A label is text, whatever type its cells have; the kind of a column says what th
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from classtune.data.reading.cells import LabelSet, Number, as_text, plain, without_unseen
+from classtune.data.reading.cells import LabelSet, Number, as_text, is_missing, plain, without_unseen
 from classtune.data.reading.faults import listed
 
 MOST_CHARACTERS = 1000  # of a label
@@ -49,7 +48,7 @@ def _kind(cell: object) -> str:
     cell = plain(cell)
     if isinstance(cell, Number):
         return "int" if cell.removeprefix("-").isdecimal() else "float"
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    if is_missing(cell):
         return ""
     return next((kind.__name__ for kind in (bool, int, float) if isinstance(cell, kind)), "text")
 
