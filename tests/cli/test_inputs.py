@@ -197,14 +197,15 @@ def test_a_pipe_is_a_table_and_no_text(small_bundle: Path, tmp_path: Path, comma
     assert (refused.code, "the file is empty" in refused.err) == (2, True)
 
 
-def test_empty_words_of_options_are_refused(small_bundle: Path, tmp_path: Path, command: Run) -> None:
+def test_options_that_say_nothing_are_refused(small_bundle: Path, tmp_path: Path, command: Run) -> None:
     """A variable of the shell that is not set: nothing else is done in its place."""
     data = write_csv(tmp_path / "t.csv", rows(20))
     for words, said in (
-        (["predict", small_bundle, data, "-o", ""], "-o: is empty"),
-        (["train", data, "-o", tmp_path / "b", "--test", ""], "is a folder"),
-        (["train", data, "-o", tmp_path / "b", "--validation", ""], "is a folder"),
-        (["train", data, "-o", tmp_path / "b", "--model", ""], "model = '': names no model"),
+        (["predict", small_bundle, data, "-o", ""], "--output: is given an empty word"),
+        (["train", data, "-o", tmp_path / "b", "--test", ""], "--test: is given an empty word"),
+        (["train", data, "-o", tmp_path / "b", "--with", "", "--recipe="], "--recipe: is given an empty word"),
+        (["train", data, "-o", tmp_path / "b", "--add", ""], "--add: is given an empty word"),
+        (["predict", small_bundle, data, "--encoding", ""], "--encoding: is given an empty word"),
         (["audit", data, "--model", ","], "model = ',': names no model"),
         (["next", small_bundle, data, "--seed", "-1"], "--seed"),
         (["start", data, "--labels", "a,b", "--seed", str(2**32)], "--seed"),

@@ -24,8 +24,6 @@ def what_is_given(words: Sequence[str], output: str | None) -> Literal["texts", 
     go to a folder), a pattern that tables fit, or has no space and ends as tables do: a missing file is no text.
     Raises SettingsError for tables and texts together, and for several tables into one file.
     """
-    if output == "":
-        raise SettingsError("-o: is empty. Name a file, or a folder.")
     to_folder = output is not None and Path(output).suffix not in _ANSWER_FILES
     tables = [word for word in words if _names_table(word, to_folder=to_folder)]
     texts = [word for word in words if word not in tables]
