@@ -21,8 +21,9 @@ test: $(TEST_STAMP) check    ## lint, types, house, unit and end-to-end tests
 clients:                ## JavaScript's clients (0.5 GB), which two tests ask; without them these skip and say so
 	npm install --no-save --no-audit --no-fund --loglevel error --ignore-scripts @huggingface/inference@4 @huggingface/transformers@4
 
-test-faults: $(TEST_STAMP)   ## kills, full disks and hostile bundles, 25 tries each; prints what survived
-	CLASSTUNE_FAULT_TRIES=25 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/faults tests/tutorial/test_killed_tutorial.py
+test-faults: $(TEST_STAMP)   ## kills, full disks and hostile bundles, 25 tries each, two minutes of 64 clients; prints what survived
+	CLASSTUNE_FAULT_TRIES=25 CLASSTUNE_LOAD_SECONDS=120 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s \
+		tests/faults tests/tutorial/test_killed_tutorial.py tests/server/test_load.py
 
 # No training of a whole classifier, no export, no browser: settings, tables, decisions, figures, the loop itself.
 FAST := tests/test_house.py tests/test_public.py tests/test_config.py tests/test_sources.py tests/data tests/decisions \

@@ -1,6 +1,6 @@
 """64 clients at once while a new version and a broken one come: every request is answered.
 
-``CLASSTUNE_LOAD_SECONDS=120 pytest tests/server/test_load.py -s`` is the long form; it prints its figures.
+`make test-faults` runs the long form, two minutes; it prints its figures.
 """
 
 from __future__ import annotations
