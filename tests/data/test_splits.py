@@ -61,6 +61,7 @@ def test_folding_twice_changes_nothing(text: str) -> None:
 def test_folding_sees_through_case_width_and_white_space() -> None:
     assert fold(" STRASSE\u00a0\tﬁn ") == fold("straße fin")
     assert fold("résumé") != fold("resume")
+    assert fold("a\u2800b") == fold("a b") != fold("ab")  # a blank of braille parts words
 
 
 @pytest.mark.parametrize("unseen", ["\u200b", "\ufeff", "\xad", "\ufe0f", "\u2060", "\u202e", "\U000e0101", "\x07"])
@@ -184,6 +185,17 @@ def test_rows_of_several_labels_are_stratified_by_their_rarest() -> None:
         grouped_split([str(n) for n in range(431)], rarest_labels(sets), **SHARES, seed=0)
     with pytest.raises(DataError, match="none of the 2 rows has a label"):
         grouped_split(["a", "b"], ["", ""], **SHARES, seed=0, rare="train")
+
+
+def test_texts_that_stand_under_two_labels_are_told_and_splitting_less_strictly_is_no_way_out() -> None:
+    texts = [f"t{n % 10}" for n in range(40)]  # each three times a and once b
+    labels = ["b" if n < 10 else "a" for n in range(40)]
+    said = "10 of its texts stand under other labels too, and count there. Add texts, merge it with another label, or "
+    for groups, kind in ((None, "distinct texts"), (list(range(40)), "groups of rows that stay together")):
+        with pytest.raises(DataError) as caught:
+            grouped_split(texts, labels, **SHARES, seed=0, groups=groups)
+        told = f"label 'b': 0 {kind} in 10 rows, and the split needs 3. {said}leave it out."
+        assert caught.value.problems == [told]
 
 
 def test_every_class_with_too_few_texts_is_listed() -> None:

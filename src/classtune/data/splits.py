@@ -87,7 +87,7 @@ def grouped_split(
     wanted = [part for part, share in shares.items() if share > 0]
     needed = 1 + len(wanted)
     _check_classes(
-        labels, groups_of, needed=needed if rare == "refuse" else 0, grouped=groups is not None, least=least_classes
+        texts, labels, groups_of, needed=needed if rare == "refuse" else 0, groups=groups, least=least_classes
     )
 
     generator = np.random.default_rng(seed)
@@ -222,7 +222,13 @@ def _groups_by_label(
 
 
 def _check_classes(
-    labels: Sequence[str], groups_of: dict[str, list[list[int]]], *, needed: int, grouped: bool, least: int
+    texts: Sequence[str],
+    labels: Sequence[str],
+    groups_of: dict[str, list[list[int]]],
+    *,
+    needed: int,
+    groups: Sequence[Any] | npt.NDArray[Any] | None,
+    least: int,
 ) -> None:
     counts = Counter(labels)
     if not counts:
@@ -233,18 +239,24 @@ def _check_classes(
         raise DataError(
             f"all {len(labels):,} rows have the label {labels[0]!r}: a classifier needs two classes or more."
         )
-    kind = ("group", "groups of rows that stay together") if grouped else ("distinct text", "distinct texts")
-    way_out = " Or keep fewer rows together: --split-by exact." if grouped else ""
+    few = {label: found for label in counts if (found := len(groups_of.get(label, ()))) < needed}
+    if not few:
+        return
+    kind = ("distinct text", "distinct texts") if groups is None else ("group", "groups of rows that stay together")
+    apart = groups_of if groups is None else _groups_by_label(texts, labels, None)
+    way_out = " Or keep fewer rows together: --split-by exact."
+    if groups is None or any(len(apart.get(label, ())) < needed for label in few):
+        way_out = ""
     problems = []
-    for label, rows in counts.items():
-        distinct = len(groups_of.get(label, ()))
-        if distinct < needed:
-            problems.append(
-                f"label {label!r}: {distinct} {kind[distinct != 1]} in {rows:,} rows, and the split needs {needed}. "
-                f"Add texts, merge it with another label, or leave it out.{way_out if distinct < rows else ''}"
-            )
-    if problems:
-        raise DataError(problems)
+    for label, found in few.items():
+        own = len({fold(text) for text, other in zip(texts, labels, strict=True) if other == label})
+        lost = own - len(apart.get(label, ()))
+        elsewhere = f" {lost:,} of its texts stand under other labels too, and count there." if lost > 0 else ""
+        problems.append(
+            f"label {label!r}: {found} {kind[found != 1]} in {counts[label]:,} rows, and the split needs {needed}."
+            f"{elsewhere} Add texts, merge it with another label, or leave it out.{way_out}"
+        )
+    raise DataError(problems)
 
 
 def _take(groups: list[list[int]], wish: float, *, at_most: int, largest: float) -> tuple[list[int], list[list[int]]]:

@@ -211,6 +211,12 @@ def test_a_column_to_split_by_is_kept_as_text(write: Write) -> None:
     assert (read_table(path, format).groups, read_table(path, format).texts) == (["T1", ""], ["a", "c"])
     with pytest.raises(DataError, match="more than one column could hold the text"):  # which it no longer can
         read_table(path, replace(format, group=None))
+    for group, message in (("label", "rows of one label cannot be kept together"), ("text", "kept together anyway")):
+        table = write("two.csv", "text,label\na,x\nb,y\n")
+        with pytest.raises(DataError, match=rf"--split-by .{group}. names the column .*{message}"):
+            read_table(table, TableFormat(group=group))
+    with pytest.raises(DataError, match="rows of one label cannot be kept together"):
+        read_table(table, TableFormat(group="label", label="label"))
     path = write("t.jsonl", '{"text": "a", "label": "x", "user": 7}\n{"text": "b", "label": "y"}\n')
     assert read_table(path, TableFormat(group="user")).groups == ["7", ""]
 

@@ -21,10 +21,11 @@ PART_END = "\n\n"  # between the parts of a text, which every tokenizer and ever
 # order, variation selectors, and whatever else Unicode lets a font ignore (Default_Ignorable_Code_Point).
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
-    r"\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
+    r"\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
     r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-_BLANK = re.compile(rf"[\s{_UNSEEN.pattern[1:]}*")
+_BRAILLE_BLANK = "\u2800"  # no white space to Unicode, and a blank to who sees it: it parts words
+_BLANK = re.compile(rf"[\s{_BRAILLE_BLANK}{_UNSEEN.pattern[1:]}*")
 LabelSet = tuple[str, ...]  # sorted, each label once; () for none
 
 
@@ -124,8 +125,8 @@ def is_blank(text: str) -> bool:
 
 
 def without_unseen(text: str) -> str:
-    """The text without what is written and not seen; its spaces stay."""
-    return _UNSEEN.sub("", text)
+    """The text without what is written and not seen; its spaces stay, and blanks that are no white space become one."""
+    return _UNSEEN.sub("", text).replace(_BRAILLE_BLANK, " ")
 
 
 def as_text(cell: object) -> str:

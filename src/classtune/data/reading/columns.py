@@ -149,6 +149,8 @@ def choose_columns(
         raise DataError(f"{where}: columns of the same name: {listed}. Give each column its own name.")
     problems = [_ambiguous(where, role, names, likely) for role, likely, many in wanted if len(likely) != many]
     if problems:
+        if labelled and table.group is not None:
+            _check_group(where, names, table, cells)
         raise DataError(problems)
     return Columns(
         texts=tuple(texts),
@@ -158,6 +160,30 @@ def choose_columns(
         pair=None if table.pair is None else names.index(table.pair),
         group=names.index(table.group) if labelled and table.group is not None else None,
         notes=tuple(notes),
+    )
+
+
+def _check_group(
+    where: str, names: Sequence[str], table: TableFormat, cells: Callable[[int], Sequence[Any]] | None
+) -> None:
+    """Raise DataError where what rows are kept together by would be read as their text or label, and nothing else."""
+    try:
+        chosen = choose_columns(where, names, replace(table, group=None), labelled=True, cells=cells)
+    except DataError:
+        return
+    if chosen.label is not None and names[chosen.label] == table.group:
+        raise DataError(_by_label(where, table.group))
+    if table.group in [names[column] for column in chosen.texts]:
+        raise DataError(
+            f"{where}: --split-by {table.group!r} names the column of the texts: copies of a text are kept together "
+            "anyway. Write --split-by exact."
+        )
+
+
+def _by_label(where: str, group: str) -> str:
+    return (
+        f"{where}: --split-by {group!r} names the column of the labels: rows of one label cannot be kept together, for "
+        "every part needs each label. Name another column, near or exact."
     )
 
 
@@ -172,6 +198,8 @@ def _check_asked(where: str, names: Sequence[str], asked: Sequence[tuple[str, st
         raise DataError(problems)
     texts = [name for flag, name in asked if flag == "--text"]
     labels = [name for flag, name in asked if flag in ("--label", "--label-columns")]
+    if table.group in labels and ("--split-by", table.group) in asked:
+        raise DataError(_by_label(where, table.group))
     clash = [("--text", flag, name) for flag, name in asked if name in texts and flag in ("--label", "--label-columns")]
     clash += [("--label", flag, name) for flag, name in asked if name in labels and flag in _OF_TEXTS]
     clash += [("--text", flag, name) for flag, name in asked if name in texts and flag == "--pair"]
