@@ -177,7 +177,7 @@ def test_texts_longer_than_the_model_takes_are_told_with_the_way_out(
     one = ["--set", "candidates=one"]
     told = refused("train", "long.csv", "-o", "bundle", "--model", small_llama, "--depth", "all", "--epochs", "1", *one)
     assert f"long.csv line 6: the text has {LIMIT + 1} tokens, and the model takes {LIMIT}." in told
-    assert f"Pass --set max_tokens={LIMIT} to cut long texts" in told
+    assert f"Train with --set max_tokens={LIMIT} to cut long texts" in told
     quick = ["--depth", "all", "--epochs", "1", "--set", f"max_tokens={LIMIT}", "--json"]
     cut = command("train", "long.csv", "-o", "bundle", "--model", small_llama, *quick)
     assert cut.document["cut_texts"] == 1

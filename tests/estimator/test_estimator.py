@@ -233,6 +233,31 @@ def test_in_a_pipeline_and_as_features(fitted: TextClassifier) -> None:
     assert states.score(TEXTS, LABELS) == 1
 
 
+@pytest.mark.parametrize(("pooling", "width"), [("first", 32), ("last+mean", 64)])
+def test_heads_of_every_kind_name_their_features(pooling: str, width: int, small_bert: Path) -> None:
+    features = small(small_bert, epochs=1).set_params(pooling=pooling).fit(TEXTS, LABELS)
+    assert features.transform(NEW).shape == (3, width)
+    assert features.transform([]).shape == (0, width)
+    assert len(features.get_feature_names_out()) == width
+
+
+def test_what_is_no_network_says_so_and_not_that_it_is_not_fitted(small_bert: Path) -> None:
+    words = TextClassifier(small_bert, settings={**QUICK, "candidates": "all", "effort": "fast", "keep": "tf-idf"})
+    words.fit(TEXTS, LABELS)  # a model may be named by its path, too
+    for ask in (words.get_feature_names_out, lambda: words.transform(NEW)):
+        with pytest.raises(UserError, match="no single network"):
+            ask()
+
+
+def test_texts_without_an_order_and_labels_that_are_none_are_refused(fitted: TextClassifier) -> None:
+    with pytest.raises(DataError, match=r"texts: a set, which has no order\. Give a list\."):
+        fitted.predict({*NEW})
+    with pytest.raises(DataError, match=r"labels of training data: a frozenset, which has no order"):
+        TextClassifier().fit(NEW, frozenset(NEW))
+    with pytest.raises(DataError, match=r"y: there are no labels\."):
+        fitted.score(TEXTS, None)
+
+
 def test_logarithms_and_decisions_follow_the_probabilities(fitted: TextClassifier, small_llama: Path) -> None:
     proba = fitted.predict_proba(NEW)
     assert fitted.predict_log_proba(NEW) == pytest.approx(np.log(proba))

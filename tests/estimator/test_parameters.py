@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,31 @@ def test_callables_take_the_place_of_settings(small_llama: Path) -> None:
     assert small(small_llama, epochs=1).set_params(loss="focal").fit(TEXTS, LABELS).result_["extensions"] == {}
 
 
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"settings": 5}, "settings = 5: give a mapping"),
+        ({"settings": {1: 2}}, "settings = {1: 2}: give a mapping"),
+        ({"metrics": [1]}, "metrics = [1]: give a mapping"),
+        ({"recipe": 5}, "recipe = 5: give a recipe's name"),
+        ({"columns": ["a", None]}, "columns = ['a', None]: give names"),
+        ({"text": 5, "pair": b"a"}, "text = 5: give the name of a column.\npair = b'a': give the name"),
+    ],
+)
+def test_parameters_of_another_kind_are_told_in_one_sentence(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        TextClassifier(**parameters).fit(TEXTS, LABELS)
+    assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize("folder", [None, 5, "", b"bundle"])
+def test_what_names_no_folder_is_told(folder: Any, fitted: TextClassifier) -> None:
+    uses: tuple[Callable[[Any], object], ...] = (fitted.save, load)
+    for use in uses:
+        with pytest.raises(BundleError, match="names no folder"):
+            use(folder)
+
+
 def test_errors_speak_of_parameters_and_never_of_flags(small_llama: Path, tmp_path: Path) -> None:
     told: dict[str, dict[str, Any]] = {
         "cost 'fm=1': says neither fn, fp": {"cost": "fm=1"},
@@ -114,7 +140,7 @@ def test_errors_speak_of_parameters_and_never_of_flags(small_llama: Path, tmp_pa
 
 
 def test_long_texts_and_taken_folders_too(fitted: TextClassifier, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r'Pass max_tokens=160 to cut .* truncate="tail" .*, long_texts="windows"'):
+    with pytest.raises(DataError, match=r'Train with max_tokens=160 to cut .* truncate="tail" .*long_texts="windows"'):
         fitted.predict(["x" * 500])
     fitted.save(tmp_path / "taken")
     with pytest.raises(BundleError, match=r"or pass force=True to replace it\.$"):

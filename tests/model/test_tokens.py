@@ -74,8 +74,8 @@ def test_texts_too_long_or_empty_are_refused_all_at_once_with_their_places(
         f"t.csv line 3: the text has {length} tokens, and the model takes 64.",
         "t.csv line 4: the text is empty. Give it words, or leave it out.",
         f"t.csv line 5: the text has {length} tokens, and the model takes 64.",
-        "Pass --set max_tokens=64 to cut long texts (with --set truncate=tail or truncate=both to keep their end, or "
-        "half of each end), --set long_texts=windows to read them whole, or shorten them.",
+        "Train with --set max_tokens=64 to cut long texts (with --set truncate=tail or truncate=both to keep their "
+        "end, or half of each end), --set long_texts=windows to read them whole, or shorten them.",
     ]
 
 

@@ -26,6 +26,8 @@ from classtune.estimator.inputs import (
     callers_random_state,
     column_of,
     counted,
+    labels_given,
+    path_of,
     rows_of,
     texts_of,
     validation_of,
@@ -33,10 +35,9 @@ from classtune.estimator.inputs import (
 from classtune.estimator.parameters import PARAMETERS, SIGNATURE, settings_of
 from classtune.estimator.pickled import files_of, folder_of, saved
 from classtune.estimator.words import in_python, told_in_python
-from classtune.inference.predictor import Predictor, Ranked, load_predictor
+from classtune.inference.predictor import Predictor, Ranked, load_predictor, single_network
 from classtune.inference.tables import of_bundles
 from classtune.jobs.train import train
-from classtune.model.network import Network
 from classtune.model.pooled import pooled_states
 
 _SMALLEST = float(np.finfo(np.float64).tiny)  # probabilities may be 0, and their logarithm must be finite
@@ -69,7 +70,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     """
 
     # What each parameter is stored under; `__init__` takes them by name.
-    model: str | None
+    model: str | Path | None
     recipe: str | None
     loss: Any
     optimizer: Any
@@ -82,7 +83,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     device: str | None
     verbose: bool
 
-    def __init__(self, model: str | None = None, **parameters: Any) -> None:
+    def __init__(self, model: str | Path | None = None, **parameters: Any) -> None:
         unknown = [name for name in parameters if name not in PARAMETERS]
         if unknown:
             hint = meant(unknown[0], PARAMETERS)
@@ -162,12 +163,9 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
         Raises UserError where the classifier is no single network, DataError for texts that are empty or too long.
         """
-        network = getattr(self._fitted(), "network", None)
-        if not isinstance(network, Network):
-            raise UserError("This classifier is no single network, so it has no states to give as features.")
-        texts = texts_of(X, self._as_fitted())
+        network, texts = single_network(self._fitted()), texts_of(X, self._as_fitted())
         if not texts:
-            return np.zeros((0, self._n_features_out), dtype=np.float32)
+            return np.zeros((0, network.pooled_width), dtype=np.float32)
         return np.asarray(pooled_states(network, network.encoder.encode(texts)), dtype=np.float32)
 
     @told_in_python()
@@ -176,7 +174,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
         An answer that is withheld counts as not right. sample_weight [texts]: how much each counts, 0 or more.
         """
-        table = table_from_rows(column_of(X), column_of(y), format=self._as_fitted())
+        table = table_from_rows(column_of(X), column_of(labels_given(y)), format=self._as_fitted())
         table = table.with_known(self._fitted().labels)
         if sample_weight is not None:
             sample_weight = counted(sample_weight, len(table.texts))
@@ -203,12 +201,13 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write the bundle. force: replace a bundle that stands there. Raises BundleError."""
         self._fitted()
-        check_target(Path(folder), force=force)
+        target = path_of(folder)
+        check_target(target, force=force)
         if hasattr(self, "_trained"):
-            self._trained.save(Path(folder), force=force)
+            self._trained.save(target, force=force)
             self.result_["bundle"] = str(folder)
         else:
-            with new_bundle(Path(folder), force=force) as scratch:
+            with new_bundle(target, force=force) as scratch:
                 shutil.copytree(self._kept, scratch, dirs_exist_ok=True)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -244,8 +243,7 @@ class TextClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     @property
     def _n_features_out(self) -> int:
         """Columns of `transform`, for scikit-learn's names of them."""
-        head: Any = self._fitted().network.head
-        return int(head.in_features)
+        return single_network(self._fitted()).pooled_width
 
     def _bundle(self) -> AbstractContextManager[Path]:
         """The folder of the fitted classifier's bundle."""

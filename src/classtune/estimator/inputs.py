@@ -6,6 +6,8 @@ import contextlib
 import random
 from collections.abc import Iterator, Sized
 from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import narwhals
@@ -17,7 +19,7 @@ from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.frames import values_of
 from classtune.data.reading.labels import other_kinds
 from classtune.data.reading.tables import Table, table_from_rows
-from classtune.errors import DataError, SettingsError
+from classtune.errors import BundleError, DataError, SettingsError
 
 
 def texts_of(X: Any, format: TableFormat, *, blanks: bool = False) -> list[str]:
@@ -31,9 +33,7 @@ def texts_of(X: Any, format: TableFormat, *, blanks: bool = False) -> list[str]:
 def rows_of(X: Any, y: Any, sample_weight: Any, format: TableFormat, *, own_loss: bool) -> Table:
     """Rows to learn from. Raises DataError, also for labels that would not come back as they are and where ``format``
     names columns of what has none, and SettingsError where nothing would weigh by the weights."""
-    if y is None:
-        raise DataError("y: there are no labels. Give one a text.")
-    table = table_from_rows(column_of(X), y, name="training data", format=format)
+    table = table_from_rows(column_of(X), labels_given(y), name="training data", format=format)
     if table.label_sets is None and (kinds := other_kinds(values_of(y, "y"))):
         raise DataError(
             f"y: holds labels of type {', '.join(kinds)}, which a bundle cannot give back. Give text, whole numbers, "
@@ -44,6 +44,20 @@ def rows_of(X: Any, y: Any, sample_weight: Any, format: TableFormat, *, own_loss
     if sample_weight is None:
         return table
     return replace(table, weights=_above_0(sample_weight, len(table.texts), own_loss=own_loss))
+
+
+def labels_given(y: Any) -> Any:
+    """``y``. Raises DataError where there is none."""
+    if y is None:
+        raise DataError("y: there are no labels. Give one a text.")
+    return y
+
+
+def path_of(folder: Any) -> Path:
+    """The folder of a bundle. Raises BundleError for what names none."""
+    if not isinstance(folder, str | PathLike) or folder == "":
+        raise BundleError(f"folder = {folder!r}: names no folder. Give its path.")
+    return Path(folder)
 
 
 def validation_of(pair: Any, format: TableFormat) -> Table | None:

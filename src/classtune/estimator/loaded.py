@@ -13,7 +13,7 @@ from classtune.bundle import read_record
 from classtune.data.reading.labels import typed_labels
 from classtune.errors import BundleError, UserError
 from classtune.estimator.classifier import TextClassifier
-from classtune.estimator.inputs import callers_random_state
+from classtune.estimator.inputs import callers_random_state, path_of
 from classtune.estimator.words import told_in_python
 from classtune.inference.predictor import load_predictor
 
@@ -25,7 +25,7 @@ class LoadedClassifier(TextClassifier):
     def __init__(self, folder: str | Path, *, device: str = "cpu") -> None:
         self.folder = folder
         self.device = device
-        self._kept = Path(folder)
+        self._kept = path_of(folder)
         with callers_random_state():
             self._predictor, bundle = load_predictor(self._kept, device=device)
         # Labels that were numbers come back as numbers: a bundle knows them by their text.

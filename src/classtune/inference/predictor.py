@@ -9,6 +9,7 @@ from classtune.bundle import Bundle, Member, check_golden, load_bundle
 from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.decisions.decisions import Decisions
+from classtune.errors import UserError
 from classtune.inference.blend import BlendPredictor
 from classtune.inference.scoring import Items, Predictor, Ranked, TooLong
 from classtune.model.device import device_of
@@ -24,6 +25,7 @@ __all__ = [
     "label_and_score",
     "load_predictor",
     "predictor_of",
+    "single_network",
 ]
 
 
@@ -46,6 +48,14 @@ def predictor_of(members: Sequence[Member], labels: list[str], decisions: Decisi
     if len(models) == 1 and isinstance(models[0][0], Predictor):
         return models[0][0]
     return BlendPredictor(models, labels, decisions)
+
+
+def single_network(predictor: Predictor) -> Network:
+    """The one network that answers. Raises UserError where something else does, or more than one."""
+    network = getattr(predictor, "network", None)
+    if not isinstance(network, Network):
+        raise UserError("This classifier is no single network, so it has no states to give as features.")
+    return network
 
 
 def _answering(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from classtune.model import kernels, last_position
 from classtune.model.batches import Batch
 from classtune.model.families import Family
-from classtune.model.head import LinearHead, pool
+from classtune.model.head import POOLED_PARTS, LinearHead, pool
 from classtune.model.pairs import plain_ids
 from classtune.model.parts import Learners
 from classtune.model.passes import Engine
@@ -143,6 +143,11 @@ class Network:
     @property
     def width(self) -> int:
         return int(self.classifier.config.hidden_size)
+
+    @property
+    def pooled_width(self) -> int:
+        """Numbers that go into the head, a text."""
+        return self.width * POOLED_PARTS[self.pooling]
 
     @property
     def final_norm(self) -> nn.Module:

@@ -145,8 +145,8 @@ class TextEncoder:
                 problems.append(f"{where}: the text has {len(tokens):,} tokens, and the model takes {limit:,}.")
         if too_long:
             problems.append(
-                f"Pass --set max_tokens={limit} to cut long texts (with --set truncate=tail or truncate=both to keep "
-                "their end, or half of each end), --set long_texts=windows to read them whole, or shorten them."
+                f"Train with --set max_tokens={limit} to cut long texts (with --set truncate=tail or truncate=both to "
+                "keep their end, or half of each end), --set long_texts=windows to read them whole, or shorten them."
             )
         if problems:
             raise DataError(problems)

@@ -68,6 +68,8 @@ def values_of(column: Any, name: str) -> list[Any]:
     """One column of Python's as a list, missing cells of a data frame None. Raises DataError for what is none."""
     if isinstance(column, str | bytes | dict):
         raise DataError(f"{name}: a single {type(column).__name__}. Give a list of texts.")
+    if isinstance(column, set | frozenset):
+        raise DataError(f"{name}: a {type(column).__name__}, which has no order. Give a list.")
     if isinstance(column, np.ndarray):
         if column.ndim != 1:
             raise DataError(f"{name}: an array of {column.ndim} dimensions. Give one.")
