@@ -145,7 +145,7 @@ def test_evaluate_judges_a_bundle_on_any_table(small_bundle: Path, small_csv: Pa
 
 
 def test_what_the_result_does_not_say_is_said_without_progress_too(
-    small_llama: Path, tmp_path: Path, command: Run
+    small_llama: Path, tmp_path: Path, command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     three = [*rows(60), *((f"the parcel {n} is late again", "ship") for n in range(30))]
     table, known = (
@@ -153,8 +153,10 @@ def test_what_the_result_does_not_say_is_said_without_progress_too(
         write_csv(tmp_path / "v.csv", [(f"{t}!", la) for t, la in rows(20)]),
     )
     told = ["--model", small_llama, "--depth", "1", "--epochs", "1", "--split-by", "exact", "--set", "candidates=one"]
+    monkeypatch.setattr("classtune.jobs.steps.Clock.read", lambda _: {"total": 0.2, "load": 0.1})
     ran = command("train", table, "--validation", known, "-o", tmp_path / "b", *told, "-q")
     assert ran.code == 0, ran.err
+    assert "\n0 s in all\n" in ran.out
     assert ran.out.count("labels without a validation row: 'ship'. Nothing is fitted to them") == 1
 
 

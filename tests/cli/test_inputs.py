@@ -197,7 +197,7 @@ def test_a_pipe_is_a_table_and_no_text(small_bundle: Path, tmp_path: Path, comma
     assert (refused.code, "the file is empty" in refused.err) == (2, True)
 
 
-def test_options_that_say_nothing_are_refused(small_bundle: Path, tmp_path: Path, command: Run) -> None:
+def test_words_that_say_nothing_are_refused(small_bundle: Path, tmp_path: Path, command: Run) -> None:
     """A variable of the shell that is not set: nothing else is done in its place."""
     data = write_csv(tmp_path / "t.csv", rows(20))
     for words, said in (
@@ -206,6 +206,10 @@ def test_options_that_say_nothing_are_refused(small_bundle: Path, tmp_path: Path
         (["train", data, "-o", tmp_path / "b", "--with", "", "--recipe="], "--recipe: is given an empty word"),
         (["train", data, "-o", tmp_path / "b", "--add", ""], "--add: is given an empty word"),
         (["predict", small_bundle, data, "--encoding", ""], "--encoding: is given an empty word"),
+        (["predict", "", "hello"], "DIR: is given an empty word"),
+        (["evaluate", small_bundle, ""], "DATA: is given an empty word"),
+        (["export", small_bundle, "--to", "onnx", "-o", ""], "--output: is given an empty word"),
+        (["predict", small_bundle, ""], "row 1: the text is empty"),
         (["audit", data, "--model", ","], "model = ',': names no model"),
         (["next", small_bundle, data, "--seed", "-1"], "--seed"),
         (["start", data, "--labels", "a,b", "--seed", str(2**32)], "--seed"),

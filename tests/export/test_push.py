@@ -100,6 +100,12 @@ def test_a_dry_run_names_files_and_sizes_and_sends_nothing(small_bundle: Path, t
     )
 
 
+@pytest.mark.parametrize("name", ["", "messages", "../messages", "me/.", "me/a--b", "a/b/c", "me/\u00fc", "a b/c"])
+def test_names_that_no_repository_has_are_refused_before_any_work(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"is no name of a repository\. Write OWNER/NAME"):
+        push_bundle(tmp_path / "none", name, dry_run=True, notify=silent)
+
+
 def test_what_the_hub_refuses_is_one_line(small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub.errors import LocalTokenNotFoundError
 

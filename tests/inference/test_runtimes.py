@@ -150,6 +150,8 @@ def test_what_is_wrong_with_an_export_is_said(small_bundle: Path, small_onnx: Pa
         load_exported(small_onnx, "openvino")
     with pytest.raises(BundleError, match=r"holds no export for onnx"):
         load_exported(small_bundle, "onnx")
+    with pytest.raises(BundleError, match=r"is an export, which .* run with --runtime onnx\."):
+        load_predictor(small_onnx)
     shutil.copytree(small_onnx, tmp_path / "export")
     (tmp_path / "export" / "onnx" / "model.onnx").write_bytes(b"cut")
     with pytest.raises(BundleError, match=r"model\.onnx: was changed or truncated"):

@@ -187,6 +187,7 @@ def test_a_wrong_form_is_refused_before_any_work(small_bundle: Path, pool: Path,
         (["-o", tmp_path / "a.json"], "table is written as .csv or .jsonl"),
         (["-o", tmp_path / "a.csv", "--form", "label-studio"], "label-studio is written as .json"),
         (["-o", tmp_path / "a.csv", "--form", "labelstudio"], "Did you mean 'label-studio'"),
+        (["--form", "labelstudio"], "Did you mean 'label-studio'"),
         (["-n", 0], "a number above 0"),
     ):
         ran = command("next", small_bundle, pool, *words)

@@ -71,6 +71,8 @@ def test_the_command_says_that_this_is_no_classifier(small_bert: Path, tmp_path:
     assert {line["label"] for line in lines} == {""}
     refused = command("start", pool, "--labels", "a,b", "-n", 1, "--model", small_bert)
     assert (refused.code, "for each of 2 labels" in refused.err) == (2, True)
+    refused = command("start", pool, "--labels", "a,b", "--form", "bogus", "--model", small_bert)
+    assert (refused.code, "--form 'bogus' is unknown" in refused.err) == (2, True)
 
 
 def test_an_empty_text_is_named(small_bert: Path) -> None:

@@ -192,6 +192,12 @@ def load_bundle(folder: Path, *, device: str | torch.device = "cpu", verify: boo
     Raises BundleError with everything that is wrong.
     """
     record = read_record(folder)
+    if "export" in record:
+        runtime = record["export"].get("to")
+        raise BundleError(
+            f"{folder}: is an export, which `predict`, `evaluate` and `serve` run with --runtime {runtime}. For "
+            "anything else name the bundle that it was made from."
+        )
     check_files(folder, record, verify=verify)
     labels = record["labels"]
     with reading(folder / RECORD, "its settings"):

@@ -35,7 +35,10 @@ Assignments = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting of docs/settings.md; may be repeated."),
 ]
 Effort = Annotated[str | None, typer.Option(help="fast (no fine-tuning), balanced, or best (every backbone).")]
-Keep = Annotated[str | None, typer.Option(metavar="NAME", help="Ship this candidate of the comparison.")]
+Keep = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Ship this candidate. All are compared; with --effort fast none is fine-tuned."),
+]
 MaxMs = Annotated[str | None, typer.Option("--max-ms", help="Most milliseconds that a text may take here.")]
 Tune = Annotated[
     str | None, typer.Option(metavar="10m", help="Search fine-tuning's settings for so long (extra: tune).")

@@ -1,4 +1,4 @@
-"""Options that say nothing a command could act on: those that it lacks, and those that are given an empty word."""
+"""Words that say nothing a command could act on: options that it lacks, and empty words."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typer.core import TyperCommand
 
 from classtune.errors import SettingsError
 
+_TEXTS = ("text", "texts")  # arguments that may be empty here: who reads the text says so
+
 
 class Command(TyperCommand):
     """A command that says of an option that it lacks how the setting of that name is told (``--lr`` → ``--set``), and
-    that takes no empty word for an option: a shell gives one for a variable that is not set."""
+    that takes no empty word for an option or a place: a shell gives one for a variable that is not set."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Raises what the parser raises, with a word more, and SettingsError for options with an empty word."""
+        """Raises what the parser raises, with a word more, and SettingsError for empty words."""
+        given = list(args)  # the parser uses them up
         try:
             rest: list[str] = super().parse_args(ctx, args)
         except Exception as error:
@@ -22,7 +25,12 @@ class Command(TyperCommand):
             if type(error).__name__ == "NoSuchOption" and (hint := self._hint(str(vars(error)["option_name"]))):
                 vars(error).update(message=f"{vars(error)['message']}. Did you mean {hint}?", possibilities=None)
             raise
-        told = {one.opts[-1]: ctx.params.get(one.name) for one in self.params if one.param_type_name == "option"}
+        words, _, _ = self.make_parser(ctx).parse_args(given)  # as they were given: of "" a path makes "."
+        told = {
+            one.opts[-1] if one.param_type_name == "option" else one.metavar or one.name: words.get(one.name)
+            for one in self.params
+            if one.param_type_name == "option" or one.name not in _TEXTS
+        }
         if empty := [
             flag for flag, value in told.items() if value == "" or (isinstance(value, list | tuple) and "" in value)
         ]:

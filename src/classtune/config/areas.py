@@ -44,7 +44,11 @@ class ChoiceSettings(BackboneSettings):
         description="`fast`: the smallest backbone, no fine-tuning. `best`: every backbone, whatever it takes, "
         "with one and with two trained blocks.",
     )
-    keep: str | None = Field(None, description="Ship this candidate of the comparison instead of the chosen one.")
+    keep: str | None = Field(
+        None,
+        description="Ship this candidate of the comparison instead of the chosen one. All are trained and compared all "
+        "the same; with `effort = fast` none is fine-tuned.",
+    )
     max_ms: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Choose among what answers a text within so many milliseconds on this machine."
     )

@@ -32,7 +32,8 @@ from classtune.files import check_regular, inside, sha256
 # vectors of training texts (from which these can be guessed) and the report, which quotes mistakes and findings.
 _LEFT_OUT = {VALIDATION, ROWS}
 _LEFT_OUT_BEFORE_3 = {VALIDATION, NEIGHBOURS, VECTORS, HELD_OUT, REPORT}
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_NAME = r"\w(?:[\w.-]*\w)?"
+_REPOSITORY = re.compile(rf"(?!.*(?:--|\.\.)){_NAME}/{_NAME}", re.ASCII)  # the Hub's own rules
 
 
 def push_bundle(

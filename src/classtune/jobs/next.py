@@ -59,8 +59,7 @@ def label_next(
     """
     if count < 1 or not 0 <= at_random <= 1:
         raise SettingsError(f"-n {count}, --at-random {at_random:g}: a number above 0, and a share from 0 to 1.")
-    if output is not None:
-        check_form(output, form, [pool, *labelled], force=force)
+    check_form(output, form, [pool, *labelled], force=force)
     predictor, bundle = load_predictor(folder)
     known = read_rows(folder).known(pool.texts)
     known = known | np.isin(hashes(pool.texts), hashes(text for table in labelled for text in table.texts))

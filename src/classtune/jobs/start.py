@@ -89,8 +89,7 @@ def label_first(
             f"-n {count}, --at-random {at_random:g}: a text or more for each of {len(labels)} labels, and a share from "
             "0 to 1."
         )
-    if output is not None:
-        check_form(output, form, [pool], force=force)
+    check_form(output, form, [pool], force=force)
     rows, copies = unlabelled_rows(pool, np.zeros(len(pool.texts), dtype=np.bool_))
     generator = np.random.default_rng(seed)
     if len(rows) > MOST_TEXTS:

@@ -43,18 +43,18 @@ class ToLabel:
         }
 
 
-def check_form(path: Path, form: str, tables: Sequence[Table], *, force: bool) -> None:
-    """Raise, before any work is done, where the file cannot be written: SettingsError or BundleError.
+def check_form(path: Path | None, form: str, tables: Sequence[Table], *, force: bool) -> None:
+    """Raise, before any work is done, where the form is none or the file cannot be written: SettingsError, BundleError.
 
-    tables: what is read, which the file never replaces. force: it may take the place of another file.
+    path: None where nothing is written. tables: what is read, which the file never replaces. force: it may take the
+    place of another file.
     """
-    problems = []
     if form not in FORMS:
-        problems.append(f"--form {form!r} is unknown. {did_you_mean(form, FORMS)}")
-    elif path.suffix not in FORMS[form]:
-        problems.append(f"-o {path}: {form} is written as {' or '.join(FORMS[form])}. Name such a file.")
-    if problems:
-        raise SettingsError(problems)
+        raise SettingsError(f"--form {form!r} is unknown. {did_you_mean(form, FORMS)}")
+    if path is None:
+        return
+    if path.suffix not in FORMS[form]:
+        raise SettingsError(f"-o {path}: {form} is written as {' or '.join(FORMS[form])}. Name such a file.")
     check_file(path, force=force, others=[table.name for table in tables], flag="-o")
 
 

@@ -54,7 +54,7 @@ def show_training(result: Result) -> None:
     seconds = ", ".join(
         f"{step} {value:.0f} s" for step, value in result.timing.items() if step != "total" and value >= 0.5
     )
-    say(f"{result.timing['total']:.0f} s in all ({seconds})")
+    say(f"{result.timing['total']:.0f} s in all" + (f" ({seconds})" if seconds else ""))
     if result.bundle:
         place = "texts/report.html" if result.keeps_texts else "report.html"
         say(f"bundle: {result.bundle}   report: {result.bundle}/{place}")

@@ -21,6 +21,7 @@ from classtune.errors import DataError
 
 SUFFIXES = frozenset(suffix for suffix, kind in KINDS.items() if kind != "excel") | {".txt"}
 _HEAD_BYTES = 1 << 20  # that say what a file is
+_GZIP = b"\x1f\x8b"
 
 
 def open_stream(path: Path, format: TableFormat, *, size: int, name: str | None = None) -> Stream:
@@ -37,6 +38,8 @@ def open_stream(path: Path, format: TableFormat, *, size: int, name: str | None 
     except OSError as error:
         raise unreadable(name, error) from None
     check_filled(name, head)
+    if head.startswith(_GZIP) or path.suffix.lower() == ".zip":
+        raise DataError(f"{name}: archives are not read in pieces. Unpack it.")
     kind = kind_of(name, path.suffix.lower(), head)
     if kind == "excel":
         raise DataError(f"{name}: Excel files are not read in pieces. Save it as .csv or .parquet.")
