@@ -15,8 +15,10 @@ help:                   ## what can be made
 demo: $(STAMP)          ## fetch model and messages, train, judge, report, classify two messages
 	$(BIN)/classtune demo -o demo
 
+# By name, so that modules that wait (kills, servers) run beside those that compute: xdist's own order, by number of
+# tests, keeps all that wait for the end.
 test: $(TEST_STAMP) check    ## lint, types, house, unit and end-to-end tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadscope --no-loadscope-reorder
 
 clients:                ## JavaScript's clients (0.5 GB), which two tests ask; without them these skip and say so
 	npm install --no-save --no-audit --no-fund --loglevel error --ignore-scripts @huggingface/inference@4 @huggingface/transformers@4
