@@ -149,7 +149,7 @@ def test_the_bias_of_a_head_goes_into_a_norm_that_has_one(
 
 def test_another_pooling_has_no_hugging_face_class(small_bert: Path, tmp_path: Path) -> None:
     train_small(small_bert, tmp_path / "bundle", epochs=1, pooling="mean")
-    with pytest.raises(SettingsError, match=r"pool 'first', this bundle 'mean'. Train with --set pooling=auto"):
+    with pytest.raises(SettingsError, match=r"pool 'first', this bundle 'mean'. Train with --hugging-face"):
         export_bundle(tmp_path / "bundle", "hf", tmp_path / "out", notify=silent)
 
 

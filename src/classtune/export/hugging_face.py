@@ -30,7 +30,7 @@ def as_hugging_face(network: Network) -> tuple[Any, list[str]]:
     if family is not None and network.pooling != family.pooling:
         problems.append(
             f"--to hf: {classifier.config.model_type} models of Hugging Face pool {family.pooling!r}, this bundle "
-            f"{network.pooling!r}. Train with --set pooling=auto."
+            f"{network.pooling!r}. Train with --hugging-face."
         )
     head, norm = network.own_head, None
     if head is not None and family is not None and head.linear.bias is not None and not problems:
