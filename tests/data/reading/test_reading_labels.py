@@ -131,6 +131,15 @@ def test_a_bundle_s_own_columns_are_taken_where_a_table_has_them(write: Write) -
     assert read_table(write("v.csv", "body\nyes\n"), own, labelled=False).texts == ["yes"]
 
 
+def test_what_is_told_of_labels_comes_before_what_a_bundle_knows_of_them(write: Write) -> None:
+    path = write("t.csv", "text,label,urgent,late\nyes,a|b,1,0\nno,b,0,1\n")
+    own = {"preferred_separator": "|", "preferred_label_columns": ("late", "urgent")}
+    assert read_table(path, TableFormat(**own)).label_sets == [("urgent",), ("late",)]  # type: ignore[arg-type]
+    for told, sets in (({"label": "label"}, [("a", "b"), ("b",)]), ({"label_separator": "none"}, None)):
+        assert read_table(path, TableFormat(**own, **told)).label_sets == sets  # type: ignore[arg-type]
+    assert read_table(write("u.csv", "text,label\nyes,a|b\n"), TableFormat(**own)).label_sets == [("a", "b")]  # type: ignore[arg-type]
+
+
 def test_columns_that_nobody_asked_for_may_have_one_name(write: Write) -> None:
     path = write("t.csv", "text,label,note,note\na,x,1,2\n")
     assert read_table(path).texts == ["a"]

@@ -122,8 +122,8 @@ def choose_columns(
     cells: those of a column, to guess by where its name is not known. What was guessed is in ``Columns.notes``.
     Raises DataError for names that do not exist, that leave more or less than one reading, or that are two columns'.
     """
-    flags = table.preferred_label_columns
-    if flags and table.label is None and not table.label_columns and set(flags) <= set(names):
+    flags, of_labels = table.preferred_label_columns, table.label or table.label_separator or table.label_columns
+    if flags and not of_labels and set(flags) <= set(names):
         table = replace(table, label_columns=flags)
     if table.may_lack:
         there = tuple(name for name in table.beside if name in names)
