@@ -1,14 +1,19 @@
-"""Rows as delimited text: every table that classtune writes so is written here."""
+"""Rows as delimited text or JSON lines: every table of a user's cells that classtune writes so is written here."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import json
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from classtune.data.reading.cells import Number, as_text
+
 # What begins a formula in some spreadsheet program; of Japanese ones the wide signs, too.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_LONGEST_NUMBER = 1000  # characters; a longer one stays text
 
 
 def write_delimited(
@@ -24,6 +29,13 @@ def write_delimited(
         csv.writer(file, delimiter=delimiter).writerows(map(safe, rows))
 
 
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows of cells by column, an object a line, in UTF-8. Raises OSError."""
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(of_json(row), ensure_ascii=False, default=shown) + "\n")
+
+
 def _safe(row: Iterable[Any]) -> Iterable[Any]:
     return [without_formula(cell) if isinstance(cell, str) else cell for cell in row]
 
@@ -37,3 +49,23 @@ def without_formula(cell: str) -> str:
     except ValueError:
         return f"'{cell}"
     return cell
+
+
+def shown(cell: object) -> str:
+    """A cell as text, whatever it holds; "" for a missing one."""
+    try:
+        return as_text(cell)
+    except ValueError:  # a list, an object, half a character
+        whole = cell if isinstance(cell, str) else json.dumps(of_json(cell), ensure_ascii=False, default=str)
+        return whole.encode(errors="backslashreplace").decode()
+
+
+def of_json(cell: object) -> object:
+    """A cell as JSON has it, which knows numbers, but none that is not finite."""
+    if isinstance(cell, Number):
+        cell = json.loads(cell) if len(cell) <= _LONGEST_NUMBER else str(cell)
+    if isinstance(cell, dict):
+        return {key: of_json(value) for key, value in cell.items()}
+    if isinstance(cell, list):
+        return [of_json(value) for value in cell]
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell

@@ -7,17 +7,14 @@ names are the answer's: a column of the table that has one of them is called ``g
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from classtune.data.reading.cells import Number, as_text
 from classtune.data.reading.tables import Table
-from classtune.data.written import write_delimited
+from classtune.data.written import of_json, shown, write_delimited, write_json_lines
 from classtune.errors import SettingsError, require
 from classtune.files import check_file, new_file
 from classtune.inference.predictor import Ranked, answer_columns, label_and_score
@@ -26,7 +23,6 @@ from classtune.inference.predictor import Ranked, answer_columns, label_and_scor
 EXCEL_ROWS = 1_048_575
 EXCEL_CELL = 32_767
 _EXCEL_WHOLE = 10**15
-_LONGEST_NUMBER = 1000  # characters; a longer one stays text
 _NAMED = 5  # rows that are too long for a cell are named, up to so many
 
 
@@ -126,11 +122,13 @@ def _csv(path: Path, answers: _Answers) -> None:
 
 
 def _json_lines(path: Path, answers: _Answers) -> None:
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        for cells, label, score, scores in answers:
-            row = dict(zip(answers.columns, map(of_json, cells), strict=True))
-            row |= {"label": label, "score": score, "scores": scores}
-            file.write(json.dumps(row, ensure_ascii=False, default=shown) + "\n")
+    write_json_lines(
+        path,
+        (
+            dict(zip(answers.columns, cells, strict=True)) | {"label": label, "score": score, "scores": scores}
+            for cells, label, score, scores in answers
+        ),
+    )
 
 
 def _excel(path: Path, answers: _Answers) -> None:
@@ -154,26 +152,6 @@ def _excel(path: Path, answers: _Answers) -> None:
                         sheet.write_string(row, column, shown(value))
     except FileCreateError as error:
         raise (error.args[0] if isinstance(error.args[0], OSError) else OSError(str(error))) from error
-
-
-def shown(cell: object) -> str:
-    """A cell as text, whatever it holds; "" for a missing one."""
-    try:
-        return as_text(cell)
-    except ValueError:  # a list, an object, half a character
-        whole = cell if isinstance(cell, str) else json.dumps(of_json(cell), ensure_ascii=False, default=str)
-        return whole.encode(errors="backslashreplace").decode()
-
-
-def of_json(cell: object) -> object:
-    """A cell as JSON has it, which knows numbers, but none that is not finite."""
-    if isinstance(cell, Number):
-        cell = json.loads(cell) if len(cell) <= _LONGEST_NUMBER else str(cell)
-    if isinstance(cell, dict):
-        return {key: of_json(value) for key, value in cell.items()}
-    if isinstance(cell, list):
-        return [of_json(value) for value in cell]
-    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _units(cell: object) -> int:

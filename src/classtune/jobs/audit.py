@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,9 @@ from classtune.data.reading.cells import is_blank
 from classtune.data.reading.columns import listed_names
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, linked
-from classtune.data.written import write_delimited
+from classtune.data.written import shown, write_delimited, write_json_lines
 from classtune.errors import SettingsError, SourceError
 from classtune.files import check_file, new_file
-from classtune.inference.answer_files import of_json, shown
 from classtune.jobs import steps
 from classtune.jobs.steps import Notify
 from classtune.sources import fetch_model
@@ -108,8 +106,8 @@ def write_fixed(path: Path, table: Table, *, force: bool = False, escape_formula
             cells = (map(shown, row) for row in rows)
             write_delimited(table_scratch, chain([columns], cells), escape_formulas=escape_formulas)
         else:
-            _write_lines(table_scratch, (dict(zip(columns, map(of_json, row), strict=True)) for row in rows))
-        _write_lines(actions_scratch, cleaned.actions)
+            write_json_lines(table_scratch, (dict(zip(columns, row, strict=True)) for row in rows))
+        write_json_lines(actions_scratch, cleaned.actions)
     kinds = [str(action["action"]) for action in cleaned.actions]
     return {
         "table": str(path),
@@ -140,11 +138,6 @@ def _mended_columns(table: Table, cleaned: Cleaned) -> dict[str, Sequence[Any]]:
         else:
             columns[called.get(name, name)] = [cells[row] for row in cleaned.rows]
     return columns | mended
-
-
-def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    lines = (json.dumps(row, ensure_ascii=False, default=shown) + "\n" for row in rows)
-    path.write_text("".join(lines), encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _is_cached(model: str) -> bool:

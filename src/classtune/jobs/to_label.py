@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from classtune.data.reading.tables import Table
-from classtune.data.written import write_delimited
+from classtune.data.written import of_json, shown, write_delimited, write_json_lines
 from classtune.errors import SettingsError, did_you_mean
 from classtune.files import check_file, new_file
-from classtune.inference.answer_files import of_json, shown
 
 # What a file says beside the pool's own columns; ``label`` is for a person to fill in.
 COLUMNS = ("label", "suggested", "score", "chosen")
@@ -85,12 +84,6 @@ def _csv(path: Path, texts: Sequence[ToLabel], *, escape_formulas: bool = False)
     write_delimited(path, [[*rows[0]], *cells], escape_formulas=escape_formulas)
 
 
-def _json_lines(path: Path, rows: Sequence[Any]) -> None:
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        for row in rows:
-            file.write(json.dumps(of_json(row), ensure_ascii=False, default=shown) + "\n")
-
-
 def _json(path: Path, document: Any) -> None:
     text = json.dumps(of_json(document), ensure_ascii=False, indent=1, default=shown)
     path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")
@@ -110,7 +103,7 @@ def _label_studio(path: Path, texts: Sequence[ToLabel]) -> None:
 
 def _doccano(path: Path, texts: Sequence[ToLabel]) -> None:
     """Lines without an annotation: doccano would take a suggestion for the answer of a person."""
-    _json_lines(
+    write_json_lines(
         path,
         [
             {
@@ -141,7 +134,7 @@ def _argilla(path: Path, texts: Sequence[ToLabel]) -> None:
 _Writer = Callable[[Path, Sequence[ToLabel]], None]
 # Form → suffix → what writes it.
 FORMS: dict[str, dict[str, _Writer]] = {
-    "table": {".csv": _csv, ".jsonl": lambda path, texts: _json_lines(path, _rows(texts))},
+    "table": {".csv": _csv, ".jsonl": lambda path, texts: write_json_lines(path, _rows(texts))},
     "label-studio": {".json": _label_studio},
     "doccano": {".jsonl": _doccano},
     "argilla": {".json": _argilla},
