@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.delimited import DelimitedRows
 from classtune.data.reading.streams import open_stream
 from classtune.data.reading.streams.json_lines import with_keys
 from classtune.data.reading.streams.lines import Lines
@@ -89,6 +90,25 @@ def test_quotes_that_do_not_pair_up_are_said_as_when_it_is_read_at_once(
     with pytest.raises(DataError) as at_once:
         read_table(path, format, labelled=False)
     assert in_pieces.value.problems == at_once.value.problems
+
+
+@pytest.mark.parametrize("row", ['1,"a" and b', "1,a\rb"])
+def test_an_error_that_is_kept_keeps_no_file_open(row: str) -> None:
+    class Watched(list[str]):
+        readers = 0
+
+        def __iter__(self) -> Iterator[str]:
+            self.readers += 1
+            try:
+                yield from list.__iter__(self)
+            finally:
+                self.readers -= 1
+
+    lines = Watched(["id,text\n", f"{row}\n", "2,b\n"])
+    with pytest.raises(DataError) as kept:
+        list(DelimitedRows("t.csv", lines, ",", None))
+    assert lines.readers == 0
+    assert "line 2" in kept.value.problems[0]  # kept until here
 
 
 def test_a_quote_left_open_does_not_read_the_file_into_one_cell(

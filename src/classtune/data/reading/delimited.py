@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice, zip_longest
 from typing import Literal
@@ -109,25 +110,26 @@ class DelimitedRows:
 
     def _quoted(self) -> Iterator[tuple[int, list[str]]]:
         end = iter([_END])
-        reader = csv.reader(chain(self.lines, end), delimiter=self.delimiter, strict=self.quoting is None)
-        start, row, following = 1, list[str](), 1  # lines where the row, and the one after it, starts
-        try:
-            for cells in reader:
-                if row:  # the last row of all must be our own, so each waits for the next
-                    yield start, row
-                start, row, following = following, cells, reader.line_num + 1
-            if row == [without_end(_END)]:
-                return
-        except csv.Error as error:
-            start = following
-            if "new-line" in str(error):
-                where = f"{self.name} line {reader.line_num}"
-                raise DataError(f"{where}: a carriage return in a cell without quotes. Remove it.") from None
-            if "limit" in str(error):
-                raise DataError(
-                    f"{self.name} line {start}: a quote that opens here, or soon after, is not closed for "
-                    f"{csv.field_size_limit():,} characters. Double the quotes, or pass --no-quoting."
-                ) from None
+        with closing(line for line in self.lines) as lines:  # else an error that is kept keeps the file open
+            reader = csv.reader(chain(lines, end), delimiter=self.delimiter, strict=self.quoting is None)
+            start, row, following = 1, list[str](), 1  # lines where the row, and the one after it, starts
+            try:
+                for cells in reader:
+                    if row:  # the last row of all must be our own, so each waits for the next
+                        yield start, row
+                    start, row, following = following, cells, reader.line_num + 1
+                if row == [without_end(_END)]:
+                    return
+            except csv.Error as error:
+                start = following
+                if "new-line" in str(error):
+                    where = f"{self.name} line {reader.line_num}"
+                    raise DataError(f"{where}: a carriage return in a cell without quotes. Remove it.") from None
+                if "limit" in str(error):
+                    raise DataError(
+                        f"{self.name} line {start}: a quote that opens here, or soon after, is not closed for "
+                        f"{csv.field_size_limit():,} characters. Double the quotes, or pass --no-quoting."
+                    ) from None
         raise self._left_open(start, reader.line_num, ended=next(end, None) is None)
 
     def _left_open(self, start: int, last: int, *, ended: bool) -> DataError:
