@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from classtune.screen.terminal import console, say, show, show_texts
+from classtune.screen.terminal import console, listed, say, show, show_texts
 
 
 def show_predictions(texts: Sequence[str], predictions: Sequence[Sequence[dict[str, Any]]]) -> None:
@@ -52,7 +52,7 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
     calibration = decisions.get("calibration") or {}
     folded = calibration.get("folded")
     facts = {
-        "labels": ", ".join(record["labels"]),
+        "labels": listed(record["labels"]),
         **({"trained": record["date"]} if "date" in record else {}),
         "classifier": record.get("classifier", "one network"),
         **backbone,

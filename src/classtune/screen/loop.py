@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from classtune.judging.drift import MEASURES
 from classtune.screen.results import show_scores, show_under_wishes
-from classtune.screen.terminal import say, show, show_texts
+from classtune.screen.terminal import listed, say, show, show_texts
 
 if TYPE_CHECKING:
     from classtune.jobs.side_by_side import TwoBundles
@@ -20,7 +20,7 @@ def show_two(two: TwoBundles, *, gate: bool) -> None:
     say(f"{two.name}: {two.rows:,} rows")
     for bundle, labels in two.labels_of_one_only.items():
         if labels:
-            say(f"labels that only {bundle} has: {', '.join(labels)}")
+            say(f"labels that only {bundle} has: {listed(labels)}")
     if two.shared_rows < two.rows:
         say(f"the figures are of the {two.shared_rows:,} rows whose labels both have")
     show_scores(two.test)

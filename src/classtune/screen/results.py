@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classtune.screen.terminal import say, short, show
+from classtune.screen.terminal import listed, say, short, show
 
 if TYPE_CHECKING:
     from classtune.judging.figures import Figures
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from classtune.judging.under_wishes import UnderWishes
     from classtune.result import Result
 
-_SHOWN_CLASSES = 12
 _OF_CLASSES = {"imbalance", "few-rows", "missing-labels"}  # findings that count classes, not rows
 
 
@@ -184,9 +183,8 @@ def show_under_wishes(under: UnderWishes) -> None:
 
 def show_audit(document: dict[str, Any]) -> None:
     """Each finding with its worst rows, what it does to the score and what to do."""
-    classes = ", ".join(f"{label} {count:,}" for label, count in list(document["classes"].items())[:_SHOWN_CLASSES])
-    more = f" and {len(document['classes']) - _SHOWN_CLASSES:,} more" * (len(document["classes"]) > _SHOWN_CLASSES)
-    say(f"{document['name']}: {document['rows']:,} rows, {len(document['classes']):,} classes: {classes}{more}")
+    classes = listed(f"{listed([label])} {count:,}" for label, count in document["classes"].items())
+    say(f"{document['name']}: {document['rows']:,} rows, {len(document['classes']):,} classes: {classes}")
     for finding in document["findings"]:
         say()
         say(_finding(finding["kind"], finding["count"], finding["share"]))
@@ -210,8 +208,8 @@ def _example(example: Mapping[str, Any], unit: str) -> list[str]:
     place, other = f"{unit} {facts.pop('line')}", ""
     if "other_text" in texts:
         other = f"{unit} {facts.pop('other_line')}"
-        other += f", label {facts.pop('other_label')}" if "other_label" in facts else ""
-    place += "".join(f", {key.replace('_', ' ')} {value}" for key, value in facts.items())
+        other += f", label {listed([facts.pop('other_label')])}" if "other_label" in facts else ""
+    place += "".join(f", {key.replace('_', ' ')} {listed([str(value)])}" for key, value in facts.items())
     names = {"text": place, "pair": "and", "other_text": other, "other_pair": "and", "mended": "mended"}
     width = max(len(names[key]) for key in texts) + 1
     return [f"{names[key] + ':':<{width}} {short(str(text))}" for key, text in texts.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +31,7 @@ STAGES = {
 
 # Where there is no terminal, a line of how far a stage is comes as often as this.
 SECONDS_BETWEEN_LINES = 30.0
+_NAME, _NAMES = 40, 100  # characters of a name, and of a list of names, where they are shown
 
 
 class _Rate(ProgressColumn):
@@ -104,12 +106,12 @@ class Screen:
 
 
 def show(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
-    """A table on standard output; numbers (columns after the first) stand right."""
-    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    """A table on standard output, each cell on a line and cut; numbers (columns after the first) stand right."""
+    table = Table(*map(short, header), box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(short, row))
     console().print(table)
 
 
@@ -131,6 +133,14 @@ def show_texts(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(short(cell)) for cell in row))
     console().print(table)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names on one line, each cut; of many those that fit, one at least, and how many more there are."""
+    shown = [short(name, _NAME) for name in names]
+    fitting = max(1, sum(end <= _NAMES for end in accumulate(len(name) + 2 for name in shown)))
+    more = len(shown) - fitting
+    return ", ".join(shown[:fitting]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def short(text: str, limit: int = 120) -> str:
