@@ -306,3 +306,22 @@ def test_the_command(command: Run, gpt2: Callable[[str], Path], tmp_path: Path) 
     wrong = command("tutorial", "--rows", "20", "-o", tmp_path / "other")
     assert wrong.code == 2
     assert "there is no row 20" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (['{"text": "a", "label": "x"}', '{"text": "b", "label": "y"}', '{"text": "c", "label": "z"}'], "3 classes"),
+        (['{"text": "a", "label": "x"}', '{"text": "b", "label": "x"}'], "1 class."),
+        (['{"text": "a", "label": ["x"]}', '{"text": "b", "label": ["x", "y"]}'], "rows of several labels"),
+    ],
+)
+def test_a_table_that_is_not_the_tutorials_is_refused_with_what_the_command_can_do(
+    lines: list[str], found: str, command: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    ran = command("tutorial", tmp_path / "t.jsonl", "-o", tmp_path / "out")
+    assert ran.code == 2
+    assert f"one label a text: got {found}" in ran.err
+    assert "grouped" not in ran.err
+    assert not (tmp_path / "out").exists()

@@ -25,7 +25,7 @@ from classtune.config import Progress, Settings
 from classtune.data.audit.copies import copied_letters
 from classtune.data.dataset import Material, prepare
 from classtune.data.reading.tables import Table
-from classtune.errors import BundleError, Interrupted
+from classtune.errors import BundleError, DataError, Interrupted
 from classtune.files import claimed
 from classtune.jobs import steps
 from classtune.jobs.steps import Notify
@@ -86,10 +86,12 @@ def run_tutorial(
     rows: None for every row that the model can follow and whose own model is at hand. model: None for GPT-2 where it
     is in the cache or a hub answers, else the default model. resume: finished rows in the folder are taken as they
     are. force: they are measured again. told: settings over each row's.
-    Raises SettingsError for rows that the model cannot follow, BundleError for a folder that holds something else,
-    Busy where another run writes to it, Interrupted on Ctrl-C, and what reading and training raise.
+    Raises SettingsError for rows that the model cannot follow, DataError for a table of other than two classes,
+    BundleError for a folder that holds something else, Busy where another run writes to it, Interrupted on Ctrl-C, and
+    what reading and training raise.
     """
     began = time.perf_counter()
+    _check_classes(table)
     name, because = choose_model(model, notify)
     notify(f"model: {name}{because}")
     told = {"model": name, **(told or {})}
@@ -134,6 +136,17 @@ def run_tutorial(
         }
         write_tables(folder, document)
         return document
+
+
+def _check_classes(table: Table) -> None:
+    """Raise DataError for a table that the tutorial's split does not fit; no other split is the tutorial's."""
+    classes = len(set(table.labels or []))
+    found = "rows of several labels" if table.label_sets is not None else f"{classes:,} class{'es' * (classes != 1)}"
+    if table.label_sets is not None or classes != 2:
+        raise DataError(
+            f"{table.name}: the tutorial is about two classes, one label a text: got {found}. Give a table of two "
+            "classes, or use `classtune train`, which takes any."
+        )
 
 
 def _train_row(row: Row, settings: Settings, shared: _Shared, run: Run) -> dict[str, Any]:
