@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import errno
+import gzip
 import json
 import os
 import signal
@@ -275,9 +276,35 @@ def test_a_folder_of_mixed_files_and_a_pattern(run: Bulk, notes: list[str], tmp_
     ]  # fmt: skip
     assert result["rows"] == 14
     assert len({row["score:spam"] for row in all_rows(tmp_path / "out", result) if row["text"] == TEXTS[0]}) <= 2
-    assert any("photo.png" in note for note in notes)
+    assert "left out of the folder, as no tables: photo.png" in notes
     assert "without rows, and passed over: empty.csv" in notes
     assert run(str(source / "**" / "a.*"), tmp_path / "some")["files"] == ["a-00000.csv", "sub/a-00000.tsv"]
+
+
+def test_tables_of_a_folder_that_are_not_read_in_pieces_are_never_called_no_tables(
+    run: Bulk, notes: list[str], tmp_path: Path
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("a.csv.gz", "b.csv.gz"):
+        (source / name).write_bytes(gzip.compress(b"text\nsee you\n", mtime=0))
+    (source / "notes.md").write_text("about these files", encoding="utf-8")
+    with pytest.raises(DataError) as wrong:
+        run(source, tmp_path / "out")
+    assert wrong.value.problems == [
+        f"{name}: archives are not read in pieces. Unpack it." for name in ("a.csv.gz", "b.csv.gz")
+    ]
+    write_table(source / "c.csv", {"text": TEXTS[:3]})
+    notes.clear()
+    assert run(source, tmp_path / "out")["files"] == ["c-00000.csv"]
+    assert notes[:2] == [
+        "left out of the folder, for archives and workbooks are not read in pieces: a.csv.gz, b.csv.gz",
+        "left out of the folder, as no tables: notes.md",
+    ]
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "notes.md").write_text("about no files", encoding="utf-8")
+    with pytest.raises(DataError, match="the folder holds no table"):
+        run(tmp_path / "none", tmp_path / "other")
 
 
 def test_inputs_that_cannot_be_used_are_all_named_before_any_work(run: Bulk, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ class Faults:
         ]
 
 
-def listed(lines: Sequence[int]) -> str:
-    """``2, 5, 9``; of many the first, and how many they are."""
+def listed(lines: Sequence[object]) -> str:
+    """``2, 5, 9``, or names; of many the first, and how many they are."""
     shown = ", ".join(map(str, lines[:SHOWN_LINES]))
     return f"{shown}, … ({len(lines):,})" if len(lines) > SHOWN_LINES else shown

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from classtune.data.reading.faults import listed
+from classtune.data.reading.formats import is_table_name
 from classtune.data.reading.streams import SUFFIXES
 from classtune.data.reading.streams.stream import Stream
 from classtune.errors import BundleError, DataError, writing
@@ -53,6 +55,8 @@ def find_inputs(inputs: Sequence[str], output: Path, notify: Callable[[str], Non
             below = [(file, file.relative_to(path).parts) for file in sorted(path.rglob("*")) if file.is_file()]
             shown = [file for file, parts in below if not any(part.startswith((".", "_")) for part in parts)]
             tables = [file for file in shown if file.suffix.lower() in SUFFIXES]
+            # Others come along where there is nothing else: whoever opens them says what is to be done.
+            tables = tables or [file for file in shown if is_table_name(file.name)]
             aside += [file for file in shown if file not in set(tables)]
             if not tables:
                 problems.append(f"{named}: the folder holds no table ({', '.join(sorted(SUFFIXES))}).")
@@ -71,9 +75,10 @@ def find_inputs(inputs: Sequence[str], output: Path, notify: Callable[[str], Non
         problems.append(f"-o {output}: holds {inside[0].name}, one of the inputs. Name another folder.")
     if problems:
         raise DataError(problems)
-    if aside:
-        listed = ", ".join(file.name for file in aside[:5]) + (", …" if len(aside) > 5 else "")
-        notify(f"{len(aside):,} files of the folder are no tables and are left out: {listed}")
+    if whole := [file.name for file in aside if is_table_name(file.name)]:
+        notify(f"left out of the folder, for archives and workbooks are not read in pieces: {listed(whole)}")
+    if others := [file.name for file in aside if not is_table_name(file.name)]:
+        notify(f"left out of the folder, as no tables: {listed(others)}")
     root = os.path.commonpath([file.parent for file in files])
     return [(file, file.relative_to(root).as_posix()) for file in files]
 
