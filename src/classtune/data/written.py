@@ -1,4 +1,4 @@
-"""Rows as delimited text or JSON lines: every table of a user's cells that classtune writes so is written here."""
+"""Rows as delimited text or JSON: every table of a user's cells that classtune writes so is written here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,24 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         for row in rows:
             file.write(json.dumps(of_json(row), ensure_ascii=False, default=shown) + "\n")
+
+
+def write_rows(
+    path: Path, suffix: str, columns: Iterable[str], rows: Iterable[Mapping[str, Any]], *, escape_formulas: bool = False
+) -> None:
+    """Write rows of cells by column as the suffix says: ``.csv``, ``.jsonl``, or ``.json``, one list of them.
+
+    columns: the heading of a .csv, which the rows have in this order. escape_formulas: of a .csv, see
+    `write_delimited`. Raises OSError.
+    """
+    if suffix == ".csv":
+        cells = (map(shown, row.values()) for row in rows)
+        write_delimited(path, chain([columns], cells), escape_formulas=escape_formulas)
+    elif suffix == ".jsonl":
+        write_json_lines(path, rows)
+    else:
+        text = json.dumps(of_json([*rows]), ensure_ascii=False, indent=1, default=shown)
+        path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _safe(row: Iterable[Any]) -> Iterable[Any]:

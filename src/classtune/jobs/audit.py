@@ -18,7 +18,7 @@ from classtune.data.reading.cells import is_blank
 from classtune.data.reading.columns import listed_names
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, linked
-from classtune.data.written import shown, write_delimited, write_json_lines
+from classtune.data.written import write_json_lines, write_rows
 from classtune.errors import SettingsError, SourceError
 from classtune.files import check_file, new_file
 from classtune.jobs import steps
@@ -93,7 +93,7 @@ def write_fixed(path: Path, table: Table, *, force: bool = False, escape_formula
     SettingsError as `check_mendable` does.
 
     Gives the two paths, the rows that are left and how many changes there were of each kind. force: see `check_fixed`;
-    escape_formulas: of a .csv, see `write_delimited`.
+    escape_formulas: see `write_rows`.
     """
     check_mendable(table)
     assert table.labels is not None
@@ -101,12 +101,8 @@ def write_fixed(path: Path, table: Table, *, force: bool = False, escape_formula
     actions = _actions_of(path)
     with new_file(path, force=force) as table_scratch, new_file(actions, force=force) as actions_scratch:
         columns = _mended_columns(table, cleaned)
-        rows = zip(*columns.values(), strict=True)
-        if path.suffix == ".csv":
-            cells = (map(shown, row) for row in rows)
-            write_delimited(table_scratch, chain([columns], cells), escape_formulas=escape_formulas)
-        else:
-            write_json_lines(table_scratch, (dict(zip(columns, row, strict=True)) for row in rows))
+        rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+        write_rows(table_scratch, path.suffix, columns, rows, escape_formulas=escape_formulas)
         write_json_lines(actions_scratch, cleaned.actions)
     kinds = [str(action["action"]) for action in cleaned.actions]
     return {

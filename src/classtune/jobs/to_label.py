@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from classtune.data.reading.tables import Table
-from classtune.data.written import of_json, shown, write_delimited, write_json_lines
+from classtune.data.written import write_rows
 from classtune.errors import SettingsError, did_you_mean
 from classtune.files import check_file, new_file
 
@@ -52,8 +50,9 @@ def check_form(path: Path | None, form: str, tables: Sequence[Table], *, force: 
         raise SettingsError(f"--form {form!r} is unknown. {did_you_mean(form, FORMS)}")
     if path is None:
         return
-    if path.suffix not in FORMS[form]:
-        raise SettingsError(f"-o {path}: {form} is written as {' or '.join(FORMS[form])}. Name such a file.")
+    _, suffixes = FORMS[form]
+    if path.suffix not in suffixes:
+        raise SettingsError(f"-o {path}: {form} is written as {' or '.join(suffixes)}. Name such a file.")
     check_file(path, force=force, others=[table.name for table in tables], flag="-o")
 
 
@@ -62,80 +61,45 @@ def write_to_label(
 ) -> None:
     """Write the file; what stood there stays where it cannot. Raises BundleError.
 
-    escape_formulas: of a .csv; see `write_delimited`.
+    texts: one or more. escape_formulas: see `write_rows`.
     """
-    write = FORMS[form][path.suffix]
+    row_of, _ = FORMS[form]
+    rows = [row_of(one) for one in texts]
     with new_file(path, force=force) as scratch:
-        (partial(_csv, escape_formulas=escape_formulas) if write is _csv else write)(scratch, texts)
+        write_rows(scratch, path.suffix, [*rows[0]], rows, escape_formulas=escape_formulas)
 
 
-def _rows(texts: Sequence[ToLabel]) -> list[dict[str, Any]]:
+def _row(one: ToLabel) -> dict[str, Any]:
     """The pool's own cells, and the columns of COLUMNS."""
-    return [
-        one.cells
-        | {"label": "", "suggested": ", ".join(one.suggested), "score": round(one.score, 4), "chosen": one.chosen}
-        for one in texts
-    ]
+    told = {"label": "", "suggested": ", ".join(one.suggested), "score": round(one.score, 4), "chosen": one.chosen}
+    return one.cells | told
 
 
-def _csv(path: Path, texts: Sequence[ToLabel], *, escape_formulas: bool = False) -> None:
-    rows = _rows(texts)
-    cells = ([shown(cell) for cell in row.values()] for row in rows)
-    write_delimited(path, [[*rows[0]], *cells], escape_formulas=escape_formulas)
+def _label_studio(one: ToLabel) -> dict[str, Any]:
+    """A task with a prediction for ``<Choices name="label" toName="text">`` of ``<Text name="text">``."""
+    result = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": one.suggested}}
+    data = {"text": one.text, "chosen": one.chosen, "line": one.line}
+    return {"data": data, "predictions": [{"model_version": "classtune", "score": one.score, "result": [result]}]}
 
 
-def _json(path: Path, document: Any) -> None:
-    text = json.dumps(of_json(document), ensure_ascii=False, indent=1, default=shown)
-    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")
+def _doccano(one: ToLabel) -> dict[str, Any]:
+    """A line without an annotation: doccano would take a suggestion for the answer of a person."""
+    suggested = ", ".join(one.suggested)
+    return {"text": one.text, "label": [], "suggested": suggested, "score": one.score, "chosen": one.chosen}
 
 
-def _label_studio(path: Path, texts: Sequence[ToLabel]) -> None:
-    """Tasks, each with a prediction for ``<Choices name="label" toName="text">`` of ``<Text name="text">``."""
-    tasks = []
-    for one in texts:
-        result = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": one.suggested}}
-        data = {"text": one.text, "chosen": one.chosen, "line": one.line}
-        tasks.append(
-            {"data": data, "predictions": [{"model_version": "classtune", "score": one.score, "result": [result]}]}
-        )
-    _json(path, tasks)
+def _argilla(one: ToLabel) -> dict[str, Any]:
+    """A record as ``dataset.records.from_json`` reads it: a text field ``text``, a question ``label``."""
+    value: Any = one.suggested if len(one.suggested) != 1 else one.suggested[0]
+    suggestions = {"label": {"value": value, "score": one.score, "agent": "classtune"}} if one.suggested else {}
+    record = {"id": f"line-{one.line}", "fields": {"text": one.text}, "metadata": {"chosen": one.chosen}}
+    return record | {"suggestions": suggestions, "responses": {}, "vectors": {}}
 
 
-def _doccano(path: Path, texts: Sequence[ToLabel]) -> None:
-    """Lines without an annotation: doccano would take a suggestion for the answer of a person."""
-    write_json_lines(
-        path,
-        [
-            {
-                "text": one.text,
-                "label": [],
-                "suggested": ", ".join(one.suggested),
-                "score": one.score,
-                "chosen": one.chosen,
-            }
-            for one in texts
-        ],
-    )
-
-
-def _argilla(path: Path, texts: Sequence[ToLabel]) -> None:
-    """Records as ``dataset.records.from_json`` reads them: a text field ``text``, a question ``label``."""
-    records = []
-    for one in texts:
-        value: Any = one.suggested if len(one.suggested) != 1 else one.suggested[0]
-        suggestions = {"label": {"value": value, "score": one.score, "agent": "classtune"}} if one.suggested else {}
-        records.append(
-            {"id": f"line-{one.line}", "fields": {"text": one.text}, "metadata": {"chosen": one.chosen}}
-            | {"suggestions": suggestions, "responses": {}, "vectors": {}}
-        )
-    _json(path, records)
-
-
-_Writer = Callable[[Path, Sequence[ToLabel]], None]
-# Form → suffix → what writes it.
-FORMS: dict[str, dict[str, _Writer]] = {
-    "table": {".csv": _csv, ".jsonl": lambda path, texts: write_json_lines(path, _rows(texts))},
-    "label-studio": {".json": _label_studio},
-    "doccano": {".jsonl": _doccano},
-    "argilla": {".json": _argilla},
+# Form → what becomes of a text, and the kinds of files that hold it.
+FORMS: dict[str, tuple[Callable[[ToLabel], dict[str, Any]], tuple[str, ...]]] = {
+    "table": (_row, (".csv", ".jsonl")),
+    "label-studio": (_label_studio, (".json",)),
+    "doccano": (_doccano, (".jsonl",)),
+    "argilla": (_argilla, (".json",)),
 }
