@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classtune.candidates import lexical
+from classtune.candidates import lexical, terms
 from classtune.candidates.lexical import fit_tfidf
 from classtune.errors import DataError
 from classtune.judging.metrics import judge
@@ -169,7 +169,7 @@ def test_rows_that_weigh_more_decide_between_rows_that_contradict_each_other(
 def _small_limits(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Make so many rows many."""
     monkeypatch.setattr(lexical, "MANY_ROWS", rows)
-    monkeypatch.setattr(lexical, "_TOGETHER", 1000)
+    monkeypatch.setattr(terms, "_TOGETHER", 1000)
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -194,7 +194,7 @@ def test_many_rows_are_learned_from_in_a_few_passes_and_as_well(
 def test_terms_of_many_rows_are_those_of_a_part_and_no_row_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the rows have a word of their own: the vocabulary stays small, and each row has its features."""
     _small_limits(monkeypatch, 100)
-    monkeypatch.setattr(lexical, "_TOGETHER", 7)
+    monkeypatch.setattr(terms, "_TOGETHER", 7)
     texts = [f"{HAM[0]} word{row}" if row % 2 else SPAM[0] for row in range(300)]
     for shared_terms in (False, True):
         shares: list[float] = []

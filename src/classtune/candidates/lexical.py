@@ -12,7 +12,6 @@ of them, and beyond a length of all texts together a part of the rows is all tha
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,12 +20,12 @@ from typing import Any, Literal
 import numpy as np
 
 from classtune.candidates.linear import OneVsRest
+from classtune.candidates.terms import Counts, transformed
 from classtune.data.folds import part_of_each
 from classtune.data.splits import Rows, fold
 from classtune.errors import DataError
 from classtune.stats import BoolArray, FloatArray, IntArray, row_losses
 
-TOKEN = r"(?u)\b\w+\b|[^\w\s]"
 INVERSE_REGULARISATION = 20.0
 # Of a label's own yes or no: better log loss and ranking on GoEmotions than the above, in half the time.
 INVERSE_REGULARISATION_OF_A_LABEL = 5.0
@@ -38,7 +37,8 @@ MOST_IN_LBFGS, PASSES = 100_000, 12
 MANY_ROWS, PASSES_OF_A_LABEL = 50_000, 4
 # Characters of all texts that are learned from: short ones have 2.5 features a character, of 8 bytes each, so 0.8 GB.
 MOST_CHARACTERS = 40_000_000
-_TOGETHER = 10_000  # texts
+# Characters of texts whose counts are held for all that learn from parts of them: 0.1 GB, and as much for the terms.
+_MOST_HELD = 5_000_000
 # What the passes over a row take for each label, against making its features.
 _PASSES_A_LABEL = 0.07
 # L-BFGS keeps about 20 float64 copies of the coefficients: 800 MB at this many.
@@ -142,57 +142,11 @@ def rows_to_learn(texts: Sequence[str], truth: IntArray | BoolArray, *, seed: in
     return part_of_each(truth, MOST_CHARACTERS / max(1, sum(map(len, texts))), seed=seed)
 
 
-def _fitted_alone(features: Any, texts: Sequence[str]) -> Any:
-    """The vectorizers that find terms, fitted to these texts, copies of which do not count."""
-    from sklearn.pipeline import FeatureUnion
-
-    fitted = []
-    for name, vectorizer in features.transformer_list:
-        with contextlib.suppress(ValueError):  # it finds none
-            fitted.append((name, vectorizer.fit(texts)))
-    if not fitted:
-        raise DataError("training rows: no two texts share a word or a few letters. Pass --set keep_texts=true.")
-    return FeatureUnion(fitted)
-
-
-def _fitted(
-    features: Any,
-    texts: Sequence[str],
-    some: Sequence[str],
-    *,
-    shared_terms: bool,
-    made: Callable[[int], None],
-) -> tuple[Any, Any]:
-    """The vectorizers that find terms, fitted to some of the texts, and the features [texts, terms] of all, sparse.
-
-    made: is told how many texts have been turned into terms so far, those of ``some`` first.
-    """
-    if some is texts and not shared_terms:
-        return features, features.fit_transform(texts)
-    if shared_terms:
-        features = _fitted_alone(features, list({fold(text): text for text in some}.values()))
-    else:
-        features.fit(some)
-    made(len(some))
-    return features, _transformed(features, texts, lambda count: made(len(some) + count))
-
-
-def _transformed(features: Any, texts: Sequence[str], made: Callable[[int], None]) -> Any:
-    """Features of many texts, sparse [texts, terms]: part by part, since what is made on the way takes far more room
-    than what comes out."""
-    from scipy.sparse import csr_array
-
-    values, columns, lengths = [], [], [np.zeros(1, np.int64)]
-    for start in range(0, len(texts), _TOGETHER):
-        part = features.transform(texts[start : start + _TOGETHER]).tocsr()
-        values.append(part.data)
-        columns.append(part.indices)
-        lengths.append(np.diff(part.indptr))
-        made(start + part.shape[0])
-    shape, ends = (len(texts), part.shape[1]), np.concatenate(lengths).cumsum().astype(np.int32)
-    data = np.concatenate(values)
-    values.clear()  # before as much again is taken
-    return csr_array((data, np.concatenate(columns), ends), shape=shape)
+def counted(texts: Sequence[str]) -> Counts | None:
+    """Counts for classifiers that learn from parts of these texts. None where they are so many that each counts its
+    own, for memory's sake."""
+    held = len(texts) <= MANY_ROWS and sum(map(len, texts)) <= _MOST_HELD
+    return Counts.of(texts) if held else None
 
 
 def fit_tfidf(
@@ -204,6 +158,7 @@ def fit_tfidf(
     class_weight: Literal["balanced"] | None = None,
     shared_terms: bool = False,
     weights: FloatArray | None = None,
+    counts: Counts | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> TfidfBaseline:
     """Fit the baseline on n texts and their truth. Same input, same probabilities.
@@ -213,12 +168,10 @@ def fit_tfidf(
     are more than MOST_SCORES, the classifier is one of centroids, and its name says so.
     shared_terms: only terms that two different texts have, so that none quotes one of them.
     weights: how often each row counts (n,), 1 on average. Of many rows see `rows_to_learn`.
+    counts: of these texts and others, where several are fitted to parts of them (see `counted`).
     progress: of many rows, is told what share of the work is done, above 0 … 1.
     Raises DataError where the rows hold fewer than two classes, no label at all, or no term that may be used.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import FeatureUnion
-
     several = truth.ndim == 2
     if several and not truth.any():
         raise DataError(f"training rows: no label among {len(texts):,} rows. Give rows that have labels.")
@@ -231,24 +184,22 @@ def fit_tfidf(
     centroids = not several and classes >= MANY_CLASSES and len(texts) * classes > MOST_SCORES
     many = len(texts) > MANY_ROWS
     passes = many or (not several and not centroids and len(texts) * classes > MOST_IN_LBFGS)
-    most = MOST_IN_CENTROIDS if centroids else MOST_COEFFICIENTS
-    shared = {
-        "sublinear_tf": True,
-        "max_features": most // (2 * classes),
-        "min_df": 2 if shared_terms else 1,
-        "dtype": np.float32 if passes else np.float64,
-    }
-    features = FeatureUnion(
-        [
-            ("words", TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKEN, **shared)),
-            ("characters", TfidfVectorizer(ngram_range=(2, 5), analyzer="char_wb", **shared)),
-        ]
-    )
     some = [texts[row] for row in part_of_each(truth, MANY_ROWS / len(texts), seed=seed)] if many else texts
-    work = len(some) + len(texts) * (1 + _PASSES_A_LABEL * classes)
-    features, made = _fitted(
-        features, texts, some, shared_terms=shared_terms, made=lambda count: progress(count / work)
+    counts = Counts.of(some) if counts is None or many else counts
+    # Where terms must be shared, copies do not count.
+    chosen = counts.chosen(
+        {fold(text): text for text in some}.values() if shared_terms else some,
+        least=2 if shared_terms else 1,
+        most=(MOST_IN_CENTROIDS if centroids else MOST_COEFFICIENTS) // (2 * classes),
+        dtype=np.float32 if passes else np.float64,
     )
+    features = chosen.vectorizers()
+    if many:
+        work = len(some) + len(texts) * (1 + _PASSES_A_LABEL * classes)
+        progress(len(some) / work)
+        made = transformed(features, texts, lambda count: progress((len(some) + count) / work))
+    else:
+        made = chosen.features(texts)
     if centroids:
         regression: Any = _Centroids(balanced=class_weight == "balanced", seed=seed)
     else:

@@ -14,8 +14,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from classtune.candidates.lexical import TOKEN, TfidfBaseline
+from classtune.candidates.lexical import TfidfBaseline
 from classtune.candidates.linear import coefficients_of, read_linear, write_linear
+from classtune.candidates.terms import TOKEN
 from classtune.errors import reading
 from classtune.stats import Floats
 

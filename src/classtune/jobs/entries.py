@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from classtune.candidates.backbone import Backbone, Learned
 from classtune.candidates.blend import Weight
 from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.folds import HeldOut
-from classtune.candidates.lexical import fit_tfidf, rows_to_learn
+from classtune.candidates.lexical import counted, fit_tfidf, rows_to_learn
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.candidates.rules import fit_majority, fit_rule
+from classtune.candidates.terms import Counts
 from classtune.config import Progress, Settings
 from classtune.data.dataset import Material
 from classtune.data.splits import Rows
@@ -100,6 +102,10 @@ def cheap_entries(
         groups = material.groups[rows]
         return by_probabilities(fit_rule(texts(rows), material.truth[rows], classes=labels, seed=seed, groups=groups))
 
+    @cache
+    def counts() -> Counts | None:
+        return counted(texts(np.concatenate([material.splits.train, material.splits.validation])))
+
     def lexical(rows: Rows) -> Fitted:
         fitted = fit_tfidf(
             texts(rows),
@@ -109,6 +115,7 @@ def cheap_entries(
             class_weight="balanced" if balanced else None,
             shared_terms=not settings.keep_texts,
             weights=material.weights_of(rows),
+            counts=counts(),
             progress=_shown(len(rows), notify, progress),
         )
         model = LexicalModel.of(fitted)
