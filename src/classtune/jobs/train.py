@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from classtune.jobs.foreign import about_languages
 from classtune.jobs.more_rows import curve_of
 from classtune.jobs.steps import Clock, Crew, Notify, Scores
 from classtune.model.network import Network
-from classtune.report.page import model_card, write_report
+from classtune.report.page import figures_of, model_card, write_report
 from classtune.result import Result
 from classtune.training.extensions import NOTHING, Extensions
 
@@ -84,15 +85,16 @@ class Trained:
             if self.yardstick is not None:
                 self.yardstick.save(scratch)
             quotes = f"{bundle.TEXTS}/{bundle.REPORT}" if self.settings.keep_texts else None
-            write_report(scratch / bundle.REPORT, self.result.without_quotes(), quotes=quotes)
+            figures = figures_of(self.result)
+            write_report(scratch / bundle.REPORT, self.result.without_quotes(), quotes=quotes, figures=figures)
             (scratch / bundle.CARD).write_text(model_card(self.result), encoding="utf-8")
             if self.settings.keep_texts:
-                self._write_texts(scratch / bundle.TEXTS)
+                self._write_texts(scratch / bundle.TEXTS, figures)
             scored = list(zip(texts, golden, strict=True))
             bundle.write_record(scratch, self.members, self.labels, self.result.record(), scored)
 
-    def _write_texts(self, folder: Path) -> None:
-        """Whatever quotes rows of the table."""
+    def _write_texts(self, folder: Path, figures: Mapping[str, str]) -> None:
+        """Whatever quotes rows of the table. figures: of the report."""
         folder.mkdir()
         if self.neighbours is not None:
             self.neighbours.save(folder)
@@ -101,7 +103,7 @@ class Trained:
         document = self.result.document()
         quotes = {"findings": document["data"]["findings"], "mistakes": document["mistakes"]}
         (folder / bundle.QUOTES).write_text(json.dumps(quotes, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        write_report(folder / bundle.REPORT, self.result)
+        write_report(folder / bundle.REPORT, self.result, figures=figures)
 
 
 def train(

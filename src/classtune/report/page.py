@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,17 +58,28 @@ FINDINGS = {
 
 
 def write_report(
-    path: Path, result: Result, *, quotes: str | None = None, sections: Collection[str] = CONTENTS
+    path: Path,
+    result: Result,
+    *,
+    quotes: str | None = None,
+    sections: Collection[str] = CONTENTS,
+    figures: Mapping[str, str] | None = None,
 ) -> None:
     """Write a result as one self-contained HTML page. Same result, same bytes. Raises OSError.
 
     Of the bundle's place it says the folder's name: reports are handed on, and served. quotes: where the page that
-    quotes the rows lies, for one that does not. sections: which of CONTENTS it has.
+    quotes the rows lies, for one that does not. sections: which of CONTENTS it has. figures: what `figures_of` drew,
+    where several pages have them.
     """
     result = replace(_apart(result), bundle=Path(result.bundle).name if result.bundle else None)
     contents = [(key, title) for key, title in CONTENTS.items() if key in sections]
     to_do = [one for one in result.data.audit.findings if one.advice and not one.advice.startswith(NOTHING_TO_DO)]
-    more = {"figures": _figures(result), "quotes": quotes, "contents": contents, "to_do": to_do}
+    more = {
+        "figures": figures_of(result) if figures is None else figures,
+        "quotes": quotes,
+        "contents": contents,
+        "to_do": to_do,
+    }
     page = _render("report.html.j2", result, **more)
     path.write_bytes(page.encode("utf-8", "replace"))
 
@@ -127,10 +138,11 @@ def _render(template: str, result: Result, **more: Any) -> str:
     return environment.get_template(template).render(**parts, **more)
 
 
-def _figures(result: Result) -> dict[str, str]:
-    """The SVG figures that ``result`` has the numbers for, safe to stand in the page."""
+def figures_of(result: Result) -> dict[str, str]:
+    """The SVG figures that ``result`` has the numbers for, safe to stand in the page. They quote no row."""
     from markupsafe import Markup
 
+    result = _apart(result)
     test, figures = result.test, {}
     if test and result.baseline:
         figures["comparison"] = plots.comparison(test, result.baseline, result.chosen.in_words)
