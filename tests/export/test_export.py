@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import rows, train_small
+from small import Run, rows, train_small, write_csv
 
 from classtune.bundle import RECORD
 from classtune.data.reading.tables import table_from_rows
@@ -37,6 +37,24 @@ def test_unless_told_otherwise_it_is_checked_on_texts_that_were_not_trained_on(
 
 def silent(_: str) -> None:
     """Nobody asked."""
+
+
+def test_an_export_reads_the_columns_that_the_bundle_reads(small_llama: Path, tmp_path: Path, command: Run) -> None:
+    """Texts of two columns joined, and of two columns of labels the one that was told at training."""
+    pytest.importorskip("onnxscript", reason="onnx is not installed")
+    lines = [(text.split(",")[0], text.split(",")[1], label, "old") for text, label in rows(60)]
+    data = write_csv(tmp_path / "t.csv", lines, ("subject", "body", "topic", "label"))
+    told = ["--text", "subject,body", "--label", "topic", "--split-by", "exact", "--depth", "all", "--epochs", 1]
+    quick = ["--model", small_llama, "--set", "candidates=one", "--set", "least_steps=0"]
+    assert command("train", data, *told, *quick, "-o", tmp_path / "b").code == 0
+    assert command("export", tmp_path / "b", "--to", "onnx", "-o", tmp_path / "e").code == 0
+    bundle, export = (
+        [command(name, folder, data, *runtime, "--json").document for name in ("predict", "evaluate")]
+        for folder, runtime in ((tmp_path / "b", ()), (tmp_path / "e", ("--runtime", "onnx")))
+    )
+    for one, other in zip(bundle[0], export[0], strict=True):
+        assert other[0] == {"label": one[0]["label"], "score": pytest.approx(one[0]["score"], abs=1e-4)}
+    assert export[1]["test"]["accuracy"] == bundle[1]["test"]["accuracy"]
 
 
 @pytest.mark.parametrize(("runtime", "package"), [("onnx", "onnxscript"), ("openvino", "nncf")])

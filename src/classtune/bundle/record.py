@@ -135,7 +135,7 @@ def _check_members(folder: Path, members: list[dict[str, Any]]) -> None:
 
 
 def columns_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Where a bundle's table had its texts, labels, pairs, and columns beside them; of an export those of its pairs."""
+    """Where a bundle's table had its texts, labels, pairs, and columns beside them; of an export, what it reads."""
     said = record.get("data") or record.get("export") or {}
     return said.get("columns") or {}
 

@@ -190,8 +190,7 @@ def _write_record(
             "precision": precision,
             "needs_mask": encoder.needs_mask,
             "token_types": encoder.types,
-            # Of pairs where both texts stand in a table; of others nothing that names the table's columns.
-            **({"columns": {key: columns[key] for key in ("text", "pair")}} if "pair" in columns else {}),
+            "columns": {name: column for name, column in columns.items() if name != "with"},  # a network reads none
             # What softmax (or sigmoids) of the graph's logits are: curves follow the averaged windows of a text.
             "logits": "not calibrated; the probabilities are" if left.calibration.curves else "calibrated",
             "check": check,
