@@ -16,8 +16,9 @@ from classtune.bundle import load_bundle, read_rows
 from classtune.config import resolve
 from classtune.data.reading.columns import TableFormat
 from classtune.data.reading.tables import read_table, table_from_rows
-from classtune.data.versions import hashes
+from classtune.data.versions import hashes, with_added
 from classtune.errors import DataError, SettingsError
+from classtune.inference.tables import as_trained
 from classtune.inference.vectors import bundle_vectors
 from classtune.jobs.next import DOUBTFUL, choose_texts, doubts, label_next
 from classtune.jobs.to_label import AT_RANDOM
@@ -167,6 +168,40 @@ def test_a_filled_in_table_is_added_to_the_next_version(
         path.write_text("".join(json.dumps({**line, "label": "ham"}) + "\n" for line in given), encoding="utf-8")
     back = read_table(path, TableFormat(preferred_text="text", preferred_label="label"))
     assert back.labels == ["ham"] * 10
+
+
+@pytest.mark.parametrize("told", [{"label_separator": "|"}, {"label_columns": ("late", "urgent")}])
+@pytest.mark.parametrize("name", ["to-label.csv", "to-label.jsonl"])
+def test_several_labels_are_filled_in_as_the_bundle_read_them(
+    name: str, told: dict[str, Any], small_bert: Path, pool: Path, tmp_path: Path
+) -> None:
+    """What is suggested, written as the label, is what the next version learns; also of a pool with old labels."""
+    lines = [(text, *[("late|urgent", "1", "1"), ("late", "1", "0")][label == "ham"]) for text, label in rows(40)]
+    header = ("text", "topic", "late", "urgent")
+    column = None if "label_columns" in told else "topic"
+    table = read_table(write_csv(tmp_path / "t.csv", lines, header), TableFormat(**told, label=column, text="text"))
+    cheap = {"keep": "tf-idf", "effort": "fast", "split_by": "exact", "model": str(small_bert)}
+    train(table, resolve(overrides=cheap), notify=quiet, progress=quiet).save(tmp_path / "b")
+    old = [(text, "old", "0", "1") for text in read_table(pool, labelled=False).texts]
+    found = read_table(write_csv(pool, old, header), labelled=False)
+    path = tmp_path / name
+    chosen = label_next(tmp_path / "b", found, 8, path, notify=quiet, progress=quiet)["chosen"]
+    lists = path.suffix == ".jsonl"
+    text = path.read_text(encoding="utf-8")
+    filled = [json.loads(line) for line in text.splitlines()] if lists else list(csv.DictReader(text.splitlines()))
+    for line, one in zip(filled, chosen, strict=True):
+        line.update(dict.fromkeys(one["suggested"], 1) if "label_columns" in told else {"label": line["suggested"]})
+    if lists:
+        path.write_text("".join(json.dumps(line) + "\n" for line in filled), encoding="utf-8")
+    else:
+        write_csv(path, [list(line.values()) for line in filled], list(filled[0]))
+    back = read_table(path, as_trained(TableFormat(), tmp_path / "b"))
+    assert back.label_sets == [tuple(sorted(one["suggested"])) for one in chosen]
+    assert max(map(len, back.label_sets)) == 2
+    assert {label for labels in with_added(table, [back]).table.label_sets or () for label in labels} == {
+        "late",
+        "urgent",
+    }
 
 
 def test_no_column_of_the_pool_is_lost(small_bundle: Path, tmp_path: Path, command: Run) -> None:

@@ -79,6 +79,19 @@ def test_feedback_alone_needs_no_version_before(
     assert result.document["earlier"] is None
 
 
+def test_label_columns_that_are_told_are_of_the_table_and_not_of_a_tool_s_export(
+    small_bert: Path, tmp_path: Path, command: Run
+) -> None:
+    lines = [(text, str(int(label == "spam")), str(n % 2)) for n, (text, label) in enumerate(rows(40))]
+    data = write_csv(tmp_path / "t.csv", lines, ("text", "spam", "even"))
+    tool = tmp_path / "tool.json"
+    tool.write_text(json.dumps([{"text": "call me a taxi", "label": ["spam", "even"]}, {"text": "hi", "label": []}]))
+    told = ["--label-columns", "spam,even", "--model", small_bert, "--split-by", "exact", "--effort", "fast"]
+    ran = command("train", data, *told, "--keep", "tf-idf", "--add", tool, "-o", tmp_path / "b", "--json")
+    assert ran.document["data"]["rows"] == 42
+    assert ran.document["labels"] == ["even", "spam"]
+
+
 def test_a_bundle_without_its_rows_says_so(small_bundle: Path, tmp_path: Path, command: Run) -> None:
     old = shutil.copytree(small_bundle, tmp_path / "old")
     (old / ROWS).unlink()

@@ -212,7 +212,6 @@ def _of_another_file(format: TableFormat, name: str) -> TableFormat:
     of the table's own file does not hold for it."""
     return TableFormat(
         label_separator=format.label_separator,
-        label_columns=() if name.endswith(".jsonl") else format.label_columns,
         beside=format.beside,
         pair=format.pair,
         may_lack=name.endswith(".jsonl"),
@@ -221,7 +220,7 @@ def _of_another_file(format: TableFormat, name: str) -> TableFormat:
         preferred_text=format.text or format.preferred_text,
         preferred_label=format.label or format.preferred_label,
         preferred_separator=format.preferred_separator,
-        preferred_label_columns=format.preferred_label_columns,
+        preferred_label_columns=format.label_columns or format.preferred_label_columns,
     )
 
 

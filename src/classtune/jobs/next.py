@@ -8,13 +8,13 @@ ten times as many as are wanted each cluster gives the one nearest to its centre
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from classtune.bundle import read_rows
+from classtune.bundle import columns_of, read_rows
 from classtune.config import Progress
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, fold
@@ -24,7 +24,7 @@ from classtune.inference.answer_files import kept_columns
 from classtune.inference.predictor import answer_of, load_predictor
 from classtune.inference.vectors import Vectors, bundle_vectors
 from classtune.jobs.steps import Notify
-from classtune.jobs.to_label import AT_RANDOM, COLUMNS, ToLabel, check_form, write_to_label
+from classtune.jobs.to_label import AT_RANDOM, LabelCells, ToLabel, check_form, write_to_label
 from classtune.stats import BoolArray, FloatArray, Floats
 
 DOUBTFUL = "doubtful"
@@ -77,12 +77,23 @@ def label_next(
     if len(chosen) < count:
         notify(f"{pool.name}: only {len(chosen):,} texts are left to label.")
     ranked = predictor.ranked(probabilities[[row for row, _ in chosen]])
+    columns = columns_of(bundle.record)
+    labels = LabelCells.of_bundle(columns)
+    # Of two columns of labels the bundle's own would be read, and that is the pool's, not what a person fills in.
+    taken = {*labels.added, columns.get("label") or ""}
     found = [
-        ToLabel(texts[row], pool.lines[rows[row]], cells_of(pool, int(rows[row])), answer_of(one), one[0]["score"], why)
+        ToLabel(
+            texts[row],
+            pool.lines[rows[row]],
+            cells_of(pool, int(rows[row]), taken),
+            answer_of(one),
+            one[0]["score"],
+            why,
+        )
         for (row, why), one in zip(chosen, ranked, strict=True)
     ]
     if output is not None:
-        write_to_label(output, found, form, force=force, escape_formulas=escape_formulas)
+        write_to_label(output, found, form, labels=labels, force=force, escape_formulas=escape_formulas)
     return {
         "bundle": str(folder),
         "pool": pool.name,
@@ -109,11 +120,11 @@ def unlabelled_rows(pool: Table, known: BoolArray) -> tuple[Rows, int]:
     return rows, len(free) - len(rows)
 
 
-def cells_of(pool: Table, row: int) -> dict[str, Any]:
-    """A row of the pool, by the columns that a file to label has of it."""
+def cells_of(pool: Table, row: int, taken: Collection[str]) -> dict[str, Any]:
+    """A row of the pool, by the columns that a file to label has of it, whose others are called as ``taken`` says."""
     if not pool.columns:
         return {"text": pool.texts[row]}
-    names = kept_columns(list(pool.columns), pool.text_column, COLUMNS)
+    names = kept_columns(list(pool.columns), pool.text_column, taken)
     return {name: cells[row] for name, cells in zip(names, pool.columns.values(), strict=True)}
 
 

@@ -21,7 +21,7 @@ from classtune.errors import DataError, SettingsError
 from classtune.inference.vectors import Vectors, model_vectors
 from classtune.jobs.next import SHARE_AT_RANDOM, cells_of, spread_out, unlabelled_rows
 from classtune.jobs.steps import Notify
-from classtune.jobs.to_label import AT_RANDOM, ToLabel, check_form, write_to_label
+from classtune.jobs.to_label import AT_RANDOM, LabelCells, ToLabel, check_form, write_to_label
 
 ENCODER = "minilm-l6"
 LIKE_ITS_NAME = "like the label's name"
@@ -110,7 +110,7 @@ def label_first(
         ToLabel(
             texts[row],
             pool.lines[rows[row]],
-            cells_of(pool, int(rows[row])),
+            cells_of(pool, int(rows[row]), LabelCells().added),
             [names[int(alike[row].argmax())]],
             float(alike[row].max()),
             why,
@@ -118,7 +118,7 @@ def label_first(
         for row, why in chosen
     ]
     if output is not None:
-        write_to_label(output, found, form, force=force, escape_formulas=escape_formulas)
+        write_to_label(output, found, form, labels=LabelCells(), force=force, escape_formulas=escape_formulas)
     return {
         "pool": pool.name,
         "rows": len(pool.texts),

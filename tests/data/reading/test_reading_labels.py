@@ -140,6 +140,13 @@ def test_what_is_told_of_labels_comes_before_what_a_bundle_knows_of_them(write: 
     assert read_table(write("u.csv", "text,label\nyes,a|b\n"), TableFormat(**own)).label_sets == [("a", "b")]  # type: ignore[arg-type]
 
 
+def test_a_table_with_some_of_a_bundle_s_label_columns_misses_the_others(write: Write) -> None:
+    own = TableFormat(preferred_text="text", preferred_label_columns=("late", "urgent"))
+    assert read_table(write("t.csv", "text,label,urgent\nyes,a,1\n"), own).labels == ["a"]
+    with pytest.raises(DataError, match="no column is called 'late'"):
+        read_table(write("t.csv", "text,urgent\nyes,1\n"), own)
+
+
 def test_columns_that_nobody_asked_for_may_have_one_name(write: Write) -> None:
     path = write("t.csv", "text,label,note,note\na,x,1,2\n")
     assert read_table(path).texts == ["a"]

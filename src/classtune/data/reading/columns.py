@@ -50,7 +50,7 @@ class TableFormat:
     preferred_text: str | None = None  # taken where the table has it and ``text`` is unset: a bundle's own column
     preferred_label: str | None = None
     preferred_separator: str | None = None  # between labels, where ``label_separator`` is unset
-    preferred_label_columns: tuple[str, ...] = ()  # where the table has them all and nothing is said of labels
+    preferred_label_columns: tuple[str, ...] = ()  # where the table has them and nothing is said of labels
     lenient: bool = False  # keep what an audit reports: empty texts, empty labels, labels that are nearly the same
     keep: bool = False  # all columns, those that are not asked for too; always so where labels are not read
 
@@ -123,7 +123,7 @@ def choose_columns(
     Raises DataError for names that do not exist, that leave more or less than one reading, or that are two columns'.
     """
     flags, of_labels = table.preferred_label_columns, table.label or table.label_separator or table.label_columns
-    if flags and not of_labels and set(flags) <= set(names):
+    if flags and not of_labels and (set(flags) <= set(names) or _lacks_some(flags, names)):
         table = replace(table, label_columns=flags)
     if table.may_lack:
         there = tuple(name for name in table.beside if name in names)
@@ -161,6 +161,11 @@ def choose_columns(
         group=names.index(table.group) if labelled and table.group is not None else None,
         notes=tuple(notes),
     )
+
+
+def _lacks_some(flags: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a table has some of the labels' columns and no other column of labels: what it lacks is then missed."""
+    return not set(flags).isdisjoint(names) and not any(is_known(name, LABEL_NAMES) for name in names)
 
 
 def _check_group(
