@@ -96,6 +96,22 @@ def test_several_labels_are_added_to_several_only() -> None:
         with_added(several, [table({"x": "a"}, "one")])
 
 
+def test_labels_that_are_several_in_one_are_refused_and_rows_without_a_label_are_told() -> None:
+    """As where a suggestion, or an answer of `predict`, was taken over with another separator than the table's."""
+    table = replace(table_from_rows(["a", "b"], [["x"], ["y", "x, y, z"]], name="t.csv"), label_separator="|")
+    wrong = table_from_rows(["c", "d", "e"], [["x, y"], ["y/x"], ["x, y"]], name="u.csv")
+    with pytest.raises(DataError) as refused:
+        with_added(table, [wrong])
+    assert refused.value.problems == [
+        "u.csv rows 1, 3: 'x, y' is several labels of t.csv in one. Write them apart, with '|' between them.",
+        "u.csv row 2: 'y/x' is several labels of t.csv in one. Write them apart, with '|' between them.",
+    ]
+    right = table_from_rows(["c", "d", "e"], [["x, y, z"], ["x/new"], []], name="u.csv")
+    merged = with_added(table, [right])
+    assert (merged.table.label_sets or [])[2:] == [("x, y, z",), ("x/new",), ()]
+    assert merged.notes[-1].startswith("u.csv: 1 rows have no label, and teach that none holds.")
+
+
 def test_a_test_file_comes_before_the_earlier_test_rows() -> None:
     texts, labels = topics(90)
     held = table_from_rows(*topics(30, start=500), name="held")

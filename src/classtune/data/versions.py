@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.data.reading.cells import cells_beside
+from classtune.data.reading.faults import listed
+from classtune.data.reading.labels import several_in_one
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, Splits, fold, grouped_split, joined_groups
 from classtune.errors import DataError
@@ -131,7 +133,8 @@ def with_added(table: Table, others: Sequence[Table]) -> Merged:
     one. Of several rows about one text the last is right. A text with cells beside it is another than the text with
     other cells; one without is about all of them.
 
-    Raises DataError where one has several labels a row and another has one.
+    Raises DataError where one has several labels a row and another has one, and for labels that are several of the
+    table's in one: cut at another separator than theirs, they would be new ones.
     """
     kind = {True: "one label a row", False: "several labels a row"}
     problems = [
@@ -140,6 +143,7 @@ def with_added(table: Table, others: Sequence[Table]) -> Merged:
         for one in others
         if (one.label_sets is None) != (table.label_sets is None)
     ]
+    problems += [problem for other in others for problem in _joined(other, table)]
     if problems:
         raise DataError(problems)
     said: dict[_Key, tuple[Table, int]] = {}
@@ -182,7 +186,29 @@ def with_added(table: Table, others: Sequence[Table]) -> Merged:
             f"{names}: {len(new):,} texts are new; {len(met):,} stand in {table.name}, {changed:,} rows of which get "
             "another label."
         )
+    for other in others:
+        if bare := sum(not one for one in other.label_sets or ()):
+            notes.append(
+                f"{other.name}: {bare:,} rows have no label, and teach that none holds. If they are not labelled yet, "
+                "leave them out with --drop-unlabelled."
+            )
     return Merged(merged, np.arange(len(merged.texts)) >= len(table.texts), notes)
+
+
+def _joined(other: Table, table: Table) -> list[str]:
+    """Labels of ``other`` that are several of the table's in one, each with its rows."""
+    known = {label for labels in table.label_sets or () for label in labels}
+    between = f", with {table.label_separator!r} between them" if table.label_separator else ""
+    rows: dict[str, list[int]] = {}
+    for labels, line in zip(other.label_sets or (), other.lines, strict=False):
+        for label in labels:
+            if several_in_one(label, known):
+                rows.setdefault(label, []).append(line)
+    return [
+        f"{other.name} {other.unit}{'s' * (len(lines) > 1)} {listed(lines)}: {label!r} is several labels of "
+        f"{table.name} in one. Write them apart{between}."
+        for label, lines in rows.items()
+    ]
 
 
 def _key(text: str) -> _Key:

@@ -117,6 +117,12 @@ def joined_by(labels: Iterable[str]) -> str | None:
     return None
 
 
+def several_in_one(label: str, known: Collection[str]) -> bool:
+    """Whether a label that is not known is two known ones or more, joined as people join them."""
+    apart = ({part.strip() for part in label.split(separator)} for separator in _SEPARATORS if separator in label)
+    return label not in known and any(parts <= set(known) for parts in apart)
+
+
 def label_names(where: str, rows: Iterable[LabelSet], lines: Sequence[int]) -> tuple[list[str], list[str]]:
     """(problems, notes): labels that differ only by case, blanks or what is not seen; labels with blanks around them.
 
