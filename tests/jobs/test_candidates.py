@@ -209,10 +209,30 @@ def test_report_card_and_screen_say_what_was_chosen(
 
 
 def test_what_is_kept_or_asked_for_must_be_there(small_bert: Path) -> None:
-    with pytest.raises(SettingsError, match=r"no such candidate ships\. Did you mean 'tf-idf'"):
-        run(small_bert, keep="tfidf")
+    with pytest.raises(SettingsError, match=r"no such candidate ships\. Known: tf-idf, bert probe\."):
+        run(small_bert, keep="bert tail", effort="fast")  # a network that takes no probe would have one
     with pytest.raises(SettingsError, match="the fastest candidate, tf-idf, takes"):
         run(small_bert, max_ms=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("keep", "told", "meant"),
+    [
+        ("tfidf", {}, "Did you mean 'tf-idf'?"),
+        ("columns", {}, "Known: tf-idf, bert probe, bert tail, bert tail, last block."),
+        ("tf-idf", {"hugging_face": True}, "Known: bert probe"),
+        ("bert tail", {"trainable": "lora"}, "Known: tf-idf, bert probe, bert LoRA."),
+        ("bert tail, last block", {"effort": "balanced"}, "Did you mean 'bert tail'?"),
+        ("bert contrastive", {"effort": "balanced", "pooling": "mean"}, "Did you mean 'bert tail'?"),
+    ],
+)
+def test_a_name_that_no_candidate_could_have_is_refused_before_anything_is_trained(
+    keep: str, told: dict[str, Any], meant: str, small_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("classtune.jobs.train.prepare", lambda *_, **__: pytest.fail("the work began"))
+    with pytest.raises(SettingsError, match=f"keep = '{keep}': no such candidate ships") as refused:
+        run(small_bert, keep=keep, **told)
+    assert meant in str(refused.value)
 
 
 def test_hugging_faces_own_form_is_one_network_that_pipeline_reads(small_bert: Path, tmp_path: Path) -> None:

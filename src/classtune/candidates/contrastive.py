@@ -39,15 +39,19 @@ def suits(network: Network, material: Material, held_out: HeldOut, settings: Set
     Not where blocks are shared among ranks: all of them would be trained."""
     if (
         material.multi
-        or settings.shard
         or 2 * len(material.labels) > TEXTS
         or not held_out.crossed
         or network.family is None
         or network.family.causal
     ):
         return False
-    automatic = {settings.depth, settings.trainable, settings.pooling} == {"auto"} and not settings.hugging_face
-    return automatic and network.of <= SMALL_NETWORK
+    return may_be(settings) and network.of <= SMALL_NETWORK
+
+
+def may_be(settings: Settings) -> bool:
+    """Whether the settings leave room for it."""
+    automatic = {settings.depth, settings.trainable, settings.pooling} == {"auto"}
+    return automatic and not settings.hugging_face and not settings.shard
 
 
 def seconds(network: Network, pieces: Pieces, held_out: HeldOut) -> float:

@@ -27,15 +27,16 @@ from classtune.candidates.sample import BUDGET_SECONDS, weigh_further
 from classtune.candidates.tail import learn_tail, learns_again, taught_again
 from classtune.candidates.tuning import tune
 from classtune.config import Settings, backbone_names, seconds_of
+from classtune.config.areas import ModelSettings
 from classtune.data.splits import Rows
 from classtune.decisions.decisions import Decisions
 from classtune.errors import SourceError
 from classtune.inference.predictor import Predictor
 from classtune.jobs import steps
-from classtune.jobs.contest import Contest
+from classtune.jobs.contest import Contest, no_such
 from classtune.jobs.entries import Entry, median_ms
 from classtune.judging.answers import right_by_logits
-from classtune.judging.comparison import LEXICAL
+from classtune.judging.comparison import COLUMNS, LEXICAL
 from classtune.model.network import Network
 from classtune.model.tokens import Pieces
 from classtune.sources import fetch_model
@@ -45,6 +46,31 @@ from classtune.training.extensions import NOTHING, Extensions
 # A larger backbone is not tried where the best one so far makes at most so few held-out errors, or so small a share of
 # them: no gain could be told from noise (McNemar's exact test needs 6 rows).
 FEW_ERRORS, SMALL_ERROR = 5, 0.003
+
+
+def check_keep(settings: Settings, *, beside: bool) -> None:
+    """Raise SettingsError, before anything is trained, for a ``keep`` that no candidate could have as its name.
+
+    beside: whether columns stand beside the texts. A candidate that could be may turn out not to be: `Contest.choose`.
+    """
+    if settings.keep is None:
+        return
+    known = [] if settings.hugging_face else [LEXICAL, *([COLUMNS] if beside else [])]
+    kinds = ["probe", _tail_kind(settings)]
+    if settings.trainable == "auto" and settings.effort == "best":
+        kinds.append(_LAST_BLOCK)
+    if contrastive.may_be(settings) and settings.effort != "fast":
+        kinds.append(_CONTRASTIVE)
+    known += [f"{Path(name).name} {kind}" for name in backbone_names(settings) for kind in kinds]
+    if settings.keep not in known:
+        raise no_such(settings.keep, known)
+
+
+_LAST_BLOCK, _CONTRASTIVE = "tail, last block", "contrastive"
+
+
+def _tail_kind(settings: ModelSettings) -> str:
+    return {"head": "head", "all": "all blocks", "lora": "LoRA"}.get(str(settings.trainable), "tail")
 
 
 @dataclass
@@ -138,14 +164,12 @@ class Backbones:
                     share = seconds_of(self.contest.settings.tune) / len(backbone_names(self.contest.settings))
                     self.contest.note(tune(backbone, shown, share, self.contest.settings.model_fields_set).sentence)
             with clock.time("epochs"):
-                kind = {"head": "head", "all": "all blocks", "lora": "LoRA"}.get(
-                    str(backbone.settings.trainable), "tail"
-                )
+                name = f"{shown} {_tail_kind(backbone.settings)}"
                 learn, again = partial(learn_tail, backbone), partial(taught_again, backbone)
-                self._add_learned(backbone, f"{shown} {kind}", "tail", learn, ms, shared, again)
+                self._add_learned(backbone, name, "tail", learn, ms, shared, again)
                 if backbone.tries_last_block:
                     learn, again = partial(learn, blocks=1), partial(again, blocks=1)
-                    self._add_learned(backbone, f"{shown} tail, last block", "tail", learn, ms, shared, again)
+                    self._add_learned(backbone, f"{shown} {_LAST_BLOCK}", "tail", learn, ms, shared, again)
             if probed and contrastive.suits(network, material, self.contest.held_out, self.contest.settings):
                 self._add_contrastive(backbone)
         self.contest.notes += network.notes
@@ -185,7 +209,7 @@ class Backbones:
 
     def _add_contrastive(self, first: Backbone) -> None:
         """All blocks of a backbone, trained on pairs of texts, where that takes no longer than it may."""
-        shown = f"{Path(first.settings.model).name} contrastive"
+        shown = f"{Path(first.settings.model).name} {_CONTRASTIVE}"
         needed = contrastive.seconds(first.network, first.pieces, self.contest.held_out)
         if not self._can_gain(shown, self._tail_rows):
             return

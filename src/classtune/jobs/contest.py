@@ -7,6 +7,7 @@ The cheap ones are added first, then the backbones (`backbones`), the smallest f
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,11 @@ from classtune.jobs.steps import Clock, Crew, Notify, Scores
 
 # Multiplications a text (about 5 ms of one core) that a member of a blend need not earn in full.
 SMALL_COST = 3e8
+
+
+def no_such(keep: str, known: Sequence[str]) -> SettingsError:
+    """The error for a ``keep`` that is none of the known candidates."""
+    return SettingsError(f"keep = {keep!r}: no such candidate ships. {did_you_mean(keep, known)}")
 
 
 @dataclass
@@ -72,8 +78,7 @@ class Contest:
         if (keep := self.settings.keep) is not None:
             named = [entry for entry in shipping if entry.name == keep]
             if not named:
-                known = [entry.name for entry in shipping]
-                raise SettingsError(f"keep = {keep!r}: no such candidate ships. {did_you_mean(keep, known)}")
+                raise no_such(keep, [entry.name for entry in shipping])
             shipping = named
         elif (most := self.settings.max_ms) is not None:
             fastest = min(shipping, key=lambda entry: entry.ms_per_text)

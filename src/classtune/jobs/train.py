@@ -29,7 +29,7 @@ from classtune.export.folding import fold_calibration, folded_logits
 from classtune.inference.predictor import Predictor, predictor_of
 from classtune.inference.yardstick import Yardstick
 from classtune.jobs import results, steps
-from classtune.jobs.backbones import Backbones
+from classtune.jobs.backbones import Backbones, check_keep
 from classtune.jobs.contest import Contest
 from classtune.jobs.drift import yardstick_of
 from classtune.jobs.foreign import about_languages
@@ -131,6 +131,7 @@ def train(
     if settings.tune is not None:
         require("tune", "tune", "optuna")
     steps.check_shard(settings)
+    check_keep(settings, beside=bool(table.beside))
     clock = Clock()
     settings = without_spare_rows(settings, table, validation)
     with clock.time("audit"):
