@@ -103,6 +103,27 @@ def test_both_texts_of_a_pair_are_looked_at_and_shown(tmp_path: Path, small_llam
     assert (refused.code, "--fix with --pair" in refused.err) == (2, True)
 
 
+def test_columns_beside_the_text_tell_rows_apart_as_they_do_in_training(
+    tmp_path: Path, small_llama: Path, command: Run
+) -> None:
+    lines = [(text, "card", label) for text, label in varied(40)]
+    text = lines[0][0]
+    told_apart = [("it does not work", "card", "billing"), ("it does not work", "app", "login")]
+    data = write_csv(tmp_path / "t.csv", [*lines, *told_apart, (text, "card", "ham")], ("text", "product", "label"))
+    told = ["audit", data, "--model", small_llama, "--json"]
+    counts = {}
+    for beside in ([], ["--with", "product"]):
+        clean = tmp_path / f"clean{len(beside)}.csv"
+        document = command(*told, *beside, "--fix", clean).document
+        (finding,) = (one for one in document["findings"] if one["kind"] == "conflicting-labels")
+        left = read_table(clean, TableFormat(keep=True))
+        counts[len(beside)] = finding["count"], document["conflicting"], left.texts.count("it does not work")
+        assert text not in left.texts
+    assert counts == {0: (4, 2, 0), 2: (2, 1, 2)}
+    refused = command(*told, "--with", "produkt")
+    assert (refused.code, "no column is called 'produkt' (--with). Did you mean 'product'?" in refused.err) == (2, True)
+
+
 def test_copies_across_given_files_are_found(tmp_path: Path, small_llama: Path, command: Run) -> None:
     data, test = (write_csv(tmp_path / name, lines) for name, lines in (("a.csv", varied(40)), ("b.csv", varied(3))))
     document = command("audit", data, "--test", test, "--model", small_llama, "--json").document

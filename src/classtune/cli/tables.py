@@ -10,7 +10,7 @@ import typer
 from classtune.cli import options
 from classtune.cli.inputs import print_json
 from classtune.cli.options import AsJson, Data, Quiet, takes
-from classtune.data.reading.columns import TableFormat
+from classtune.data.reading.columns import TableFormat, listed_names
 from classtune.errors import SettingsError
 
 
@@ -20,6 +20,7 @@ def audit(
     *,
     validation: options.Validation = None,
     test: options.Test = None,
+    beside: options.With = None,
     pair: options.Pair = None,
     model: options.Model = None,
     fix: Annotated[
@@ -42,7 +43,8 @@ def audit(
     from classtune.screen.results import show_audit
     from classtune.screen.terminal import Screen
 
-    format = replace(format, lenient=True, pair=pair, keep=fix is not None)
+    features = tuple(dict.fromkeys(listed_names(beside or "")))
+    format = replace(format, lenient=True, beside=features, pair=pair, keep=fix is not None)
     if fix is not None:
         if pair is not None:
             raise SettingsError("--fix with --pair: a mended table has one text column. Leave one of them out.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from classtune.data.audit.classes import spellings
 from classtune.data.audit.damage import repair
-from classtune.data.reading.cells import is_blank
+from classtune.data.reading.cells import cells_beside, is_blank
 from classtune.data.splits import fold
 from classtune.errors import DataError
 
@@ -33,7 +33,8 @@ def clean_rows(texts: Sequence[str], labels: Sequence[str] | None, lines: Sequen
     labels: None for an unlabelled table. lines: where each row stands; unset: 1, 2, 3 …
     A text under several labels keeps the label of more than half of its rows; where none has that many, nobody but its
     author can tell which is right, and all of its rows go. Of copies the first stays. Near copies stay: they may differ
-    in what matters, and a split keeps them together. Cleaning twice does nothing more.
+    in what matters, and a split keeps them together; so do rows with other cells beside the text. Cleaning twice does
+    nothing more.
     Raises DataError when these are not equally many.
     """
     if (labels is not None and len(labels) != len(texts)) or (lines is not None and len(lines) != len(texts)):
@@ -56,9 +57,9 @@ def clean_rows(texts: Sequence[str], labels: Sequence[str] | None, lines: Sequen
         if label in better:
             done.append((row, "spell label", label, better[label]))
             spelt[row] = better[label]
-    rows_of: dict[str, list[int]] = defaultdict(list)
+    rows_of: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for row, text in kept.items():
-        rows_of[fold(text)].append(row)
+        rows_of[fold(text), *cells_beside(texts[row]).values()].append(row)
     for rows in rows_of.values():
         label, times = Counter(spelt[row] for row in rows).most_common(1)[0]
         agreed = 2 * times > len(rows)

@@ -128,11 +128,12 @@ def _worst(rows: Numbers, keys: Numbers, sizes: Numbers) -> list[tuple[int, int]
 
 
 def conflicts(rows: Rows) -> Iterator[Finding]:
-    """Equal and nearly equal texts under several labels."""
+    """Equal and nearly equal texts under several labels; the cells beside them are equal, too."""
     usable = rows.filled[rows.mark_numbers[rows.filled] >= 0]
-    numbers, marks = rows.numbers[usable], rows.mark_numbers[usable]
+    own = rows.numbers[: rows.count]
+    numbers, marks = rows.told_apart(own)[usable], rows.mark_numbers[usable]
     exact = np.isin(numbers, rows.conflicting)
-    groups = rows.groups[numbers]
+    groups = rows.told_apart(rows.groups[own])[usable]
     near = np.isin(groups, under_several(groups, marks)) & ~np.isin(groups, groups[exact])
     for kind, keys, chosen, effect in (
         ("conflicting-labels", numbers, exact, "No classifier can be right on both: this bounds the best score."),

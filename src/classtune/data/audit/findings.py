@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from classtune.config import Progress
 from classtune.data.near import groups_of_folded
-from classtune.data.reading.cells import is_blank, parts_of
-from classtune.data.splits import fold
+from classtune.data.reading.cells import cells_beside, is_blank, parts_of
+from classtune.data.splits import fold, numbered
 from classtune.errors import DataError
 
 Numbers: TypeAlias = NDArray[np.int64]
@@ -57,6 +57,7 @@ class Rows:
     ``numbers``: the number of each row's folded text in ``distinct``, first the ``count`` training rows, then those
     of each part in their order. ``groups``: the near group of each number. ``first_of_number``, ``first_of_group``:
     the first training row that has a text, ``count`` where none has. ``marks``: each row's label, or its labels as one.
+    ``conflicting``: numbers, as `told_apart` has them, that stand under several.
     """
 
     texts: Sequence[str]
@@ -114,7 +115,17 @@ class Rows:
         firsts = np.sort(self.first_of_number[self.first_of_number < self.count])
         self.near_copies = firsts[self.first_of_group[self.groups[self.numbers[firsts]]] != firsts]
         labelled = self.filled[self.mark_numbers[self.filled] >= 0]
-        self.conflicting = under_several(self.numbers[labelled], self.mark_numbers[labelled])
+        cells = [tuple(cells_beside(text).values()) for text in self.texts]
+        self._beside = numbered(cells) if any(cells) else None
+        asked = self.told_apart(self.numbers[: self.count])
+        self.conflicting = under_several(asked[labelled], self.mark_numbers[labelled])
+
+    def told_apart(self, keys: Numbers) -> Numbers:
+        """Keys of the training rows [rows], other ones where the cells beside the texts differ: what a classifier that
+        reads both can tell apart."""
+        if self._beside is None:
+            return keys
+        return numbered(zip(keys.tolist(), self._beside.tolist(), strict=True))
 
     def classes_of(self, part: str) -> dict[str, int]:
         """Rows of each label of a part, the most common first."""
