@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,26 @@ def test_labels_that_training_never_sees_are_told(
     told = refused("evaluate", small_bundle, "test.csv")
     assert "test.csv line 3: the label 'spamm' is not one of the bundle's. Did you mean 'spam'?" in told
     assert "test.csv line 4: the label 'eggs' is not one of the bundle's. Known: ham, spam." in told
+
+
+def test_all_that_is_wrong_with_labelled_rows_is_told_at_once(
+    tmp_path: Path, small_csv: Path, small_llama: Path, small_bundle: Path, refused: Callable[..., str]
+) -> None:
+    write_csv(tmp_path / "test.csv", [("", "ham"), ("buy", "spamm"), ("what", ""), (" ", "eggs"), ("x", "y" * 1001)])
+    shutil.copytree(small_bundle, tmp_path / "other")
+    for told, label in (
+        (("evaluate", small_bundle), "the label 'spamm' is not one of the bundle's."),
+        (("evaluate", small_bundle, "other"), "the label 'spamm' is one of neither bundle."),
+        (("train", small_csv, "-o", "bundle", "--model", small_llama, "--test"), "the label 'spamm' is not in"),
+        (("train", small_csv, "-o", "bundle", "--model", small_llama, "--validation"), "the label 'spamm' is not in"),
+    ):
+        said = refused(*told, "test.csv")
+        assert "test.csv lines 2, 5: the text is empty" in said
+        assert "test.csv line 4: the label is empty" in said
+        assert "test.csv line 6: the label has 1,001 characters" in said
+        assert label in said
+        assert label.replace("spamm", "eggs") in said
+        assert len(said.splitlines()) == 5
 
 
 @pytest.mark.parametrize(

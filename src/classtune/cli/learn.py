@@ -188,6 +188,7 @@ class _Rows:
     ) -> None:
         from classtune.config import resolve
         from classtune.data.catalogue import open_data
+        from classtune.data.dataset import label_problems
 
         values = dict(settings.values)
         if format.quoting is not None:
@@ -202,9 +203,15 @@ class _Rows:
 
             format = as_trained(format, before)
         self.table: Table = open_data(data, format, notify=view.note)
-        self.validation = open_data(validation, format, notify=view.note) if validation is not None else None
-        self.test = open_data(test, format, notify=view.note) if test is not None else None
         self.added = [open_data(each, _of_another_file(format, each), notify=view.note) for each in add]
+
+        def given(name: str | None) -> Table | None:
+            if name is None:
+                return None
+            labels = {label for part in (self.table, *self.added) for row in part.row_labels for label in row}
+            return open_data(name, format, notify=view.note, also=lambda part: label_problems(part, self.table, labels))
+
+        self.validation, self.test = given(validation), given(test)
 
 
 def _of_another_file(format: TableFormat, name: str) -> TableFormat:

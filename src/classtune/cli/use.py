@@ -36,7 +36,7 @@ def evaluate(
     """Judge a bundle on labelled rows, or two on the same rows."""
     from classtune.data.catalogue import open_data
     from classtune.inference.tables import as_trained, evaluate_bundle
-    from classtune.jobs.side_by_side import evaluate_two
+    from classtune.jobs.side_by_side import evaluate_two, judged_by
     from classtune.screen.loop import show_two
     from classtune.screen.results import show_scores, show_under_wishes
     from classtune.screen.terminal import Screen, say
@@ -44,7 +44,7 @@ def evaluate(
     _check_evaluated(folders, margin, gate=at_least_as_good)
     how: dict[str, Any] = {"runtime": run.runtime, "device": run.device}
     with Screen(quiet=quiet) as view:
-        table = open_data(data, as_trained(format, *folders), notify=view.note)
+        table = open_data(data, as_trained(format, *folders), notify=view.note, also=judged_by(folders))
         view.notes(table.notes)
         how |= {"notify": view.note, "progress": view.progress}
         if len(folders) == 2:

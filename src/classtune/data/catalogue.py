@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from classtune.data.reading.folders import read_folders
-from classtune.data.reading.tables import Table, TableFormat, read_table
+from classtune.data.reading.tables import Check, Table, TableFormat, read_table
 from classtune.errors import DataError, SettingsError, did_you_mean
 from classtune.sources import datasets, fetch_dataset
 from classtune.sources.registry import DataFile
@@ -22,16 +22,20 @@ def open_data(
     labelled: bool = True,
     stdin: BinaryIO | None = None,
     notify: Callable[[str], None] | None = None,
+    also: Check | None = None,
 ) -> Table:
-    """The table that DATA names. A file of that name comes before a data set of that name.
+    """The table that DATA names. A file of that name comes before a data set of that name. also: see `read_table`.
 
     Raises DataError for a table that cannot be used, SourceError for a data set that cannot be had.
     """
     if data in datasets() and not Path(data).exists():
-        return load_dataset(data, format, notify=notify)
+        table = load_dataset(data, format, notify=notify)
+        if also is not None and (problems := also(table)):
+            raise DataError(problems)
+        return table
     if data != "-" and not Path(data).suffix and not Path(data).exists():
         raise DataError(f"{data}: no such file, and no data set of that name. {did_you_mean(data, datasets())}")
-    return read_table(data, format, labelled=labelled, stdin=stdin)
+    return read_table(data, format, labelled=labelled, stdin=stdin, also=also)
 
 
 def load_dataset(name: str, format: TableFormat, *, notify: Callable[[str], None] | None = None) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -17,6 +17,7 @@ from classtune.data.audit.findings import Part
 from classtune.data.near import near_groups
 from classtune.data.parts import TUTORIALS, divide, groups_of
 from classtune.data.reading.faults import Faults
+from classtune.data.reading.labels import unknown_among
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, Splits, copies_in_words, joined_groups
 from classtune.data.versions import Earlier
@@ -182,20 +183,22 @@ def _check_settings(tables: Sequence[Table], settings: RowSettings, earlier: Ear
 
 def _check_labels(table: Table, given: Sequence[Table], labels: list[str]) -> None:
     """Raise DataError for given rows with labels that the table does not have."""
-    unknown = {label for extra in given for labels_of in extra.row_labels for label in labels_of} - set(labels)
-    advice = {label: did_you_mean(label, labels) for label in unknown}
-    problems = []
-    for extra in given:
-        faults = Faults(extra.name, extra.unit)
-        for line, labels_of in zip(extra.lines, extra.row_labels, strict=True):
-            for label in labels_of:
-                if label in unknown:
-                    faults.add(line, f"the label {label!r} is not in {table.name}. {advice[label]}")
-            if table.label_sets is None and len(labels_of) != 1:
-                faults.add(line, f"{len(labels_of)} labels, and rows of {table.name} have one. Give one.")
-        problems += faults.problems()
-    if problems:
+    if problems := [problem for extra in given for problem in label_problems(extra, table, labels)]:
         raise DataError(problems)
+
+
+def label_problems(given: Table, table: Table, labels: Collection[str]) -> list[str]:
+    """Why rows cannot stand beside a table of these labels; of labels that reading refuses nothing is said."""
+    faults = Faults(given.name, given.unit)
+    advice: dict[str, str] = {}
+    known = frozenset(labels)
+    for line, labels_of in zip(given.lines, given.with_known(known).row_labels, strict=True):
+        for label in unknown_among(labels_of, known):
+            hint = advice.setdefault(label, did_you_mean(label, labels))
+            faults.add(line, f"the label {label!r} is not in {table.name}. {hint}")
+        if table.label_sets is None and len(labels_of) != 1:
+            faults.add(line, f"{len(labels_of)} labels, and rows of {table.name} have one. Give one.")
+    return faults.problems()
 
 
 def _weights(tables: Sequence[Table]) -> NDArray[np.float32] | None:

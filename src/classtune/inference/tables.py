@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from classtune.bundle import Bundle, columns_of, learned_rows, read_record, read_validation
 from classtune.config import Progress
 from classtune.config.areas import DecisionSettings
-from classtune.data.reading.cells import LabelSet
 from classtune.data.reading.columns import TableFormat, listed_names
 from classtune.data.reading.faults import Faults
+from classtune.data.reading.labels import unknown_among
 from classtune.data.reading.tables import Table
 from classtune.data.splits import copies_in_words
 from classtune.decisions.decide import decide
@@ -223,25 +223,27 @@ def adjusted(bundle: Bundle, wishes: Mapping[str, Any], logits: NDArray[np.float
 
 def truth_of(table: Table, labels: Sequence[str], *, multi: bool) -> NDArray[Any]:
     """Class numbers [rows], or with ``multi`` a matrix [rows, labels]. Raises DataError for unknown labels."""
-    table = table.with_known(labels)
-    sets: list[LabelSet] = [(label,) for label in table.labels or []]
-    if table.label_sets is not None:
-        sets = table.label_sets
-        if not multi:
-            raise DataError(f"{table.name}: rows have several labels, and the bundle gives one.")
+    if problems := label_problems(table, labels, multi=multi):
+        raise DataError(problems)
+    sets = table.with_known(labels).row_labels
+    if multi:
+        return np.array([[label in row for label in labels] for row in sets], dtype=bool)
     index = {label: number for number, label in enumerate(labels)}
+    return np.array([index[row[0]] for row in sets], dtype=np.int64)
+
+
+def label_problems(table: Table, labels: Sequence[str], *, multi: bool) -> list[str]:
+    """Why a bundle of these labels cannot be judged on the rows; of labels that reading refuses nothing is said."""
+    if table.label_sets is not None and not multi:
+        return [f"{table.name}: rows have several labels, and the bundle gives one."]
     faults = Faults(table.name, table.unit)
     advice: dict[str, str] = {}
-    for line, row in zip(table.lines, sets, strict=True):
-        for label in row:
-            if label not in index:
-                hint = advice.setdefault(label, did_you_mean(label, labels))
-                faults.add(line, f"the label {label!r} is not one of the bundle's. {hint}")
+    known = frozenset(labels)
+    for line, row in zip(table.lines, table.with_known(labels).row_labels, strict=True):
+        for label in unknown_among(row, known):
+            hint = advice.setdefault(label, did_you_mean(label, labels))
+            faults.add(line, f"the label {label!r} is not one of the bundle's. {hint}")
     problems = faults.problems()
     if problems and multi and table.label_sets is None:
         problems.append(f"{table.name}: has one label a text, and the bundle gives several. Pass --label-separator.")
-    if problems:
-        raise DataError(problems)
-    if multi:
-        return np.array([[label in row for label in labels] for row in sets], dtype=bool)
-    return np.array([index[row[0]] for row in sets], dtype=np.int64)
+    return problems

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from classtune.bundle import learned_rows, read_record
+from classtune.bundle import decisions_of, learned_rows, read_record
 from classtune.config import Progress
-from classtune.data.reading.tables import Table
+from classtune.data.reading.labels import unknown_among
+from classtune.data.reading.tables import Check, Table
 from classtune.data.splits import copies_in_words
 from classtune.decisions.decisions import Decisions
 from classtune.errors import DataError, SettingsError, did_you_mean
 from classtune.inference.runtimes import load_exported
-from classtune.inference.tables import adjusted, learned_in_words, truth_of
+from classtune.inference.tables import adjusted, label_problems, learned_in_words, truth_of
 from classtune.jobs.steps import Notify
 from classtune.judging.answers import judge_answers
 from classtune.judging.figures import Figures
@@ -28,6 +30,16 @@ from classtune.judging.gate import Gate
 from classtune.judging.paired import OPEN_QUESTION, PairedAnswers
 from classtune.judging.under_wishes import UnderWishes, Wished, judge_under_wishes
 from classtune.stats import BoolArray, Floats
+
+
+def judged_by(folders: Sequence[Path]) -> Check:
+    """What is wrong with the labels of a table on which one bundle, or two, shall be judged; see `read_table`."""
+    records = [read_record(folder) for folder in folders]
+    if len(records) > 1:
+        known = [record["labels"] for record in records]
+        return lambda table: _problems(table.with_known([*chain.from_iterable(known)]), known)
+    multi = decisions_of(folders[0], records[0]).multi
+    return lambda table: label_problems(table, records[0]["labels"], multi=multi)
 
 
 @dataclass(frozen=True)
@@ -230,16 +242,18 @@ def _under_wishes(sides: Sequence[Answered], table: Table, shared: BoolArray) ->
 
 def _truth(table: Table, known: Sequence[Sequence[str]]) -> list[frozenset[str]]:
     """The labels of each row. Raises DataError for those that no bundle has."""
-    labels = sorted({label for one in known for label in one})
-    unknown = sorted({label for row in table.row_labels for label in row} - set(labels))
-    if unknown:
-        raise DataError(
-            [
-                f"{table.name}: the label {label!r} is one of neither bundle. {did_you_mean(label, labels)}"
-                for label in unknown
-            ]
-        )
+    if problems := _problems(table, known):
+        raise DataError(problems)
     return [frozenset(row) for row in table.row_labels]
+
+
+def _problems(table: Table, known: Sequence[Sequence[str]]) -> list[str]:
+    """A sentence for each label that no bundle has."""
+    labels = sorted({label for one in known for label in one})
+    found = sorted({label for row in table.row_labels for label in unknown_among(row, labels)})
+    return [
+        f"{table.name}: the label {label!r} is one of neither bundle. {did_you_mean(label, labels)}" for label in found
+    ]
 
 
 def _changed(table: Table, truth: Sequence[frozenset[str]], sides: Sequence[Answered]) -> list[Change]:

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from classtune.data.reading.cells import LabelSet, as_flag, as_labels, holds_several, is_matrix
+from classtune.data.reading.cells import Broken, LabelSet, as_flag, as_labels, holds_several, is_matrix
 from classtune.data.reading.columns import Columns, TableFormat
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.grid import Grid
 from classtune.data.reading.labelling import listed_labels
 from classtune.data.reading.labels import WHOLE_CELLS, as_label, joined_by, label_kind, merge_numbers
+
+_UNREAD = Broken("-", "could not be read")  # in the place of a label that is a fault
 
 
 @dataclass
@@ -70,7 +72,7 @@ def read_labels(grid: Grid, columns: Columns, format: TableFormat, faults: Fault
             )
         if not any(map(holds_several, cells)):
             result.kind = label_kind(cells)
-            result.shown, merged = merge_numbers(faults.read(cells, grid.lines, as_label, "label", "-"))
+            result.shown, merged = merge_numbers(faults.read(cells, grid.lines, as_label, "label", _UNREAD))
             result.notes += merged
             joined = None if format.label_separator or grid.of_python else joined_by(result.shown)
             if joined is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from classtune.data.reading.cells import LabelSet, Number, as_text, is_missing, plain, without_unseen
+from classtune.data.reading.cells import Broken, LabelSet, Number, as_text, is_blank, is_missing, plain, without_unseen
 from classtune.data.reading.faults import listed
 
 MOST_CHARACTERS = 1000  # of a label
@@ -75,6 +75,11 @@ def same_values(labels: Iterable[str], known: Collection[str]) -> dict[str, str]
     values = {value_of(label): label for label in known}
     unknown = (label for label in labels if label not in known)
     return {label: values[value_of(label)] for label in unknown if value_of(label) in values}
+
+
+def unknown_among(labels: Iterable[str], known: Collection[str]) -> list[str]:
+    """Labels that are not known, but for those that reading refuses anyway: blank ones, and what could not be read."""
+    return [label for label in labels if label not in known and not isinstance(label, Broken) and not is_blank(label)]
 
 
 def value_of(label: str) -> str:

@@ -7,7 +7,7 @@ Knows nothing of models; which bytes make a cell is in formats.py, which column 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
@@ -86,8 +86,16 @@ class Table:
         return replace(self, labels=[same.get(label, label) for label in self.labels])
 
 
+Check = Callable[[Table], list[str]]  # what is wrong with a table
+
+
 def read_table(
-    path: str | Path, format: TableFormat = _FOUND_OUT, *, labelled: bool = True, stdin: BinaryIO | None = None
+    path: str | Path,
+    format: TableFormat = _FOUND_OUT,
+    *,
+    labelled: bool = True,
+    stdin: BinaryIO | None = None,
+    also: Check | None = None,
 ) -> Table:
     """The rows of a file: ``.csv .tsv .jsonl .json .parquet .xlsx``, packed or not, delimited text of other names, or
     ``-`` for ``stdin``; a folder a class of texts, and a data set of Hugging Face on disk.
@@ -95,9 +103,11 @@ def read_table(
     Encoding, delimiter, header and columns are found where ``format`` leaves them open. Everything stays text: ``001``,
     ``NA`` and ``1.0`` are texts and labels like any other. A row has several labels where ``format`` says how they are
     written, or where the label cells of JSON lines or Parquet are lists; an empty cell then means none of them.
-    ``labelled=False`` needs the texts alone; a ``.txt`` file is then one text a line. Raises DataError with all
-    problems found (no table in the file, rows of unequal width, columns that are missing or could be several, empty or
-    impossible cells, labels that are nearly the same), SettingsError for an impossible encoding or delimiter.
+    ``labelled=False`` needs the texts alone; a ``.txt`` file is then one text a line. ``also`` says what else is wrong
+    with the rows: it gets them as they are, empty cells among them, and Broken for a label that could not be read.
+    Raises DataError with all problems found (no table in the file, rows of unequal width, columns that are missing or
+    could be several, empty or impossible cells, labels that are nearly the same, and what ``also`` says), SettingsError
+    for an impossible encoding or delimiter.
     """
     name = display_name(path)
     if str(path) != "-" and Path(path).is_dir():
@@ -112,7 +122,7 @@ def read_table(
         raise DataError(grid.problems + error.problems) from None
     grid.notes += columns.notes
     columns = columns if labelled else Columns(columns.texts, beside=columns.beside, pair=columns.pair)
-    return _table(name, grid, columns, format, keep=format.keep or not labelled)
+    return _table(name, grid, columns, format, keep=format.keep or not labelled, also=also)
 
 
 def table_from_rows(
@@ -158,8 +168,10 @@ def table_from_rows(
     return table if frame is not None else replace(table, pair=format.pair)
 
 
-def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep: bool = False) -> Table:
-    """The chosen columns as checked text; ``keep`` all others beside them."""
+def _table(
+    name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep: bool = False, also: Check | None = None
+) -> Table:
+    """The chosen columns as checked text; ``keep`` all others beside them. also: see `read_table`."""
     where = f"{name} {grid.unit}"
     faults, notes = Faults(name, grid.unit), list(grid.notes)
     texts = faults.read(grid.texts(columns), grid.lines, as_whole_text, "text", "-")
@@ -205,9 +217,7 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
         alike, more = label_names(where, [(label,) for label in shown] if sets is None else sets, lines)
         problems += [] if format.lenient else alike
         notes += more
-    if problems:
-        raise DataError(problems)
-    return Table(
+    table = Table(
         texts=of_kept(texts),
         labels=shown,
         lines=lines,
@@ -230,6 +240,10 @@ def _table(name: str, grid: Grid, columns: Columns, format: TableFormat, *, keep
         if keep
         else {},
     )
+    problems += also(table) if also is not None else []
+    if problems:
+        raise DataError(problems)
+    return table
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
