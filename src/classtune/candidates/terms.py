@@ -51,23 +51,26 @@ class Counts:
                 terms[kind] = vectorizer.get_feature_names_out()
         return cls(rows, terms, counts)
 
+    def rows_of(self, texts: Iterable[str]) -> NDArray[np.int64]:
+        """Their rows. Raises KeyError for a text that was not counted."""
+        return np.array([self.rows[text] for text in texts], dtype=np.int64)
+
     def chosen(self, texts: Iterable[str], *, least: int, most: int, dtype: type[np.floating[Any]]) -> Terms:
         """The terms, of each kind at most so many, that stand in ``least`` of these texts or more, and how rare each is
         in them. Raises DataError where there are none.
         """
         from sklearn.feature_extraction.text import TfidfTransformer
 
-        rows = [self.rows[text] for text in texts]
-        columns, weights = {}, {}
+        rows, columns, weights = self.rows_of(texts), {}, {}
         for kind, counts in self.counts.items():
-            own = counts[rows]
+            own = _part(counts, rows)
             kept = np.flatnonzero(np.bincount(own.indices, minlength=own.shape[1]) >= least)
             if len(kept) > most:  # those that stand in them most often
                 often = np.asarray(own.sum(axis=0)).ravel()[kept]
                 kept = np.sort(kept[(-often).argsort()[:most]])
             if len(kept):
                 columns[kind] = kept
-                weights[kind] = TfidfTransformer(sublinear_tf=True).fit(own[:, kept].astype(dtype))
+                weights[kind] = TfidfTransformer(sublinear_tf=True).fit(_part(own, columns=kept).astype(dtype))
         if not columns:
             raise DataError("training rows: no two texts share a word or a few letters. Pass --set keep_texts=true.")
         return Terms(self, columns, weights, dtype)
@@ -86,9 +89,11 @@ class Terms:
         """TF-IDF of texts that were counted, sparse [texts, terms]."""
         from scipy.sparse import hstack
 
-        rows = [self.counts.rows[text] for text in texts]
-        counts = {kind: self.counts.counts[kind][rows][:, kept] for kind, kept in self.columns.items()}
-        parts = [self.weights[kind].transform(own.astype(self.dtype), copy=False) for kind, own in counts.items()]
+        rows = self.counts.rows_of(texts)
+        parts = [
+            self.weights[kind].transform(_part(self.counts.counts[kind], rows, kept).astype(self.dtype), copy=False)
+            for kind, kept in self.columns.items()
+        ]
         return hstack(parts).tocsr()
 
     def vectorizers(self) -> Any:
@@ -103,6 +108,14 @@ class Terms:
             vectorizer.idf_ = self.weights[kind].idf_
             union.append((kind, vectorizer))
         return FeatureUnion(union)
+
+
+def _part(counts: Any, rows: NDArray[np.int64] | None = None, columns: NDArray[np.int64] | None = None) -> Any:
+    """Rows and columns of a sparse matrix; the matrix itself, which takes no more memory, where they are all of it."""
+    for axis, wanted in enumerate((rows, columns)):
+        if wanted is not None and not np.array_equal(wanted, np.arange(counts.shape[axis])):
+            counts = counts[:, wanted] if axis else counts[wanted]
+    return counts
 
 
 def transformed(vectorizers: Any, texts: Sequence[str], made: Callable[[int], None]) -> Any:
