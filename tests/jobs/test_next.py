@@ -101,6 +101,19 @@ def test_every_kind_of_bundle_can_choose(
     assert not np.isin(hashes(texts_chosen), [*rows_known.learned, *rows_known.test]).any()
 
 
+def test_a_classifier_of_columns_alone_spreads_by_them(small_bert: Path, tmp_path: Path) -> None:
+    lines = [(text, ("red", "blue", "green")[n % 3], label) for n, (text, label) in enumerate(rows(60))]
+    data = write_csv(tmp_path / "t.csv", lines, ("text", "colour", "label"))
+    cheap = {"keep": "columns", "effort": "fast", "split_by": "exact", "model": str(small_bert)}
+    table = read_table(data, TableFormat(beside=("colour",)))
+    train(table, resolve(overrides=cheap), notify=quiet, progress=quiet).save(tmp_path / "b")
+    new = [(f"new {n}", colour) for n, (_, colour, _) in enumerate(lines[:24])]
+    path = write_csv(tmp_path / "p.csv", new, ("text", "colour"))
+    pool = read_table(path, as_trained(TableFormat(), tmp_path / "b"), labelled=False)
+    chosen = label_next(tmp_path / "b", pool, 3, at_random=0, notify=quiet, progress=quiet)["chosen"]
+    assert {dict(new)[one["text"]] for one in chosen} == {"red", "blue", "green"}
+
+
 def label_in_studio(tasks: Any) -> Any:
     for task in tasks:
         task["annotations"] = [{"result": task["predictions"][0]["result"]}]

@@ -123,8 +123,12 @@ class ColumnsModel:
 
     def logits(self, texts: Sequence[str]) -> Floats:
         """Logits [texts, labels] by the cells beside each text; a text alone is one with empty cells."""
-        features = _features(self.columns, _cells(texts, [column.name for column in self.columns]))
-        return np.asarray(features.astype(np.float64) @ self.coefficients.T + self.intercept, dtype=np.float64)
+        features = self.features(texts).astype(np.float64)
+        return np.asarray(features @ self.coefficients.T + self.intercept, dtype=np.float64)
+
+    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """What is made of the cells beside each text [texts, features]."""
+        return _features(self.columns, _cells(texts, [column.name for column in self.columns]))
 
     @property
     def bytes(self) -> int:

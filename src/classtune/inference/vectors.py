@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.bundle import Bundle
+from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Progress, resolve
-from classtune.errors import BundleError
 from classtune.model.backbone import load_backbone
 from classtune.model.network import Network
 from classtune.model.pooled import pooled_states
@@ -26,16 +26,18 @@ _READ_TOKENS = 256
 
 
 def bundle_vectors(bundle: Bundle, texts: Sequence[str], progress: Progress, *, seed: int = 123) -> Vectors:
-    """Vectors [texts, width] by what goes into the head of the main network, or by the terms of TF-IDF alone.
+    """Vectors [texts, width] by what goes into the head of the main network; without one by the terms of TF-IDF, or
+    else by the columns beside the texts.
 
     Raises DataError for texts that the bundle cannot read.
     """
     if bundle.main is not None:
         return network_vectors(bundle.main, texts, progress)
-    lexical = [member.model for member in bundle.members if isinstance(member.model, LexicalModel)]
-    if not lexical:
-        raise BundleError(f"{bundle.folder}: holds neither a network nor TF-IDF. Train it again.")
-    return _of_terms(lexical[0], texts, seed)
+    models = [member.model for member in bundle.members]
+    lexical = next((model for model in models if isinstance(model, LexicalModel)), None)
+    if lexical is not None:
+        return _of_terms(lexical, texts, seed)
+    return unit(np.hstack([model.features(texts) for model in models if isinstance(model, ColumnsModel)]))
 
 
 def model_vectors(model: str, texts: Sequence[str], *, notify: Callable[[str], None], progress: Progress) -> Vectors:
