@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 from small import Run, rows, write_csv
 
+from classtune.screen.answers import show_bundle
+
 pytest_plugins = ["bundle_fixtures"]
 
 QUICK = ["--split-by", "exact", "--depth", "all", "--trainable", "1", "--epochs", "2"]
@@ -212,6 +214,20 @@ def test_info_says_what_a_bundle_is(small_bundle: Path, command: Run) -> None:
     assert "160 tokens; longer texts are refused" in shown
     assert "same scores" in shown
     assert record["date"] in shown
+
+
+def test_info_says_what_was_asked_for_and_what_the_weights_lack(
+    small_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads((small_bundle / "classtune.json").read_text(encoding="utf-8"))
+    record["settings"] |= {"cost": "fn=5,fp=1", "deploy_prior": {"spam": 0.1}}
+    record["decisions"]["prior"]["deployed"] = {"ham": 0.9, "spam": 0.1}
+    record["cross_validation"] = {"figures": record["test"] | {"accuracy": 0.875}}
+    show_bundle("bundle", record)
+    shown = capsys.readouterr().out
+    assert "--cost fn=5,fp=1 --deploy-prior spam=0.1" in shown
+    assert "the network's scores, without class prior in production" in shown
+    assert "87.50 % (95 % interval" in shown
 
 
 @pytest.mark.parametrize(("name", "keys"), [("models", {"name", "parameters"}), ("datasets", {"name", "licence"})])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 from scipy.special import expit, softmax
 
 from classtune.config.areas import DecisionSettings
+from classtune.decisions.calibration import Calibration
 from classtune.decisions.decide import decide
-from classtune.decisions.decisions import Decisions
+from classtune.decisions.decisions import Decisions, Prior
+from classtune.decisions.thresholds import Thresholds
 from classtune.errors import BundleError
 
 LABELS = ["a", "b", "c"]
@@ -28,6 +31,15 @@ def test_plain_is_softmax_and_the_top_label_or_sigmoid_and_a_half() -> None:
     many = Decisions.plain(LABELS, multi=True)
     np.testing.assert_allclose(many.probabilities(logits), expit(logits), rtol=1e-12)
     np.testing.assert_array_equal(many.answers(expit(logits)), logits >= 0)
+
+
+def test_what_a_network_s_own_scores_lack_is_named() -> None:
+    plain = replace(Decisions.plain(["a", "b"]), prior=Prior((0.5, 0.5), (0.5, 0.5)), notes=("few rows",))
+    assert plain.not_in_weights == ""
+    moved = replace(plain, prior=Prior((0.5, 0.5), (0.9, 0.1)))
+    assert moved.not_in_weights == "class prior in production"
+    costs = replace(moved, calibration=Calibration("vector", scale=(2.0,)), thresholds=Thresholds((0.1, None)))
+    assert costs.not_in_weights == "calibration, class prior in production and thresholds"
 
 
 def test_a_damaged_record_is_a_bundle_error() -> None:

@@ -301,6 +301,14 @@ def test_card_has_the_same_facts_as_the_page() -> None:
     assert "This folder holds texts of the table" not in model_card(result())
 
 
+def test_card_promises_no_score_that_the_weights_do_not_hold() -> None:
+    plain = replace(result(), hugging_face=True)
+    assert "`pipeline` gives the same labels and scores" in model_card(plain)
+    card = model_card(replace(full(), hugging_face=True))
+    assert "class prior in production, thresholds and withheld answers are not in its weights" in card
+    assert "the same labels" not in card
+
+
 @pytest.mark.parametrize("name", ["a: b", "- x", "#1 {y}", "'q\"", "عاجل", "\ud800", ""])
 def test_front_matter_survives_odd_names(name: str) -> None:
     document = result()

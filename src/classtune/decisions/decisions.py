@@ -59,6 +59,18 @@ class Decisions:
         facts = () if thresholds is None else thresholds.facts
         return self.labels if moved else (), moved, costs, tuple((f["label"], f["wish"], f["wanted"]) for f in facts)
 
+    @property
+    def not_in_weights(self) -> str:
+        """What is done to a network's own scores after it, in words; "" where its scores and its answers are these."""
+        parts = {
+            "calibration": self.calibration.method != "none",
+            "class prior in production": self.prior is not None and self.prior.deployed != self.prior.trained,
+            "thresholds": self.thresholds is not None,
+            "withheld answers": self.abstention is not None and self.abstention.threshold is not None,
+        }
+        names = [name for name, there in parts.items() if there]
+        return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
     def untold(self) -> Self:
         """Plain calibrated answers, without what the user `told`: the most probable label, or each of 0.5 or more."""
         prior = None if self.prior is None else replace(self.prior, deployed=self.prior.trained)

@@ -163,10 +163,8 @@ def _write_hugging_face(
         classifier.save_pretrained(str(folder))
         bundle.network.encoder.tokenizer.save_pretrained(str(folder))
     plain = Decisions.plain(bundle.labels, bundle.decisions.multi)
-    if bundle.decisions != plain:
-        notes.append(
-            "Hugging Face keeps no calibration, thresholds or withheld answers: its scores are the network's own."
-        )
+    if lacking := bundle.decisions.not_in_weights:
+        notes.append(f"Hugging Face's form has no {lacking}: its scores are the network's own.")
     for note in notes:
         notify(note)
     rules = bundle.network.encoder.rules

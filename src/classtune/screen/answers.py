@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from classtune.decisions.decisions import Decisions
 from classtune.screen.terminal import console, listed, say, show, show_texts
 
 
@@ -52,17 +53,23 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
     calibration = decisions.get("calibration") or {}
     folded = calibration.get("folded")
     facts = {
-        "labels": listed(record["labels"]),
+        "labels": listed(record["labels"]) + (" (several a text)" if decisions.get("multi") else ""),
         **({"trained": record["date"]} if "date" in record else {}),
         "classifier": record.get("classifier", "one network"),
         **backbone,
         **({"columns beside the text": beside} if (beside := _columns(record).get("with")) else {}),
         **({"pairs": f"{_columns(record).get('text')} and {pair}"} if (pair := _columns(record).get("pair")) else {}),
-        "transformers.pipeline": _in_pipeline(record["hugging_face"], calibration),
+        **({"asked for": asked} if (asked := _asked_for(record["settings"])) else {}),
+        "transformers.pipeline": _in_pipeline(record),
         "calibration": f"{folded['method']}, in the weights" if folded else calibration.get("method", "none"),
         # Bundles of an earlier classtune say "neighbours".
         "holds texts of the table": "yes" if record.get("keeps_texts", record.get("neighbours")) else "no",
         "test accuracy": _accuracy(record["test"]),
+        **(
+            {"by cross-validation": _accuracy(crossed["figures"])}
+            if (crossed := record.get("cross_validation"))
+            else {}
+        ),
         "baseline": _accuracy(record["baseline"]),
         "files": f"{len(record['sha256'])}, unchanged since they were written",
     }
@@ -76,11 +83,23 @@ def _columns(record: dict[str, Any]) -> dict[str, Any]:
     return (record.get("data") or {}).get("columns") or {}
 
 
-def _in_pipeline(hugging_face: bool, calibration: dict[str, Any]) -> str:
+def _asked_for(settings: dict[str, Any]) -> str:
+    """What the user said of when to answer what, as options say it."""
+    words = [f"--{name.replace('_', '-')} {settings[name]}" for name in ("cost", "max_error") if settings.get(name)]
+    for name in ("deploy_prior", "precision", "recall"):
+        words += [
+            f"--{name.replace('_', '-')} {label}={share:g}" for label, share in (settings.get(name) or {}).items()
+        ]
+    return " ".join(words)
+
+
+def _in_pipeline(record: dict[str, Any]) -> str:
     """What transformers alone makes of a bundle."""
-    if not hugging_face:
+    if not record["hugging_face"]:
         return "no: read by classtune only"
-    return "same scores, uncalibrated" if calibration.get("method", "none") != "none" else "same scores"
+    known = record.get("decisions")
+    lacking = Decisions.from_record(record["labels"], known).not_in_weights if known else ""
+    return f"the network's scores, without {lacking}" if lacking else "same scores"
 
 
 def _accuracy(scores: dict[str, Any] | None) -> str:
