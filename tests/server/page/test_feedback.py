@@ -42,6 +42,13 @@ def test_several_labels_stay_several_and_none_stays_none(tmp_path: Path) -> None
     assert read_table(file).label_sets == [("fear, too", "joy"), ()]
 
 
+def test_what_was_answered_is_no_right_label_where_the_labels_are_called_answers(tmp_path: Path) -> None:
+    file = tmp_path / "feedback.jsonl"
+    columns = {"text": "question", "label": "answer"}
+    add_feedback(file, "is it open?", ["spam"], answer=["ham"], labels=LABELS, columns=columns)
+    assert read_table(file, TableFormat(preferred_text="question", preferred_label="answer")).labels == ["spam"]
+
+
 @pytest.mark.parametrize("second", ["answer", "text", "time"])
 def test_a_pair_is_kept_as_two_texts_whatever_its_columns_are_called(tmp_path: Path, second: str) -> None:
     """As `train --add` reads it: what the classifier answered is no second text."""

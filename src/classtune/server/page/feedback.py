@@ -56,7 +56,8 @@ def add_feedback(
         "bundle": bundle,
     }
     line = _columns_of(text, columns)
-    read = {*line, columns.get("pair"), *listed_names(columns.get("with") or "")}  # by `train --add`
+    # Columns that `train --add` reads: what is told has other names, and `label` is read where the labels' own is not.
+    read = {*line, columns.get("pair"), *listed_names(columns.get("with") or ""), *{columns.get("label")} - {"label"}}
     line |= {f"{key} (feedback)" if key in read else key: value for key, value in told.items()}
     try:
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
