@@ -16,12 +16,10 @@ from classtune.data.audit.audit import Audit, audit_rows
 from classtune.data.audit.findings import Part
 from classtune.data.near import near_groups
 from classtune.data.parts import TUTORIALS, divide, groups_of
-from classtune.data.reading.faults import Faults
-from classtune.data.reading.labels import unknown_among
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, Splits, copies_in_words, joined_groups
 from classtune.data.versions import Earlier
-from classtune.errors import DataError, SettingsError, did_you_mean
+from classtune.errors import DataError, SettingsError
 
 _SHOWN_LABELS = 10
 
@@ -189,15 +187,11 @@ def _check_labels(table: Table, given: Sequence[Table], labels: list[str]) -> No
 
 def label_problems(given: Table, table: Table, labels: Collection[str]) -> list[str]:
     """Why rows cannot stand beside a table of these labels; of labels that reading refuses nothing is said."""
-    faults = Faults(given.name, given.unit)
-    advice: dict[str, str] = {}
-    known = frozenset(labels)
-    for line, labels_of in zip(given.lines, given.with_known(known).row_labels, strict=True):
-        for label in unknown_among(labels_of, known):
-            hint = advice.setdefault(label, did_you_mean(label, labels))
-            faults.add(line, f"the label {label!r} is not in {table.name}. {hint}")
-        if table.label_sets is None and len(labels_of) != 1:
-            faults.add(line, f"{len(labels_of)} labels, and rows of {table.name} have one. Give one.")
+    faults = given.foreign_labels(labels, f"in {table.name}")
+    if table.label_sets is None:
+        for line, row in zip(given.lines, given.row_labels, strict=True):
+            if len(row) != 1:
+                faults.add(line, f"{len(row)} labels, and rows of {table.name} have one. Give one.")
     return faults.problems()
 
 

@@ -14,14 +14,12 @@ from classtune.bundle import Bundle, columns_of, learned_rows, read_record, read
 from classtune.config import Progress
 from classtune.config.areas import DecisionSettings
 from classtune.data.reading.columns import TableFormat, listed_names
-from classtune.data.reading.faults import Faults
-from classtune.data.reading.labels import unknown_among
 from classtune.data.reading.tables import Table
 from classtune.data.splits import copies_in_words
 from classtune.decisions.decide import decide
 from classtune.decisions.decisions import Decisions
 from classtune.decisions.prior import estimate_prior
-from classtune.errors import BundleError, DataError, SettingsError, did_you_mean
+from classtune.errors import BundleError, DataError, SettingsError
 from classtune.inference.answer_files import check_output, write_predictions
 from classtune.inference.predictor import Ranked
 from classtune.inference.runtimes import load_exported
@@ -236,14 +234,7 @@ def label_problems(table: Table, labels: Sequence[str], *, multi: bool) -> list[
     """Why a bundle of these labels cannot be judged on the rows; of labels that reading refuses nothing is said."""
     if table.label_sets is not None and not multi:
         return [f"{table.name}: rows have several labels, and the bundle gives one."]
-    faults = Faults(table.name, table.unit)
-    advice: dict[str, str] = {}
-    known = frozenset(labels)
-    for line, row in zip(table.lines, table.with_known(labels).row_labels, strict=True):
-        for label in unknown_among(row, known):
-            hint = advice.setdefault(label, did_you_mean(label, labels))
-            faults.add(line, f"the label {label!r} is not one of the bundle's. {hint}")
-    problems = faults.problems()
+    problems = table.foreign_labels(labels, "one of the bundle's").problems()
     if problems and multi and table.label_sets is None:
         problems.append(f"{table.name}: has one label a text, and the bundle gives several. Pass --label-separator.")
     return problems

@@ -20,9 +20,9 @@ from classtune.data.reading.formats import display_name, read_bytes, read_grid
 from classtune.data.reading.frames import chosen_of, frame_of, labels_of, pairs_in, values_of
 from classtune.data.reading.grid import Grid
 from classtune.data.reading.label_columns import read_labels
-from classtune.data.reading.labels import label_names, same_values
+from classtune.data.reading.labels import label_names, same_values, unknown_among
 from classtune.data.reading.table_folders import read_folder
-from classtune.errors import DataError
+from classtune.errors import DataError, did_you_mean
 from classtune.stats import BoolArray
 
 __all__ = ["Table", "TableFormat", "read_table", "table_from_rows"]
@@ -84,6 +84,16 @@ class Table:
         if not same or self.labels is None or self.label_sets is not None:
             return self
         return replace(self, labels=[same.get(label, label) for label in self.labels])
+
+    def foreign_labels(self, labels: Collection[str], what: str) -> Faults:
+        """Labels that are not among these, as faults that say what they are not, such as ``in a.csv``; nothing of those
+        that reading refuses anyway."""
+        faults, known, hints = Faults(self.name, self.unit), frozenset(labels), dict[str, str]()
+        for line, row in zip(self.lines, self.with_known(known).row_labels, strict=True):
+            for label in unknown_among(row, known):
+                hint = hints.setdefault(label, did_you_mean(label, labels))
+                faults.add(line, f"the label {label!r} is not {what}. {hint}")
+        return faults
 
 
 Check = Callable[[Table], list[str]]  # what is wrong with a table
