@@ -157,6 +157,22 @@ def test_withheld_answers_are_saved_shown_and_written(
     assert answers.tolist() == [None, "spam"]
 
 
+def test_figures_are_of_the_probabilities_that_ship_beside_a_promise(
+    small_bert: Path, tmp_path: Path, command: Run
+) -> None:
+    """With costs a promise leaves a third of the rows to fit the probabilities."""
+    lines = [(f"{text} {n % 7}", ("spam", "ham")[n % 5 == 0] if n % 3 == 0 else label)
+             for n, (text, label) in enumerate(rows(240))]  # fmt: skip
+    data, test = write_csv(tmp_path / "t.csv", lines[:160]), write_csv(tmp_path / "u.csv", lines[160:])
+    told = ["--model", small_bert, "--effort", "fast", "--keep", "tf-idf", "--split-by", "exact", "--test", test]
+    wishes = ["--max-error", "0.4", "--cost", "fn=3,fp=1"]
+    result = command("train", data, *told, *wishes, "-o", tmp_path / "b", "--json").document
+    judged = command("evaluate", tmp_path / "b", test, "--json").document
+    assert result["calibration"]["method"] == result["decisions"]["calibration"]["method"]
+    for figure in ("log_loss", "ece"):
+        assert result["test"][figure] == pytest.approx(judged["test"][figure], abs=1e-6)
+
+
 def test_wishes_that_cannot_be_read_are_told_at_once(wide_bundle: Path, command: Run) -> None:
     ran = command("predict", wide_bundle, NEW[0], "--precision", "spam", "--recall", "spam=0.9", "--recall", "x=2")
     assert ran.code == 2

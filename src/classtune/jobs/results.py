@@ -124,17 +124,17 @@ def judge_run(
 ) -> None:
     """Have the test rows say what they can of the classifier beside every candidate, and what a text costs each.
 
-    logits: of the classifier for the test rows. decide: as the classifier's own probabilities are made, but without the
-    user's wishes, so that like is compared with like; what the wishes do stands beside it, for both.
+    logits: of the classifier for the test rows. decide: as the classifier's own probabilities are made. Candidates are
+    compared without the user's wishes, like with like; what the wishes do stands beside it, for both.
     """
     material, decisions = contest.material, result.decisions
     rows, labels = material.splits.test, material.labels
     truth = material.truth[rows]
     held_out_logits, _ = contest.logits(choice)
-    unwished = DecisionSettings(calibration=wishes.calibration)
-    plain, raw = decide(held_out_logits, unwished), Decisions.plain(labels, material.multi)
+    plainly = _plainly(decide, wishes)
+    plain, raw = plainly(held_out_logits), Decisions.plain(labels, material.multi)
     uncalibrated, scores = raw.probabilities(logits), plain.probabilities(logits)
-    candidates, right, costs = _candidates(contest, decide, unwished)
+    candidates, right, costs = _candidates(contest, plainly)
     lexical = contest.entry(LEXICAL)
     if choice.name not in right:
         parts = [contest.entry(name) for name in choice.members]
@@ -189,8 +189,16 @@ def _precision_recall(test: Figures, scores: Scores, truth: Any) -> dict[str, di
     return precision_recall(scores[:, worst], holds, [labels[place] for place in worst])
 
 
+def _plainly(decide: Decide, wishes: DecisionSettings) -> Callable[[Scores], Decisions]:
+    """Decisions on held-out logits without the user's wishes. A promised error takes rows from those that fit the
+    probabilities: the figures are then of probabilities that as few rows have fitted, as those are that ship."""
+    if wishes.max_error is None:
+        return lambda logits: decide(logits, DecisionSettings(calibration=wishes.calibration))
+    return lambda logits: decide(logits, wishes).untold()
+
+
 def _candidates(
-    contest: Contest, decide: Decide, unwished: DecisionSettings
+    contest: Contest, plainly: Callable[[Scores], Decisions]
 ) -> tuple[dict[str, Candidate], dict[str, BoolArray], dict[str, float]]:
     """By name: every candidate judged on the test rows by its calibrated probabilities; which rows it had right; and
     its cost, by which the comparison is sorted."""
@@ -199,7 +207,7 @@ def _candidates(
     candidates, right, costs = {}, {}, {}
     for entry in contest.entries:
         simple = entry.kind in ("majority", "rule")
-        plain = Decisions.plain(material.labels, material.multi) if simple else decide(entry.held_out, unwished)
+        plain = Decisions.plain(material.labels, material.multi) if simple else plainly(entry.held_out)
         scores = plain.probabilities(entry.test)
         figures = replace(judge_answers(plain, scores, truth), name=entry.name)
         candidates[entry.name] = Candidate(figures, entry.train_seconds, entry.ms_per_text, entry.bytes)
