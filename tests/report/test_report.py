@@ -378,6 +378,23 @@ def test_page_and_card_say_when_it_was_made_and_what_comes_next(tmp_path: Path) 
     assert "Trained on 2026-11-28." in model_card(found)
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_the_next_version_has_what_this_one_had(tmp_path: Path) -> None:
+    """The tables that it learned from, each by its own name, and what was asked of its answers."""
+    found = replace(result(), bundle="out/b")
+    tables = ["data/my t.csv", "data/more.csv"]
+    data = replace(found.data, name=" and ".join(tables), added=tables)
+    settings = found.settings.model_copy(update={"cost": "fn=5,fp=1", "recall": {"a b": 0.9}})
+    text = " ".join(Page(render(tmp_path, replace(found, data=data, settings=settings))).text.split())
+    told = "--cost fn=5,fp=1 --recall 'a b=0.9'"
+    assert f"classtune train 'my t.csv' --add more.csv --add labelled.csv --from b {told} -o b-2" in text
+    assert "my t.csv and more.csv · classtune report" in text
+    unnamed = replace(found, data=replace(found.data, name="training data"))  # of Python's own rows
+    assert "classtune train table.csv --add labelled.csv" in " ".join(Page(render(tmp_path, unnamed)).text.split())
+    corrected = replace(data, name=tables[0])  # nothing that was added was new
+    assert "# my t.csv\n" in model_card(replace(found, data=corrected)).replace("\\", "")
+
+
 def test_shares_of_the_field_are_shown_only_where_they_differ(tmp_path: Path) -> None:
     def page(deployed: float) -> str:
         prior = Prior((0.5, 0.5), (deployed, 1 - deployed))

@@ -29,8 +29,8 @@ class DataFacts:
     """What a result says of its table.
 
     left_out: rows that were not used, by why. columns: where texts and labels were read; label_kind: what kind of cells
-    the labels had. cut, cut_tokens, windowed: texts cut to the length limit, tokens lost so, and texts read in windows
-    by the backbone that read the texts last; None: none did.
+    the labels had. added: see `Table`. cut, cut_tokens, windowed: texts cut to the length limit, tokens lost so, and
+    texts read in windows by the backbone that read the texts last; None: none did.
     """
 
     name: str
@@ -38,6 +38,7 @@ class DataFacts:
     left_out: dict[str, int] = field(default_factory=dict)
     columns: dict[str, str | None] = field(default_factory=dict)
     label_kind: str = "text"
+    added: list[str] = field(default_factory=list)
     cut: int | None = None
     cut_tokens: int | None = None
     windowed: int | None = None
@@ -51,6 +52,7 @@ class DataFacts:
             "left_out": self.left_out,
             "columns": self.columns,
             "label_kind": self.label_kind,
+            **({"added": self.added} if self.added else {}),
             **{key: value for key, value in read.items() if value is not None},
         }
 
@@ -146,6 +148,7 @@ def prepare(
             | ({"label_separator": table.label_separator} if table.label_separator else {})
             | ({"label_columns": ",".join(table.label_columns)} if table.label_columns else {}),
             label_kind=table.label_kind,
+            added=list(table.added),
         ),
         beside=table.beside,
         pairs=table.pair is not None,

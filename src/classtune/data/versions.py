@@ -170,6 +170,7 @@ def with_added(table: Table, others: Sequence[Table]) -> Merged:
     texts = [*table.texts, *(other.texts[row] for other, row in new)]
     merged = replace(
         table,
+        added=(table.name, *(other.name for other in others)) if others else (),
         texts=texts,
         labels=[*labels, *(_label(other, row) for other, row in new)],
         lines=[*table.lines, *(other.lines[row] for other, row in new)],

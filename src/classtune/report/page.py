@@ -19,6 +19,7 @@ from classtune.judging.figures import Confused, Figures
 from classtune.judging.metrics import Metric, metrics_of
 from classtune.report import curves, plots
 from classtune.report.plots import percent, shown
+from classtune.report.tables import told_again, without_folders
 from classtune.result import Mistake, Result
 
 # The page stays far below 1 MB however many classes, findings and mistakes there are; `train --json` holds all of them.
@@ -103,7 +104,7 @@ def model_card(result: Result) -> str:
 def _apart(result: Result) -> Result:
     """Without the baseline where it is the classifier itself, for nothing stands beside itself; of the table and of the
     version before it says the names alone, not where they lie."""
-    result = replace(result, data=replace(result.data, name=Path(result.data.name or "").name))
+    result = replace(result, data=without_folders(result.data))
     if (before := result.earlier) is not None:
         sentence = before.sentence.replace(before.bundle, Path(before.bundle).name)
         result = replace(result, earlier=replace(before, sentence=sentence))
@@ -135,6 +136,7 @@ def _render(template: str, result: Result, **more: Any) -> str:
     environment.globals.update(pair_up=lambda *columns: list(zip(*columns, strict=False)), metrics_of=metrics_of)
     parts = {part.name: getattr(result, part.name) for part in fields(result)}
     parts |= {"settings": result.settings.model_dump(), "pairs": _confused_pairs(result.test), "limits": LIMITS}
+    parts |= told_again(result)
     return environment.get_template(template).render(**parts, **more)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from classtune.decisions.decide import as_options
 from classtune.decisions.decisions import Decisions
 from classtune.screen.terminal import console, listed, say, show, show_texts
 
@@ -59,7 +60,7 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
         **backbone,
         **({"columns beside the text": beside} if (beside := _columns(record).get("with")) else {}),
         **({"pairs": f"{_columns(record).get('text')} and {pair}"} if (pair := _columns(record).get("pair")) else {}),
-        **({"asked for": asked} if (asked := _asked_for(record["settings"])) else {}),
+        **({"asked for": asked} if (asked := as_options(record["settings"])) else {}),
         "transformers.pipeline": _in_pipeline(record),
         "calibration": f"{folded['method']}, in the weights" if folded else calibration.get("method", "none"),
         # Bundles of an earlier classtune say "neighbours".
@@ -81,16 +82,6 @@ def show_bundle(name: str, record: dict[str, Any]) -> None:
 def _columns(record: dict[str, Any]) -> dict[str, Any]:
     """Where a bundle's table had its texts, labels, and columns beside them."""
     return (record.get("data") or {}).get("columns") or {}
-
-
-def _asked_for(settings: dict[str, Any]) -> str:
-    """What the user said of when to answer what, as options say it."""
-    words = [f"--{name.replace('_', '-')} {settings[name]}" for name in ("cost", "max_error") if settings.get(name)]
-    for name in ("deploy_prior", "precision", "recall"):
-        words += [
-            f"--{name.replace('_', '-')} {label}={share:g}" for label, share in (settings.get(name) or {}).items()
-        ]
-    return " ".join(words)
 
 
 def _in_pipeline(record: dict[str, Any]) -> str:

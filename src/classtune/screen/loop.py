@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +65,9 @@ def show_started(document: dict[str, Any]) -> None:
         "Read each text and write its label."
     )
     if document["output"]:
-        say(f"Then: classtune train {document['output']} -o first")
-        say(f"      classtune next first {document['pool']} -o more.csv")
+        output, pool = (shlex.quote(document[name]) for name in ("output", "pool"))
+        say(f"Then: classtune train {output} -o first")
+        say(f"      classtune next first {pool} -o more.csv")
 
 
 def _show_chosen(document: dict[str, Any]) -> None:

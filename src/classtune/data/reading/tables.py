@@ -58,6 +58,7 @@ class Table:
     beside: tuple[str, ...] = ()  # names of the columns whose cells stand beside the texts (`cells_beside`)
     pair: str | None = None  # name of the column whose texts make pairs with the texts (`parts_of`)
     weights: list[float] | None = None  # how often each row counts in learning; None: all alike
+    added: tuple[str, ...] = ()  # names of the table itself and of those that were added to it; () where none was
 
     @property
     def places(self) -> list[str]:
