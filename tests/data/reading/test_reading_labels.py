@@ -140,6 +140,16 @@ def test_what_is_told_of_labels_comes_before_what_a_bundle_knows_of_them(write: 
     assert read_table(write("u.csv", "text,label\nyes,a|b\n"), TableFormat(**own)).label_sets == [("a", "b")]  # type: ignore[arg-type]
 
 
+def test_answers_are_not_taken_for_the_table_s_own_labels_without_a_word(write: Write) -> None:
+    """Else a file of answers, given to `evaluate`, shows a classifier that is always right."""
+    path = write("t.csv", "text,given:label,label,score\nyes,a,b,0.9\nno,b,b,0.8\n")
+    table = read_table(path)
+    assert table.labels == ["b", "b"]
+    assert table.notes[0].endswith("the table had before is in 'given:label': --label given:label reads that.")
+    told = read_table(path, TableFormat(label="given:label"))
+    assert (told.labels, told.notes) == (["a", "b"], [])
+
+
 def test_a_table_with_some_of_a_bundle_s_label_columns_misses_the_others(write: Write) -> None:
     own = TableFormat(preferred_text="text", preferred_label_columns=("late", "urgent"))
     assert read_table(write("t.csv", "text,label,urgent\nyes,a,1\n"), own).labels == ["a"]

@@ -52,7 +52,7 @@ def read_labels(grid: Grid, columns: Columns, format: TableFormat, faults: Fault
     cells, name = _named(grid, columns.label), grid.names[columns.label]
     told = format.label_separator or format.preferred_separator
     separator = None if told == WHOLE_CELLS else told
-    result = Labels(column=name)
+    result = Labels(column=name, notes=_beside_answers(name, grid, format))
     if separator is None:
         if (lists := listed_labels(cells)) is not None:
             result.notes.append(f"lists written as text in {name!r} are read as lists of labels.")
@@ -93,6 +93,17 @@ def read_labels(grid: Grid, columns: Columns, format: TableFormat, faults: Fault
     result.sets, result.separator = [shared.setdefault(labels, labels) for labels in sets], separator
     result.shown = [", ".join(labels) for labels in result.sets]
     return result
+
+
+def _beside_answers(name: str, grid: Grid, format: TableFormat) -> list[str]:
+    """That the table had labels of its own before classtune added a column of answers, unless one was asked for."""
+    given = f"given:{name}"
+    if format.label is not None or given not in grid.names:
+        return []
+    return [
+        f"the label is read from column {name!r}, which classtune added; what the table had before is in {given!r}: "
+        f"--label {given} reads that."
+    ]
 
 
 def _as_list(cell: Any) -> Any:
