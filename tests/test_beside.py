@@ -148,7 +148,7 @@ def test_http_takes_cells_with_the_texts(bundle: Path, later: Path) -> None:
     refused = client.post("/predict", json=wrong)
     assert refused.status_code == 422
     assert "columns.produkt: this classifier reads no such column. Did you mean 'product'?" in refused.text
-    assert "columns.price: 1 cells for 2 texts. Send one a text." in refused.text
+    assert "columns.price: 1 cell for 2 texts. Send one a text." in refused.text
 
 
 def test_an_upload_brings_its_cells_along(bundle: Path, later: Path) -> None:
@@ -223,7 +223,7 @@ def test_feedback_brings_the_cells_that_it_has(bundle: Path, small_bert: Path, t
         *["--add", feedback, "--keep", "columns"],
     )
     assert ran.code == 0, ran.err
-    assert f"{feedback}: 8 texts are new; 2 stand in {table}, 2 rows of which get another label." in ran.err
+    assert f"{feedback}: 8 new texts; 2 of {table}, which gets another label in 2 rows." in ran.err
     asked = write(tmp_path / "later.csv", [["anything", "web", ""]], ["text", "product", "price"])
     assert command("predict", tmp_path / "next", asked, "--json").document[0][0]["label"] == "login"
 

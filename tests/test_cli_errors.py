@@ -107,10 +107,10 @@ TABLES: dict[str, tuple[bytes, str]] = {
         b"text,label\na,Spam\nb,spam\nc,ham\n",
         "labels that differ only by case, blanks or what is not seen: 'Spam' (1: 2)",
     ),
-    "one.csv": (b"text,label\na,x\nb,x\nc,x\nd,x\n", "all 4 rows have the label 'x': a classifier needs two classes"),
+    "one.csv": (b"text,label\na,x\nb,x\nc,x\nd,x\n", "every row has the label 'x' (4): a classifier needs two classes"),
     "small.csv": (
         b"text,label\na,x\nb,x\nc,x\nd,y\ne,z\n",
-        "label 'y': 1 group in 1 rows, and the split needs 2.",
+        "label 'y': 1 group in 1 row, and the split needs 2.",
     ),
     "old.xls": (b"\xd0\xcf\x11\xe0", "old.xls: is an old Office file, which is not read. Save it as .xlsx or .csv."),
 }
@@ -182,7 +182,7 @@ def test_texts_longer_than_the_model_takes_are_told_with_the_way_out(
     quick = ["--depth", "all", "--epochs", "1", "--set", f"max_tokens={LIMIT}", "--json"]
     cut = command("train", "long.csv", "-o", "bundle", "--model", small_llama, *quick)
     assert cut.document["cut_texts"] == 1
-    assert f"1 of 30 texts were cut to {LIMIT} tokens, their beginning; 1 tokens were lost." in cut.document["notes"]
+    assert f"1 of 30 texts were cut to {LIMIT} tokens, their beginning; lost: 1 token." in cut.document["notes"]
     assert f"line 6: the text has {LIMIT + 1} tokens" in refused("predict", small_bundle, "long.csv")
 
 

@@ -91,7 +91,7 @@ def test_shares_can_be_estimated_where_every_text_has_one_label(wide_bundle: Pat
     texts = [text for text, label in rows(60) if label == "ham"]
     ran = command("predict", wide_bundle, *texts, "--deploy-prior", "estimate")
     assert ran.code == 0, ran.err
-    assert "30 texts are few" in ran.err
+    assert "30 texts: few" in ran.err
     refused = command("train", "rows.csv", "--deploy-prior", "estimate")
     assert refused.code == 2
     assert "training has none. Name the shares, --deploy-prior spam=0.134" in refused.err

@@ -141,6 +141,11 @@ def reworded(in_other_words: Callable[[str], str]) -> Iterator[None]:
         raise type(error)(problems) from error
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """``1 row``, ``1,200 rows``. many: of ``one`` where it has no s: ``2 copies``."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence that offers the nearest known name, or the list of them: ``Did you mean 'epochs'?``"""
     names = list(known)

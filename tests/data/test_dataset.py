@@ -147,11 +147,11 @@ def test_near_copies_of_given_rows_are_not_trained_on() -> None:
     near = prepare(rows, told(), test=test)
     assert texts_of(near, "train") | texts_of(near, "validation") == set(rows.texts[4:])
     assert near.notes == [
-        "4 rows of rows stand in given too or are near copies of rows there; they are left out of training."
+        "rows of rows that stand in given too or are near copies of rows there are left out of training: 4."
     ]
     exact = prepare(rows, told(split_by="exact"), test=test)
     assert texts_of(exact, "train") | texts_of(exact, "validation") == set(rows.texts[1:])
-    assert exact.notes == ["1 rows of rows stand in given too; they are left out of training."]
+    assert exact.notes == ["rows of rows that stand in given too are left out of training: 1."]
     kinds = {finding.kind for finding in exact.data.audit.findings}
     assert {"leak", "near-leak"} <= kinds
     with pytest.raises(DataError, match=r"^rows: all of its rows stand in rows too.*: nothing is left to train on"):
@@ -165,12 +165,15 @@ def test_a_column_never_crosses_a_split() -> None:
     material = prepare(rows, told(split_by="author"))
     groups = [{authors[row] for row in part} - {""} for part in material.splits.__dict__.values()]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 30
-    assert material.notes == ["2 rows have nothing in 'author': each is split by its text alone."]
+    assert material.notes == ["2 rows with nothing in 'author': each is split by its text alone."]
     assert material.groups[5] != material.groups[77]
     test = table(["ham", "spam"], name="given", first=500, groups=["author 2", ""])
     material = prepare(rows, told(split_by="author"), test=test)
     assert texts_of(material, "train") | texts_of(material, "validation") == set(rows.texts[:6] + rows.texts[9:])
-    assert "3 rows of rows stand in given too or share their 'author' with rows there;" in material.notes[1]
+    assert (
+        "rows of rows that stand in given too or share their 'author' with rows there are left out of training: 3."
+        in material.notes[1]
+    )
     with pytest.raises(SettingsError, match="given was read without such a column"):
         prepare(rows, told(split_by="author"), test=replace(test, groups=None))
 

@@ -82,7 +82,7 @@ def test_added_labels_hold_and_the_last_of_them() -> None:
     assert merged.table.texts == ["one", "Two", "three", "FOUR"]
     assert merged.table.labels == ["a", "b", "b", "c"]
     assert merged.added.tolist() == [False, False, False, True]
-    assert merged.notes == ["first and second: 1 texts are new; 2 stand in table, 1 rows of which get another label."]
+    assert merged.notes == ["first and second: 1 new text; 2 of table, which gets another label in 1 row."]
     assert merged.table.places[3] == "table and first and second row 4"
 
 
@@ -109,7 +109,7 @@ def test_labels_that_are_several_in_one_are_refused_and_rows_without_a_label_are
     right = table_from_rows(["c", "d", "e"], [["x, y, z"], ["x/new"], []], name="u.csv")
     merged = with_added(table, [right])
     assert (merged.table.label_sets or [])[2:] == [("x, y, z",), ("x/new",), ()]
-    assert merged.notes[-1].startswith("u.csv: 1 rows have no label, and teach that none holds.")
+    assert merged.notes[-1].startswith("u.csv: 1 row without a label, to teach that none holds.")
 
 
 def test_a_test_file_comes_before_the_earlier_test_rows() -> None:

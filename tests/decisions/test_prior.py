@@ -88,7 +88,7 @@ def test_an_estimate_that_texts_cannot_carry_says_so() -> None:
     _, densities = drawn((0.7, 0.3), 40)
     few = estimate_prior(bayes(densities, trained), trained)
     assert not few.reliable
-    assert "40 texts are few" in few.notes[0]
+    assert "40 texts: few" in few.notes[0]
     blind = estimate_prior(np.full((500, 2), 0.5), trained)  # knows nothing
     assert not blind.reliable
     assert "uncertain" in blind.notes[-1]

@@ -151,7 +151,7 @@ def test_a_share_for_the_test_can_be_asked_for(small_llama: Path) -> None:
 def test_mistakes_are_told(small_llama: Path) -> None:
     with pytest.raises(SettingsError, match="Did you mean 'epochs'"):
         TextClassifier(settings={"epoch": 3}).fit(TEXTS, LABELS)
-    with pytest.raises(DataError, match="2 texts and 1 labels"):
+    with pytest.raises(DataError, match="2 texts and 1 label"):
         small(small_llama).fit(["a", "b"], ["x"])
     with pytest.raises(DataError, match="needs two classes"):
         small(small_llama).fit(["a", "b"], ["x", "x"])

@@ -140,7 +140,7 @@ def test_what_a_tool_was_given_comes_back_labelled(
 ) -> None:
     path = tmp_path / name
     ran = command("next", small_bundle, pool, "-n", 10, "-o", path, "--form", form)
-    assert "10 texts to label are in" in ran.out
+    assert ": 10 texts to label, " in ran.out
     text = path.read_text(encoding="utf-8")
     if work is not None:
         path.write_text(json.dumps(work(json.loads(text))), encoding="utf-8")

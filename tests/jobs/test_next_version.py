@@ -66,7 +66,7 @@ def test_a_version_from_feedback_is_compared_on_the_rows_that_test_both(
     assert read_record(second)["earlier"] == earlier
     assert not [text for text, _ in new if text in (second / ROWS).read_bytes().decode("latin-1")]
     shown = command("train", more, "--from", second, "-o", tmp_path / "third", "--model", small_llama, *QUICK)
-    assert f"{len(new_rows.test)} rows test both versions" in shown.out
+    assert f"Rows that test both versions: {len(new_rows.test)} (" in shown.out
 
 
 def test_feedback_alone_needs_no_version_before(

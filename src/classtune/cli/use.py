@@ -11,7 +11,7 @@ from classtune.cli import options
 from classtune.cli.inputs import print_json, what_is_given
 from classtune.cli.options import AsJson, BundleFolder, Data, Quiet, Run, takes
 from classtune.data.reading.columns import TableFormat
-from classtune.errors import SettingsError
+from classtune.errors import SettingsError, counted
 
 
 @takes(format=options.ROWS, wishes=options.USED_WISHES, run=options.RUN)
@@ -56,9 +56,9 @@ def evaluate(
     elif len(folders) == 2:
         show_two(two, gate=at_least_as_good)
     else:
-        judged = {f"{folders[0]} on {table.name}, {one.test.rows:,} rows": one.test}
+        judged = {f"{folders[0]} on {table.name}, {counted(one.test.rows, 'row')}": one.test}
         if one.unseen is not None:
-            judged[f"without those that it learned from, {one.unseen.rows:,} rows"] = one.unseen
+            judged[f"without those that it learned from, {counted(one.unseen.rows, 'row')}"] = one.unseen
         show_scores(judged)
         if one.under_wishes is not None:
             say()

@@ -25,7 +25,7 @@ from classtune.data.splits import (
     undersample,
 )
 from classtune.data.versions import Earlier
-from classtune.errors import DataError
+from classtune.errors import DataError, counted
 
 # Splits that are the tutorial's own: they make all three parts and keep no copies together.
 TUTORIALS = {"llms-from-scratch": tutorial_split, "llms-from-scratch-imdb": tutorial_imdb_split}
@@ -40,7 +40,7 @@ def groups_of(tables: Sequence[Table], near: Rows, settings: RowSettings, notes:
     cells = list(chain.from_iterable(part.groups or [] for part in tables))
     alone = sum(not cell.strip() for cell in cells)
     if alone:
-        notes.append(f"{alone:,} rows have nothing in {settings.split_by!r}: each is split by its text alone.")
+        notes.append(f"{counted(alone, 'row')} with nothing in {settings.split_by!r}: each is split by its text alone.")
     return numbered(cell if cell.strip() else row for row, cell in enumerate(cells))
 
 
@@ -86,7 +86,7 @@ def _free_rows(
             raise DataError(
                 f"{table.name}: all of its rows stand in {names} too{like}: nothing is left to train on. Give others."
             )
-        notes.append(f"{left_out:,} rows of {table.name} stand in {names} too{like}; they are left out of training.")
+        notes.append(f"rows of {table.name} that stand in {names} too{like} are left out of training: {left_out:,}.")
     return rows
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classtune.data.reading.cells import without_unseen
-from classtune.errors import DataError, SettingsError
+from classtune.errors import DataError, SettingsError, counted
 
 Rows = npt.NDArray[np.int64]
 MANY_COPIES = 0.1  # of the rows that judge: beyond, an interval is too narrow by a twentieth and more
@@ -234,10 +234,10 @@ def _check_classes(
     if not counts:
         raise DataError("there are no rows to split.")
     if set(counts) == {""}:
-        raise DataError(f"none of the {len(labels):,} rows has a label: there is nothing to learn.")
+        raise DataError(f"no row has a label ({len(labels):,}): there is nothing to learn.")
     if len(counts) < least:
         raise DataError(
-            f"all {len(labels):,} rows have the label {labels[0]!r}: a classifier needs two classes or more."
+            f"every row has the label {labels[0]!r} ({len(labels):,}): a classifier needs two classes or more."
         )
     few = {label: found for label in counts if (found := len(groups_of.get(label, ()))) < needed}
     if not few:
@@ -253,8 +253,8 @@ def _check_classes(
         lost = own - len(apart.get(label, ()))
         elsewhere = f" {lost:,} of its texts stand under other labels too, and count there." if lost > 0 else ""
         problems.append(
-            f"label {label!r}: {found} {kind[found != 1]} in {counts[label]:,} rows, and the split needs {needed}."
-            f"{elsewhere} Add texts, merge it with another label, or leave it out.{way_out}"
+            f"label {label!r}: {counted(found, *kind)} in {counted(counts[label], 'row')}, and the split needs "
+            f"{needed}.{elsewhere} Add texts, merge it with another label, or leave it out.{way_out}"
         )
     raise DataError(problems)
 

@@ -19,7 +19,7 @@ from classtune.data.reading.faults import listed
 from classtune.data.reading.labels import several_in_one
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, Splits, fold, grouped_split, joined_groups
-from classtune.errors import DataError
+from classtune.errors import DataError, counted
 from classtune.stats import BoolArray
 
 Hashes = NDArray[np.uint64]
@@ -110,11 +110,12 @@ class Earlier:
         )
         if torn.any():
             notes.append(
-                f"{int(torn.sum()):,} new rows are near copies of texts on both sides of the earlier split: left out."
+                "new rows that are near copies of texts on both sides of the earlier split are left out: "
+                f"{int(torn.sum()):,}."
             )
         notes.append(
-            f"{int(tested.sum()):,} rows tested the earlier version and test this one; {int((testing & new).sum()):,} "
-            f"of {int(new.sum()):,} new rows test beside them."
+            f"rows that tested the earlier version and test this one: {int(tested.sum()):,}; new rows that test beside "
+            f"them: {int((testing & new).sum()):,} of {int(new.sum()):,}."
         )
         return Splits(left[rest.train], left[rest.validation], np.flatnonzero(testing).astype(np.int64))
 
@@ -184,13 +185,13 @@ def with_added(table: Table, others: Sequence[Table]) -> Merged:
     notes = []
     if others:
         notes.append(
-            f"{names}: {len(new):,} texts are new; {len(met):,} stand in {table.name}, {changed:,} rows of which get "
-            "another label."
+            f"{names}: {counted(len(new), 'new text')}; {len(met):,} of {table.name}, which gets another label in "
+            f"{counted(changed, 'row')}."
         )
     for other in others:
         if bare := sum(not one for one in other.label_sets or ()):
             notes.append(
-                f"{other.name}: {bare:,} rows have no label, and teach that none holds. If they are not labelled yet, "
+                f"{other.name}: {counted(bare, 'row')} without a label, to teach that none holds. If not labelled yet, "
                 "leave them out with --drop-unlabelled."
             )
     return Merged(merged, np.arange(len(merged.texts)) >= len(table.texts), notes)

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from classtune.data.folds import FOLDS, deal
-from classtune.errors import DataError, SettingsError, did_you_mean
+from classtune.errors import DataError, SettingsError, counted, did_you_mean
 from classtune.stats import FloatArray, Floats, IntArray, Truth, best_scale, log_loss, sigmoid, softmax
 
 SIMPLE = ("none", "temperature")
@@ -95,7 +95,9 @@ def fit_calibration(
     candidates: dict[str, float] | None = None
     if len(scores) < LEAST_ROWS:
         if method != "none":
-            notes.append(f"Calibration: {len(scores)} held-out rows are too few to fit one; scores stay as they are.")
+            notes.append(
+                f"Calibration: {counted(len(scores), 'held-out row')}, too few to fit one; scores stay as they are."
+            )
         chosen = "none"
     elif method == "auto":
         losses = _held_out_losses(scores, hot, multi, SIMPLE if scarce else METHODS, seed, groups)

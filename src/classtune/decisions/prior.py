@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from classtune.errors import DataError, SettingsError, did_you_mean
+from classtune.errors import DataError, SettingsError, counted, did_you_mean
 from classtune.stats import Z95, FloatArray, Floats, ratio
 
 ROUNDS = 2000
@@ -66,9 +66,9 @@ class PriorEstimate:
         ]
         more = len(labels) - len(shown)
         return (
-            f"class prior (share of each label) estimated from the {self.texts:,} texts given, without their labels: "
-            f"{', '.join(shares)}{f', and {more:,} more' * bool(more)}. Scores and answers are for this class prior. "
-            "This assumes that texts of one label look as they did in training."
+            f"class prior (share of each label) estimated from the {counted(self.texts, 'text')} given, without their "
+            f"labels: {', '.join(shares)}{f', and {more:,} more' * bool(more)}. Scores and answers are for this class "
+            "prior. This assumes that texts of one label look as they did in training."
         )
 
 
@@ -109,7 +109,9 @@ def estimate_prior(probabilities: FloatArray, trained_prior: FloatArray, *, mult
         prior, error, rounds = _maximise(given, trained)
     notes = []
     if len(given) < LEAST_TEXTS:
-        notes.append(f"{len(given)} texts are few to estimate shares of labels from. Give {LEAST_TEXTS} or more.")
+        notes.append(
+            f"{counted(len(given), 'text')}: few to estimate shares of labels from. Give {LEAST_TEXTS} or more."
+        )
     if rounds >= ROUNDS:
         notes.append(
             f"The estimate did not settle in {ROUNDS:,} rounds: the classifier hardly tells the labels apart. Do not "

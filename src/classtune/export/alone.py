@@ -16,7 +16,7 @@ import numpy as np
 from classtune.bundle import Bundle
 from classtune.decisions.calibration import Calibration
 from classtune.decisions.decisions import Decisions
-from classtune.errors import BundleError
+from classtune.errors import BundleError, counted
 from classtune.inference.predictor import Predictor
 
 # Of a blend's record: figures and decisions that are the blend's and not its main network's.
@@ -93,7 +93,7 @@ def sentence(lost: dict[str, Any]) -> str:
     """What `Alone.lost` found, for people."""
     return (
         f"This classifier is a blend, and the export holds its main network alone, {lost['network']}: of "
-        f"{lost['texts']:,} texts ({lost['texts_are']}), {100 * lost['changed_share']:.1f} % get another label than "
-        f"the blend gives, and scores differ from the blend's by at most {lost['largest_difference']:.2g}. Thresholds "
-        "and withheld answers, where there are any, stay with the blend."
+        f"{counted(lost['texts'], 'text')} ({lost['texts_are']}), {100 * lost['changed_share']:.1f} % get another "
+        f"label than the blend gives, and scores differ from the blend's by at most {lost['largest_difference']:.2g}. "
+        "Thresholds and withheld answers, where there are any, stay with the blend."
     )

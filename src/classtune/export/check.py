@@ -10,7 +10,7 @@ import numpy as np
 
 from classtune.bundle import Bundle, read_held_out
 from classtune.data.reading.tables import Table
-from classtune.errors import ClasstuneError
+from classtune.errors import ClasstuneError, counted
 from classtune.explain.neighbours import Neighbours
 from classtune.stats import BoolArray, Floats
 
@@ -52,8 +52,8 @@ def let_pass(
     """Say how an export agrees with ``of``, what it was made of. Raises ClasstuneError where it changes more labels
     than MOST_CHANGED, unless it is written by ``force``."""
     notify(
-        f"compared with {of} on {check['texts']:,} texts ({check['texts_are']}): "
-        f"{check['changed_labels']:,} labels differ, scores by at most {check['largest_difference']:.2g}"
+        f"compared with {of} on {counted(check['texts'], 'text')} ({check['texts_are']}): "
+        f"{counted(check['changed_labels'], 'other label')}, scores differ by at most {check['largest_difference']:.2g}"
     )
     if check["changed_share"] <= MOST_CHANGED[precision]:
         return

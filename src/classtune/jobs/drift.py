@@ -90,7 +90,7 @@ def drift(
     if not kept:
         raise DataError(f"{table.name}: {folder} learned from all of its texts. Give texts that came later.")
     if len(kept) < len(table.texts):
-        notify(f"{len(table.texts) - len(kept):,} texts are copies of training texts: left out.")
+        notify(f"texts that are copies of training texts are left out: {len(table.texts) - len(kept):,}.")
     texts = [table.texts[row] for row in kept]
     scores = predictor.probabilities(texts, places=[table.places[row] for row in kept], progress=progress)
     vectors = None

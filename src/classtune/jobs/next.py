@@ -19,7 +19,7 @@ from classtune.config import Progress
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, fold
 from classtune.data.versions import hashes
-from classtune.errors import DataError, SettingsError
+from classtune.errors import DataError, SettingsError, counted
 from classtune.inference.answer_files import kept_columns
 from classtune.inference.predictor import answer_of, load_predictor
 from classtune.inference.vectors import Vectors, bundle_vectors
@@ -75,7 +75,7 @@ def label_next(
     doubt = doubts(probabilities, multi=bundle.decisions.multi)
     chosen = choose_texts(doubt, vectors, count, round(at_random * count), seed=seed)
     if len(chosen) < count:
-        notify(f"{pool.name}: only {len(chosen):,} texts are left to label.")
+        notify(f"{pool.name}: only {counted(len(chosen), 'text')} left to label.")
     ranked = predictor.ranked(probabilities[[row for row, _ in chosen]])
     columns = columns_of(bundle.record)
     labels = LabelCells.of_bundle(columns)
@@ -115,7 +115,7 @@ def unlabelled_rows(pool: Table, known: BoolArray) -> tuple[Rows, int]:
     for row in free.tolist():
         first.setdefault(fold(pool.texts[row]), row)
     if not first:
-        raise DataError(f"{pool.name}: all of its {len(pool.texts):,} texts are labelled already. Give others.")
+        raise DataError(f"{pool.name}: every text is labelled already ({len(pool.texts):,}). Give others.")
     rows = np.array(list(first.values()), dtype=np.int64)
     return rows, len(free) - len(rows)
 

@@ -93,5 +93,5 @@ def _compared(
         two.labels_of_one_only,
         {name: figures.accuracy for name, figures in two.test.items()},
         len(two.changed),
-        f"{two.shared_rows:,} rows test both versions ({tested:,} texts tested {before}): {two.paired.sentence}",
+        f"Rows that test both versions: {two.shared_rows:,} ({tested:,} texts tested {before}). {two.paired.sentence}",
     )

@@ -17,7 +17,7 @@ from classtune.config import Progress
 from classtune.data.reading.cells import is_blank
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows
-from classtune.errors import DataError, SettingsError
+from classtune.errors import DataError, SettingsError, counted
 from classtune.inference.vectors import Vectors, model_vectors
 from classtune.jobs.next import SHARE_AT_RANDOM, cells_of, spread_out, unlabelled_rows
 from classtune.jobs.steps import Notify
@@ -50,7 +50,9 @@ def read_labels(told: Sequence[str]) -> dict[str, str]:
     names = [name for name, _ in pairs if name]
     problems = [f"--labels: {name!r} is named twice." for name in dict.fromkeys(names) if names.count(name) > 1]
     if len(set(names)) < 2:
-        problems.append(f"--labels: {len(set(names))} labels. Name two or more: --labels billing,shipping,login.")
+        problems.append(
+            f"--labels: {counted(len(set(names)), 'label')}. Name two or more: --labels billing,shipping,login."
+        )
     if problems:
         raise SettingsError(problems)
     return {name: meaning for name, meaning in pairs if name}

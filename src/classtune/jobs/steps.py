@@ -21,7 +21,7 @@ from classtune.config import Settings, backbone_names
 from classtune.config.areas import LossSettings, RunSettings
 from classtune.data.dataset import Material
 from classtune.data.reading.cells import parts_of
-from classtune.errors import SettingsError
+from classtune.errors import SettingsError, counted
 from classtune.files import sha256
 from classtune.model.adapters import require_lora
 from classtune.model.backbone import load_backbone
@@ -193,7 +193,7 @@ def encode(network: Network, material: Material, settings: Settings) -> tuple[Pi
         kept = {"head": "beginning", "tail": "end", "both": "beginning and end"}[encoder.rules.truncate]
         material.notes.append(
             f"{encoder.texts_cut:,} of {len(used):,} texts were cut to {encoder.rules.limit:,} tokens, their {kept}; "
-            f"{encoder.tokens_cut:,} tokens were lost."
+            f"lost: {counted(encoder.tokens_cut, 'token')}."
         )
     if encoder.texts_windowed:
         material.notes.append(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classtune.errors import counted
 from classtune.stats import Z95, BoolArray, FloatArray, Floats
 
 # Chance of any alarm where nothing has changed.
@@ -172,7 +173,8 @@ def _kept(values: FloatArray) -> NDArray[np.float32]:
 
 def _sentence(labels: Sequence[Change], measures: Sequence[Change], now: int, rows: int, *, enough: bool) -> str:
     if not enough:
-        return f"{now:,} texts against {rows:,} rows: under {FEWEST_TEXTS} on a side nothing can be told."
+        sides = f"{counted(now, 'text')} against {counted(rows, 'row')}"
+        return f"{sides}: under {FEWEST_TEXTS} on a side nothing can be told."
     parts = [
         f"{change.name!r} is {100 * change.now:.1f} % of the answers where it was {100 * change.then:.1f} %"
         for change in labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from classtune.errors import counted
 from classtune.judging.comparison import LEXICAL_IN_WORDS, Candidate
 from classtune.judging.paired import Verdict, verdict
 from classtune.stats import BoolArray
@@ -27,7 +28,7 @@ def last_word(
     )
     sentence = found.sentence
     if chosen.name == lexical.name:
-        errors = f"{found.model_errors:,} error{'s' * (found.model_errors != 1)}"
+        errors = counted(found.model_errors, "error")
         sentence = (
             f"{LEXICAL_IN_WORDS} is enough here, and is what was saved: {errors} on {chosen.figures.rows:,} test texts."
         )

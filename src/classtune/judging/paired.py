@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from classtune.errors import DataError
+from classtune.errors import DataError, counted
 from classtune.stats import Z95, BoolArray
 
 SIGNIFICANT = 0.05
@@ -51,8 +51,9 @@ class PairedAnswers:
         low, high = test.difference_ci95
         size = _difference(test) if test.gained != test.lost else "as many errors"
         sentence = (
-            f"{names[1]} is right on {test.gained:,} texts that {names[0]} has wrong, and wrong on {test.lost:,} that "
-            f"it has right: {size}; 95 % interval of the difference {low:+.1f} to {high:+.1f} points."
+            f"{names[1]} is right on {counted(test.gained, 'text')} that {names[0]} has wrong, and wrong on "
+            f"{test.lost:,} that it has right: {size}; 95 % interval of the difference {low:+.1f} to {high:+.1f} "
+            "points."
         )
         return cls(len(new), int(old.sum()), int(new.sum()), test, sentence)
 
@@ -172,7 +173,7 @@ def _sentence(found: Verdict, rows: int, baseline: str) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s" if number else f"no {noun}s"
+    return counted(number, noun) if number else f"no {noun}s"
 
 
 def _difference(found: PairedTest | Verdict) -> str:

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from transformers.utils import logging as transformers_logging
 
 from classtune.config.areas import NetworkSettings, TextSettings
-from classtune.errors import BundleError, SettingsError, SourceError, reading
+from classtune.errors import BundleError, SettingsError, SourceError, counted, reading
 from classtune.files import check_regular
 from classtune.model.blanks import fold_blanks
 from classtune.model.families import Family, family_of
@@ -47,10 +47,12 @@ def load_backbone(
     _set_dropout(config, settings.dropout)
     _set_padding(config, tokenizer)
     if isinstance(settings.depth, int) and settings.depth > of:
-        raise SettingsError(f"depth = {settings.depth}: {settings.model} has {of} blocks. Choose 1 to {of}.")
+        raise SettingsError(f"depth = {settings.depth}: {settings.model} has {counted(of, 'block')}. Choose 1 to {of}.")
     trainable = settings.trainable
     if isinstance(trainable, int) and trainable > of:
-        raise SettingsError(f"trainable = {trainable}: {settings.model} has {of} blocks. Choose 1 to {of}, or `all`.")
+        raise SettingsError(
+            f"trainable = {trainable}: {settings.model} has {counted(of, 'block')}. Choose 1 to {of}, or `all`."
+        )
     with quiet_transformers(), _readable(path):
         if settings.weights == "random":
             classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)

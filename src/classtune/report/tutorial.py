@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from classtune.errors import counted
 from classtune.files import new_file
 from classtune.report.plots import training_curves
 
@@ -69,7 +70,7 @@ def sentences(document: dict[str, Any]) -> list[str]:
             lines.append(f"Rows {numbers} shared one pass of the trunk in this run ({one['seconds']:,.0f} s).")
     if passes["saved"]:
         done = passes["done"]
-        lines.append(f"{done} pass{'es' * (done != 1)} of a trunk in place of {done + passes['saved']}.")
+        lines.append(f"{counted(done, 'pass', 'passes')} of a trunk in place of {done + passes['saved']}.")
     lines.append("Seconds are what a row takes alone: its trunk's pass is counted in each row that shares it.")
     lines += [f"Row {row['row']} is row {row['same_as']}." for row in document["rows"] if row["same_as"]]
     lines += [f"Row {one['row']} ({one['change']}) was skipped: {one['reason']}" for one in document["skipped"]]

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from classtune.decisions.decide import as_options
 from classtune.decisions.decisions import Decisions
+from classtune.errors import counted
 from classtune.screen.terminal import console, listed, say, show, show_texts
 
 
@@ -33,11 +34,11 @@ def show_explanation(explanation: dict[str, Any]) -> None:
 def show_bulk(written: dict[str, Any]) -> None:
     """What was answered, and where it lies."""
     say(
-        f"{written['rows']:,} rows in {len(written['files']):,} files of {written['output']}, "
+        f"{counted(written['rows'], 'row')} in {counted(len(written['files']), 'file')} of {written['output']}, "
         f"{written['seconds']:.0f} s, {written['rows_per_second']:,.0f} rows a second"
     )
     if written["problems"]:
-        say(f"{written['problems']:,} rows have no answer: {written['output']}/problems.jsonl says why")
+        say(f"{counted(written['problems'], 'row')} without an answer: {written['output']}/problems.jsonl says why")
 
 
 def show_bundle(name: str, record: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from classtune.errors import counted
 from classtune.judging.drift import MEASURES
 from classtune.screen.results import show_scores, show_under_wishes
 from classtune.screen.terminal import listed, say, show, show_texts
@@ -18,12 +19,12 @@ _SHOWN_CHANGES = 20
 
 def show_two(two: TwoBundles, *, gate: bool) -> None:
     """Two bundles on the same rows: figures, the paired test, the texts whose answer changed, and the gate's word."""
-    say(f"{two.name}: {two.rows:,} rows")
+    say(f"{two.name}: {counted(two.rows, 'row')}")
     for bundle, labels in two.labels_of_one_only.items():
         if labels:
             say(f"labels that only {bundle} has: {listed(labels)}")
     if two.shared_rows < two.rows:
-        say(f"the figures are of the {two.shared_rows:,} rows whose labels both have")
+        say(f"the figures are of the {counted(two.shared_rows, 'row')} whose labels both have")
     show_scores(two.test)
     if two.under_wishes is not None:
         say()
@@ -33,11 +34,12 @@ def show_two(two: TwoBundles, *, gate: bool) -> None:
     if two.shared_rows < two.rows:
         say(f"Of all {two.rows:,} rows, new labels too: {two.paired_all.sentence}")
     if two.paired_new is not None:
-        say(f"On the {two.paired_new.rows:,} rows that neither learned from: {two.paired_new.sentence}")
+        say(f"On the {counted(two.paired_new.rows, 'row')} that neither learned from: {two.paired_new.sentence}")
     if two.changed:
         kinds = Counter(change.kind for change in two.changed)
         say()
-        say(f"{len(two.changed):,} answers changed ({', '.join(f'{count:,} {kind}' for kind, count in kinds.items())})")
+        listed_kinds = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+        say(f"{counted(len(two.changed), 'answer')} changed ({listed_kinds})")
         cells = [
             [change.kind, change.label, change.old, change.new, change.text] for change in two.changed[:_SHOWN_CHANGES]
         ]
@@ -52,13 +54,13 @@ def show_two(two: TwoBundles, *, gate: bool) -> None:
 def show_to_label(document: dict[str, Any]) -> None:
     """Which texts to label next."""
     known, copies = document["labelled_already"], document["copies"]
-    say(f"{document['pool']}: {document['rows']:,} texts, {known:,} labelled already, {copies:,} copies of others")
+    say(f"{_pool(document)}, {known:,} labelled already, {counted(copies, 'copy', 'copies')} of others")
     _show_chosen(document)
 
 
 def show_started(document: dict[str, Any]) -> None:
     """Which texts to label first, and what to do with them."""
-    say(f"{document['pool']}: {document['rows']:,} texts, {document['copies']:,} copies of others")
+    say(f"{_pool(document)}, {counted(document['copies'], 'copy', 'copies')} of others")
     _show_chosen(document)
     say(
         f"This is no classifier yet: {document['model']} has compared texts with the names of the labels, and guesses. "
@@ -70,6 +72,10 @@ def show_started(document: dict[str, Any]) -> None:
         say(f"      classtune next first {pool} -o more.csv")
 
 
+def _pool(document: dict[str, Any]) -> str:
+    return f"{document['pool']}: {counted(document['rows'], 'text')}"
+
+
 def _show_chosen(document: dict[str, Any]) -> None:
     chosen, output = document["chosen"], document["output"]
     if output is None:
@@ -77,7 +83,7 @@ def _show_chosen(document: dict[str, Any]) -> None:
         show_texts(("chosen", "suggested", "score", "text"), cells)
         return
     drawn = sum(one["chosen"] == "at random" for one in chosen)
-    say(f"{len(chosen):,} texts to label are in {output}; {drawn:,} of them were drawn at random")
+    say(f"{output}: {counted(len(chosen), 'text')} to label, {drawn:,} of them drawn at random")
 
 
 def show_drift(document: dict[str, Any]) -> None:

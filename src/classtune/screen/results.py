@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from classtune.errors import counted
 from classtune.screen.terminal import listed, say, short, show
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ _OF_CLASSES = {"imbalance", "few-rows", "missing-labels"}  # findings that count
 def show_training(result: Result) -> None:
     """What a run found: the data, what was chosen, every candidate on the test rows, the verdict."""
     audit, settings = result.data.audit, result.settings
-    copies = f"{audit.duplicates:,} copies of other rows, {audit.near_duplicates:,} near copies"
+    near = counted(audit.near_duplicates, "near copy", "near copies")
+    copies = f"{counted(audit.duplicates, 'copy', 'copies')} of other rows, {near}"
     say(f"{result.data.name}: {audit.rows:,} rows, {len(audit.classes)} classes, {copies}")
     for finding in audit.findings:
         say(f"  {_finding(finding.kind, finding.count, finding.share)}")
@@ -178,13 +180,17 @@ def show_under_wishes(under: UnderWishes) -> None:
         )
         for name, one in sides.items()
     ]
-    show(rows, (f"under your costs and class prior, {under.rows:,} rows", *(title for title, _ in given.values())))
+    show(
+        rows,
+        (f"under your costs and class prior, {counted(under.rows, 'row')}", *(title for title, _ in given.values())),
+    )
 
 
 def show_audit(document: dict[str, Any]) -> None:
     """Each finding with its worst rows, what it does to the score and what to do."""
     classes = listed(f"{listed([label])} {count:,}" for label, count in document["classes"].items())
-    say(f"{document['name']}: {document['rows']:,} rows, {len(document['classes']):,} classes: {classes}")
+    size = f"{counted(document['rows'], 'row')}, {counted(len(document['classes']), 'class', 'classes')}"
+    say(f"{document['name']}: {size}: {classes}")
     for finding in document["findings"]:
         say()
         say(_finding(finding["kind"], finding["count"], finding["share"]))
@@ -198,7 +204,7 @@ def show_audit(document: dict[str, Any]) -> None:
     if fixed := document.get("fixed"):
         done = ", ".join(f"{kind} {count:,}" for kind, count in fixed["done"].items()) or "nothing to mend"
         say()
-        say(f"mended table: {fixed['table']}, {fixed['rows']:,} rows   changes: {fixed['changes']} ({done})")
+        say(f"mended table: {fixed['table']}, {counted(fixed['rows'], 'row')}   changes: {fixed['changes']} ({done})")
 
 
 def _example(example: Mapping[str, Any], unit: str) -> list[str]:
@@ -217,7 +223,7 @@ def _example(example: Mapping[str, Any], unit: str) -> list[str]:
 
 def _finding(kind: str, count: int, share: float) -> str:
     if kind in _OF_CLASSES:
-        return f"{kind}: {count:,} class{'es' * (count != 1)}"
+        return f"{kind}: {counted(count, 'class', 'classes')}"
     return f"{kind}: {count:,} ({100 * share:.1f} %)"
 
 

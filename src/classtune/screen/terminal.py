@@ -14,18 +14,19 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from classtune.errors import printable
+from classtune.errors import counted, printable
 
+# Stage → its name, and what it counts.
 STAGES = {
-    "depth": ("choosing the depth", "blocks"),
-    "words": ("learning words", "texts"),
-    "trunk": ("trunk", "tokens"),
-    "epochs": ("training", "texts"),
-    "test": ("testing", "texts"),
-    "predict": ("predicting", "texts"),
-    "audit": ("auditing", "checks"),
-    "near copies": ("finding near copies", "texts"),
-    "states": ("reading", "texts"),
+    "depth": ("choosing the depth", "block"),
+    "words": ("learning words", "text"),
+    "trunk": ("trunk", "token"),
+    "epochs": ("training", "text"),
+    "test": ("testing", "text"),
+    "predict": ("predicting", "text"),
+    "audit": ("auditing", "check"),
+    "near copies": ("finding near copies", "text"),
+    "states": ("reading", "text"),
 }
 
 
@@ -39,7 +40,7 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
+        return Text(f"{speed:,.0f} {task.fields['unit']}s/s" if speed else "", style="progress.data.speed")
 
 
 class _Console(Console):
@@ -93,7 +94,7 @@ class Screen:
         if stage not in self._tasks:
             self._tasks[stage], self._lines[stage] = self._progress.add_task(name, total=total, unit=unit), now
             if not self.console.is_terminal:
-                self.note(f"{name}: {total:,} {unit}")
+                self.note(f"{name}: {counted(total, unit)}")
         task = self._progress.tasks[self._tasks[stage]]
         if total != task.total or done < task.completed:  # once more: the next fold, the next candidate
             self._progress.reset(task.id, total=total)

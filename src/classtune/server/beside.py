@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from classtune.data.reading.cells import as_text, with_beside
-from classtune.errors import did_you_mean
+from classtune.errors import counted, did_you_mean
 from classtune.server.dialects.refusals import Refusal
 from classtune.server.dialects.texts import Cell
 
@@ -22,7 +22,9 @@ def with_columns(texts: Sequence[str], columns: dict[str, Cell | list[Cell]] | N
             hint = did_you_mean(name, known) if known else "It reads texts alone."
             problems.append(f"columns.{name}: this classifier reads no such column. {hint}")
         elif len(listed) != len(texts):
-            problems.append(f"columns.{name}: {len(listed):,} cells for {len(texts):,} texts. Send one a text.")
+            problems.append(
+                f"columns.{name}: {counted(len(listed), 'cell')} for {counted(len(texts), 'text')}. Send one a text."
+            )
         sent[name] = [as_text(cell).strip() for cell in listed]
     if problems:
         raise Refusal(422, "validation", "\n".join(problems))

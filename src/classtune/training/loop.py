@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from classtune.config import Progress
 from classtune.config.areas import BatchSettings, EvaluationSettings, TrainingSettings
-from classtune.errors import ClasstuneError
+from classtune.errors import ClasstuneError, counted
 from classtune.model.batches import Batch, length_sorted_batches
 from classtune.stats import best_scale
 from classtune.training.averaging import RunningMean
@@ -115,7 +115,7 @@ def fit(
         history = History(**state)
     for epoch in range(history.epochs, last):
         if settings.patience and epoch - history.best_epoch >= settings.patience:
-            history.stopped = f"{settings.patience} epochs without a better validation loss"
+            history.stopped = f"{counted(settings.patience, 'epoch')} without a better validation loss"
             break
         # One generator an epoch, so that a resumed run draws what an uninterrupted one draws.
         torch.manual_seed(settings.seed + epoch)

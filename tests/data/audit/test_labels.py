@@ -163,11 +163,11 @@ def test_every_way_to_hand_over_several_labels_is_the_same(rows: list[frozenset[
     ("labels", "message"),
     [
         (np.array([[1, 0], [0, 2]]), "texts row 2: the cell of '1' is '2'. Write 1 or 0"),
-        (np.array([[1, 0]]), "texts: 2 texts and 1 labels"),
+        (np.array([[1, 0]]), "texts: 2 texts and 1 label."),
         (np.zeros((2, 0)), "labels of texts: no column. Give one for each label."),
         (np.zeros((2, 2, 2)), "labels of texts: an array of 3 dimensions"),
         ([["x"], [{}]], "texts row 2: the label is of type dict"),
-        ([["x"]], "texts: 2 texts and 1 labels"),
+        ([["x"]], "texts: 2 texts and 1 label."),
     ],
 )
 def test_labels_that_are_none(labels: Any, message: str) -> None:

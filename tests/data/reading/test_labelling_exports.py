@@ -64,9 +64,9 @@ def test_label_studio_with_several_choices_and_skipped_tasks(write: Write) -> No
     assert table.texts == ["charged twice, cannot sign in", "where is it", "thank you"]
     assert table.label_sets == [("billing", "login"), ("shipping",), ()]
     assert table.lines == [1, 3, 5]
-    assert "2 rows that nobody has answered are left out." in table.notes
+    assert "rows that nobody has answered are left out: 2." in table.notes
     assert len(read_table("project.json", labelled=False).texts) == 5
-    with pytest.raises(DataError, match=r"no row has an answer\. .*1 rows that nobody has answered"):
+    with pytest.raises(DataError, match=r"no row has an answer\. .*rows that nobody has answered are left out: 1"):
         read_table(write("none.json", json.dumps(tasks[1:2])))
 
 
@@ -79,7 +79,7 @@ def test_label_studio_with_several_people(write: Write) -> None:
     ]
     table = read_table(write("project.json", json.dumps(tasks)))
     assert pairs(table) == [("a", "login"), ("b", "billing"), ("c", "billing")]
-    assert "2 rows have answers of several people: read is what most say, else the first." in table.notes
+    assert "rows with answers of several people: 2. Read is what most say, else the first." in table.notes
 
 
 def test_label_studio_s_short_form_with_ratings(write: Write) -> None:
@@ -126,7 +126,7 @@ def test_argilla_s_records_with_suggestions_and_several_people(write: Write) -> 
     ]
     table = read_table(write("records.json", json.dumps(records)))
     assert pairs(table) == [("a", "login"), ("b", "billing")]
-    assert "2 rows that nobody has answered are left out." in table.notes
+    assert "rows that nobody has answered are left out: 2." in table.notes
     several = [argilla("a", ("submitted", ["x", "y"]), ("submitted", ["y", "x"]), ("submitted", ["z"])), argilla("c")]
     assert read_table(write("several.json", json.dumps(several))).label_sets == [("x", "y")]
     flat = {"text": "a", "about.suggestion": "wrong", "about.suggestion.score": 0.5, "about.responses": ["p", "q", "q"]}
@@ -168,7 +168,7 @@ def test_texts_that_doccano_s_users_have_not_labelled_are_said(write: Write) -> 
     ]
     table = read_table(write("doccano.jsonl", lines(*rows)))
     assert table.label_sets == [("billing",), (), ("login",)]
-    assert "1 rows have no label and none has several" in table.notes[-1]
+    assert "1 row without a label, and none with several" in table.notes[-1]
     table = read_table("doccano.jsonl", TableFormat(drop_unlabelled=True))
     assert (pairs(table), table.label_sets) == ([("a", "billing"), ("c", "login")], None)
 

@@ -130,8 +130,8 @@ def test_what_was_rejected_is_never_a_positive(write: Write) -> None:
     assert pairs(table) == [("good", "POS"), ("bad", "not POS")]
     assert table.lines == [1, 2]
     assert table.notes == [
-        "1 rows that Prodigy's user ignored are left out.",
-        "1 rows for which 'POS' was rejected are labelled 'not POS'.",
+        "rows that Prodigy's user ignored are left out: 1.",
+        "rows for which 'POS' was rejected are labelled 'not POS': 1.",
     ]
     assert read_table(path, labelled=False).texts == ["good", "bad", "later"]
 

@@ -32,9 +32,7 @@ def test_dropped_rows_are_counted(write: Write) -> None:
     table = read_table(path, TableFormat(drop_unlabelled=True, drop_empty=True))
     assert (table.texts, table.lines, table.dropped) == (["a", "c"], [2, 6], {"empty": 1, "unlabelled": 2})
     path = write("t.csv", "text,label\na,\n")
-    assert problems(path, TableFormat(drop_unlabelled=True)) == [
-        "t.csv: no row is left: 1 unlabelled rows were dropped."
-    ]
+    assert problems(path, TableFormat(drop_unlabelled=True)) == ["t.csv: no row is left; dropped: 1 unlabelled."]
 
 
 def test_labels_that_are_nearly_the_same(write: Write) -> None:

@@ -234,7 +234,7 @@ def test_rows_of_python_and_of_data_frames() -> None:
         ("one text", None, "texts: a single str"),
         (np.array([["a"]]), None, "texts: an array of 2 dimensions"),
         (pa.table({"text": ["a"]}), None, "texts: a Table"),
-        (["a", "b"], ["x"], "texts: 2 texts and 1 labels"),
+        (["a", "b"], ["x"], "texts: 2 texts and 1 label."),
         ([], [], "texts: there are no rows"),
     ],
 )

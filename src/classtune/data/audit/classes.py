@@ -11,6 +11,7 @@ from typing import Any
 
 from classtune.data.audit.findings import SHOWN, Finding, Rows, percent
 from classtune.data.splits import fold
+from classtune.errors import counted
 from classtune.stats import Z95
 
 _LARGEST_SHARE, _LARGEST_RATIO = 0.8, 10
@@ -169,7 +170,7 @@ def of_one_side(rows: Rows) -> Iterator[Finding]:
 
 
 def _with_counts(counts: Mapping[str, int], where: str) -> str:
-    shown = [f"{label!r} ({count:,} {where} row{'s' * (count != 1)})" for label, count in counts.items()]
+    shown = [f"{label!r} ({counted(count, f'{where} row')})" for label, count in counts.items()]
     more = f" and {len(shown) - _NAMED:,} more labels" * (len(shown) > _NAMED)
     return ", ".join(shown[:_NAMED]) + more
 

@@ -17,7 +17,7 @@ from classtune.data.reading.columns import TableFormat, is_known
 from classtune.data.reading.faults import Faults
 from classtune.data.reading.grid import Grid
 from classtune.data.reading.headers import title_rows, with_names
-from classtune.errors import DataError, SettingsError
+from classtune.errors import DataError, SettingsError, counted
 
 DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 SNIFFED_LINES = 500
@@ -180,7 +180,7 @@ def read_delimited(
     faults = Faults(name, "line")
     for row, start in zip(rows, starts, strict=True):
         if len(row) != width:
-            many = f"{len(row)} field{'s' * (len(row) != 1)}, the first line has {width}"
+            many = f"{counted(len(row), 'field')}, the first line has {width}"
             faults.add(start, f"{many}. Quote cells that hold a {called}, or pass --delimiter.")
     problems = faults.problems()
     if problems:

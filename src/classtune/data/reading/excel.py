@@ -20,7 +20,7 @@ from classtune.data.reading.cells import Broken, as_text
 from classtune.data.reading.columns import TableFormat, is_known
 from classtune.data.reading.grid import Grid
 from classtune.data.reading.headers import title_rows, with_names
-from classtune.errors import DataError, require
+from classtune.errors import DataError, counted, require
 
 MOST_UNZIPPED = 1 << 29  # bytes of a workbook, unzipped
 MOST_CELLS = 20_000_000  # of the rectangle that a sheet's cells span
@@ -126,7 +126,7 @@ def _hidden(sheet: Sheet, rows: set[int], columns: set[int]) -> list[str]:
         "row": len(rows & sheet.hidden_rows),
         "column": sum(any(first <= column <= last for first, last in sheet.hidden_columns) for column in columns),
     }
-    told = [f"{count:,} hidden {what}{'s' * (count != 1)}" for what, count in hidden.items() if count]
+    told = [counted(count, f"hidden {what}") for what, count in hidden.items() if count]
     return [f"{' and '.join(told)}: read as the others are. Delete what is not meant to be here."] if told else []
 
 

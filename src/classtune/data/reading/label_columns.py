@@ -18,6 +18,7 @@ from classtune.data.reading.faults import Faults
 from classtune.data.reading.grid import Grid
 from classtune.data.reading.labelling import listed_labels
 from classtune.data.reading.labels import WHOLE_CELLS, as_label, joined_by, label_kind, merge_numbers
+from classtune.errors import counted
 
 _UNREAD = Broken("-", "could not be read")  # in the place of a label that is a fault
 
@@ -67,8 +68,8 @@ def read_labels(grid: Grid, columns: Columns, format: TableFormat, faults: Fault
             cells = alone
         elif not grid.of_python and (empty := list(filter(holds_several, alone))) and not any(empty):
             result.notes.append(
-                f"{len(empty):,} rows have no label and none has several: read as several labels a row, where none is "
-                "an answer. If these are not labelled yet, leave them out with --drop-unlabelled."
+                f"{counted(len(empty), 'row')} without a label, and none with several: read as several labels a row, "
+                "where none is an answer. If these are not labelled yet, leave them out with --drop-unlabelled."
             )
         if not any(map(holds_several, cells)):
             result.kind = label_kind(cells)

@@ -121,9 +121,9 @@ def _answered(rows: Sequence[Row], read: Read, tool: str, *, labelled: bool) -> 
             said = {"label" if alone else name: _most(values) for name, values in by_question.items() if values}
             plain.rows.append((place, {**fields, **said}))
     if labelled and (waiting := len(rows) - len(plain.rows)):
-        plain.notes.append(f"{waiting:,} rows that nobody has answered are left out.")
+        plain.notes.append(f"rows that nobody has answered are left out: {waiting:,}.")
     if several := sum(len(people) > 1 for _, people in found):
-        plain.notes.append(f"{several:,} rows have answers of several people: read is what most say, else the first.")
+        plain.notes.append(f"rows with answers of several people: {several:,}. Read is what most say, else the first.")
     return plain
 
 
@@ -185,7 +185,7 @@ def _prodigy(rows: Sequence[Row]) -> Plain:
     ignored = len(rows) - len(accepted) - len(rejected)
     notes = []
     if ignored:
-        notes.append(f"{ignored:,} rows that Prodigy's user ignored are left out.")
+        notes.append(f"rows that Prodigy's user ignored are left out: {ignored:,}.")
     if any(isinstance(row.get("accept"), list) for row in rows):
         kept = [(place, {**row, "label": row.get("accept") or []}) for place, row in accepted]
         dropped = len(rejected)
@@ -198,9 +198,9 @@ def _prodigy(rows: Sequence[Row]) -> Plain:
             kept = sorted(
                 [*accepted, *((place, {**row, "label": f"not {only}"}) for place, row in rejected)], key=_place
             )
-            notes.append(f"{len(rejected):,} rows for which {only!r} was rejected are labelled {f'not {only}'!r}.")
+            notes.append(f"rows for which {only!r} was rejected are labelled {f'not {only}'!r}: {len(rejected):,}.")
     if dropped:
-        notes.append(f"{dropped:,} rows whose label was rejected are left out: what it is instead, they do not say.")
+        notes.append(f"rows whose label was rejected, which do not say what it is instead, are left out: {dropped:,}.")
     aside = ("accept", "answer", "options")
     return Plain([(place, {key: cell for key, cell in row.items() if key not in aside}) for place, row in kept], notes)
 

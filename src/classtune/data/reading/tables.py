@@ -22,7 +22,7 @@ from classtune.data.reading.grid import Grid
 from classtune.data.reading.label_columns import read_labels
 from classtune.data.reading.labels import label_names, same_values, unknown_among
 from classtune.data.reading.table_folders import read_folder
-from classtune.errors import DataError, did_you_mean
+from classtune.errors import DataError, counted, did_you_mean
 from classtune.stats import BoolArray
 
 __all__ = ["Table", "TableFormat", "read_table", "table_from_rows"]
@@ -159,7 +159,9 @@ def table_from_rows(
     names, label_cells = ([], []) if labels is None else labels_of(labels, f"labels of {name}")
     for column in label_cells:
         if len(column) != len(cells[0]):
-            raise DataError(f"{name}: {len(cells[0]):,} texts and {len(column):,} labels. Give one label a text.")
+            raise DataError(
+                f"{name}: {counted(len(cells[0]), 'text')} and {counted(len(column), 'label')}. Give one label a text."
+            )
     if not cells[0]:
         raise DataError(f"{name}: there are no rows.")
     columns = Columns((0,)) if frame is None else chosen_of(name, frame, format)
@@ -216,7 +218,7 @@ def _table(
     problems = grid.problems + labels.problems + faults.problems()
     if not kept and not problems:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-        problems = [f"{name}: no row is left: {reasons} rows were dropped."]
+        problems = [f"{name}: no row is left; dropped: {reasons}."]
 
     def of_kept(values: Sequence[_Value]) -> list[_Value]:
         return list(values) if len(kept) == len(values) else [values[row] for row in kept]

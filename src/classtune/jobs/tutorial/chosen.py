@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from classtune.config import Settings, resolve
-from classtune.errors import SettingsError, SourceError
+from classtune.errors import SettingsError, SourceError, counted
 from classtune.jobs.steps import Notify
 from classtune.jobs.tutorial.rows import RECIPE, ROWS, Row
 from classtune.model.backbone import load_facts
@@ -68,7 +68,7 @@ def _obstacle(row: Row, model: str, facts: Any) -> str:
         return f"{model} takes {facts.limit:,} tokens."
     blocks = row.settings.get("trainable")
     if isinstance(blocks, int) and blocks > facts.blocks:
-        return f"{model} has {facts.blocks} block{'s' * (facts.blocks != 1)}."
+        return f"{model} has {counted(facts.blocks, 'block')}."
     return ""
 
 

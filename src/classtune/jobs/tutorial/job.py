@@ -25,7 +25,7 @@ from classtune.config import Progress, Settings
 from classtune.data.audit.copies import copied_letters
 from classtune.data.dataset import Material, prepare
 from classtune.data.reading.tables import Table
-from classtune.errors import BundleError, DataError, Interrupted
+from classtune.errors import BundleError, DataError, Interrupted, counted
 from classtune.files import claimed
 from classtune.jobs import steps
 from classtune.jobs.steps import Notify
@@ -141,7 +141,7 @@ def run_tutorial(
 def _check_classes(table: Table) -> None:
     """Raise DataError for a table that the tutorial's split does not fit; no other split is the tutorial's."""
     classes = len(set(table.labels or []))
-    found = "rows of several labels" if table.label_sets is not None else f"{classes:,} class{'es' * (classes != 1)}"
+    found = "rows of several labels" if table.label_sets is not None else counted(classes, "class", "classes")
     if table.label_sets is not None or classes != 2:
         raise DataError(
             f"{table.name}: the tutorial is about two classes, one label a text: got {found}. Give a table of two "

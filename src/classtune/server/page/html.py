@@ -13,6 +13,7 @@ from typing import Any
 
 from classtune.data.reading.columns import listed_names
 from classtune.decisions.decisions import Decisions
+from classtune.errors import counted
 from classtune.explain.explanations import as_html
 from classtune.inference.predictor import Ranked, answer_of
 
@@ -237,7 +238,7 @@ def table_html(texts: Sequence[str], predictions: Sequence[Ranked], *, left_out:
     shown = f"The first {len(rows)} of {len(texts):,}" if len(rows) < len(texts) else "All texts"
     missing = f" Left out, because they have no text: {left_out:,}." if left_out else ""
     return (
-        f"<p><strong>{len(texts):,} {'text' if len(texts) == 1 else 'texts'}:</strong> {counts}.{missing}</p>"
+        f"<p><strong>{counted(len(texts), 'text')}:</strong> {counts}.{missing}</p>"
         f'<table class="ct-table"><caption>{shown}; the download holds everything.</caption><thead><tr>'
         '<th scope="col">Text</th><th scope="col">Label</th><th scope="col">Sure</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
