@@ -193,7 +193,7 @@ def test_labels_that_training_never_sees_are_told(
     told = refused("train", small_csv, "-o", "bundle", "--model", small_llama, "--test", "test.csv")
     assert "test.csv line 3: the label 'spamm' is not in" in told
     assert "Did you mean 'spam'?" in told
-    assert "test.csv line 4: the label 'eggs' is not in" in told
+    assert re.search(r"test\.csv line 4: the label 'eggs' is not in .*\. Known: ham, spam\.", told)
     told = refused("evaluate", small_bundle, "test.csv")
     assert "test.csv line 3: the label 'spamm' is not one of the bundle's. Did you mean 'spam'?" in told
     assert "test.csv line 4: the label 'eggs' is not one of the bundle's. Known: ham, spam." in told

@@ -208,7 +208,7 @@ class _Rows:
         def given(name: str | None) -> Table | None:
             if name is None:
                 return None
-            labels = {label for part in (self.table, *self.added) for row in part.row_labels for label in row}
+            labels = sorted({label for part in (self.table, *self.added) for row in part.row_labels for label in row})
             return open_data(name, format, notify=view.note, also=lambda part: label_problems(part, self.table, labels))
 
         self.validation, self.test = given(validation), given(test)

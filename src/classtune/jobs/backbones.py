@@ -46,6 +46,8 @@ from classtune.training.extensions import NOTHING, Extensions
 # A larger backbone is not tried where the best one so far makes at most so few held-out errors, or so small a share of
 # them: no gain could be told from noise (McNemar's exact test needs 6 rows).
 FEW_ERRORS, SMALL_ERROR = 5, 0.003
+# What candidates are called after the name of their backbone; the others in `_tail_kind`.
+_PROBE, _LAST_BLOCK, _CONTRASTIVE = "probe", "tail, last block", "contrastive"
 
 
 def check_keep(settings: Settings, *, beside: bool) -> None:
@@ -56,7 +58,7 @@ def check_keep(settings: Settings, *, beside: bool) -> None:
     if settings.keep is None:
         return
     known = [] if settings.hugging_face else [LEXICAL, *([COLUMNS] if beside else [])]
-    kinds = ["probe", _tail_kind(settings)]
+    kinds = [_PROBE, _tail_kind(settings)]
     if settings.trainable == "auto" and settings.effort == "best":
         kinds.append(_LAST_BLOCK)
     if contrastive.may_be(settings) and settings.effort != "fast":
@@ -64,9 +66,6 @@ def check_keep(settings: Settings, *, beside: bool) -> None:
     known += [f"{Path(name).name} {kind}" for name in backbone_names(settings) for kind in kinds]
     if settings.keep not in known:
         raise no_such(settings.keep, known)
-
-
-_LAST_BLOCK, _CONTRASTIVE = "tail, last block", "contrastive"
 
 
 def _tail_kind(settings: ModelSettings) -> str:
@@ -155,7 +154,7 @@ class Backbones:
             if (taught := len(backbone.taught)) < (train := len(material.splits.train)):
                 self.contest.note(f"The probe of {shown} learns from {taught:,} of {train:,} training rows.")
             with clock.time("probe"):
-                self._add_learned(backbone, f"{shown} probe", "probe", partial(learn_probe, backbone), ms, shared)
+                self._add_learned(backbone, f"{shown} {_PROBE}", "probe", partial(learn_probe, backbone), ms, shared)
         if not (probed and self.contest.settings.effort == "fast") and (
             not probed or self._can_gain(f"{shown} tail", self._tail_rows)
         ):

@@ -250,7 +250,7 @@ def _truth(table: Table, known: Sequence[Sequence[str]]) -> list[frozenset[str]]
 def _problems(table: Table, known: Sequence[Sequence[str]]) -> list[str]:
     """A sentence for each label that no bundle has."""
     labels = sorted({label for one in known for label in one})
-    found = sorted({label for row in table.row_labels for label in unknown_among(row, labels)})
+    found = sorted({label for row in set(table.row_labels) for label in unknown_among(row, labels)})
     return [
         f"{table.name}: the label {label!r} is one of neither bundle. {did_you_mean(label, labels)}" for label in found
     ]
