@@ -307,7 +307,9 @@ def test_card_promises_no_score_that_the_weights_do_not_hold() -> None:
     plain = replace(result(), hugging_face=True)
     assert "`pipeline` gives the same labels and scores" in model_card(plain)
     card = model_card(replace(full(), hugging_face=True))
-    assert "class prior in production, thresholds and withheld answers are not in its weights" in card
+    assert (
+        "`classtune.load` applies this classifier's class prior in production, thresholds and withheld answers" in card
+    )
     assert "the same labels" not in card
 
 
