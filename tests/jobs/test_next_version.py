@@ -69,6 +69,22 @@ def test_a_version_from_feedback_is_compared_on_the_rows_that_test_both(
     assert f"Rows that test both versions: {len(new_rows.test)} (" in shown.out
 
 
+@pytest.mark.parametrize("tested", [True, False])
+def test_a_version_that_shares_no_test_row_says_what_would_tell_which_is_better(
+    tested: bool, small_llama: Path, tmp_path: Path, command: Run
+) -> None:
+    data, test = write_csv(tmp_path / "rows.csv", rows()), write_csv(tmp_path / "test.csv", rows(80)[60:])
+    how = ["--model", small_llama, *QUICK]
+    given = ["--test", test] if tested else ["--set", "test=0"]
+    assert command("train", data, *given, "-o", tmp_path / "first", *how).code == 0
+    earlier = command(
+        "train", data, "--from", tmp_path / "first", "--set", "test=0", "-o", tmp_path / "second", *how, "--json"
+    ).document["earlier"]
+    assert earlier["shared_test_rows"] == 0
+    said = "Give their file as test rows again" if tested else f"No text tested {tmp_path / 'first'}"
+    assert said in earlier["sentence"]
+
+
 def test_feedback_alone_needs_no_version_before(
     small_llama: Path, tmp_path: Path, feedback: Path, command: Run
 ) -> None:

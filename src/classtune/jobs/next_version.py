@@ -76,7 +76,12 @@ def _compared(
 ) -> EarlierVersion:
     """Counts and figures of both versions on the rows that test both; no texts."""
     if shared is None:
-        sentence = f"None of the {tested:,} texts that tested {before} tests this version."
+        sentence = f"No text tested {before}, so that nothing tells which version is better."
+        if tested:
+            sentence = (
+                f"Texts that tested {before}, and not this version: all {tested:,}. Give their file as test rows "
+                "again, to see which version is better."
+            )
         return EarlierVersion(before, tested, 0, None, sentence=sentence)
     versions = (predictor, trained.predictor)
     decisions = like_with_like([one.decisions for one in versions], notify)
