@@ -202,7 +202,8 @@ def test_report_card_and_screen_say_what_was_chosen(
         assert ("under your costs and class prior" in shown.lower()) == (kind != "blend")
     assert ("Members of the blend" in page) == (kind == "blend")
     assert ("It is a blend" in card) == (kind == "blend")
-    assert ("classtune.load" in card) != result.hugging_face
+    assert ("import classtune" in card) != result.hugging_face
+    assert ("only `classtune.load` applies this classifier's class prior" in card) == result.hugging_face
     assert ("from transformers import" in card) == result.hugging_face
     assert ("not part of the classifier" in page) == (kind != "blend")
     assert ("Depth" in page) == ("depth:" in screen) == (kind != "tf-idf")

@@ -32,7 +32,7 @@ def read_upload(path: str | Path, format: TableFormat, *, labelled: bool = False
     table["columns"] = {name: list(map(_cell, cells)) for name, cells in table["columns"].items()}
     rows = zip(table["texts"], table.pop("cells"), table.pop("pairs"), strict=True)
     table["texts"] = [RowText(text, cells, tuple(pair) or None) for text, cells, pair in rows]
-    table |= {name: tuple(table[name]) for name in ("beside", "label_columns")}
+    table |= _tuples(Table, table)
     if table["label_sets"] is not None:
         table["label_sets"] = [tuple(labels) for labels in table["label_sets"]]
     return Table(**table)
@@ -70,13 +70,16 @@ def main() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (asked["memory"], asked["memory"]))
-    format = asked["format"] | {
-        name: tuple(asked["format"][name]) for name in ("label_columns", "preferred_label_columns", "beside")
-    }
+    format = asked["format"] | _tuples(TableFormat, asked["format"])
     try:
         json.dump({"found": _found(asked["path"], TableFormat(**format), asked["what"])}, sys.stdout)
     except UserError as error:
         json.dump({"problems": error.problems}, sys.stdout)
+
+
+def _tuples(kind: type[Table | TableFormat], values: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values that are tuples in such an object, and lists in JSON."""
+    return {one.name: tuple(values[one.name]) for one in fields(kind) if one.default == ()}
 
 
 def _found(path: str, format: TableFormat, what: str) -> dict[str, Any]:
