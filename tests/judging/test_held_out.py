@@ -39,7 +39,7 @@ def test_labels_that_are_never_answered_or_never_seen_are_named() -> None:
 
 def test_a_tail_below_its_probe_and_few_rows_are_said() -> None:
     better, worse = np.array([True, True, False]), np.array([True, False, False])
-    assert list(on_tail("tail", worse, better)) == ["tail is right on 1 held-out rows, its own probe on 2."]
+    assert list(on_tail("tail", worse, better)) == ["tail is right on 1 held-out row, its own probe on 2."]
     assert list(on_tail("tail", better, better)) == []
     assert list(on_rows(40, 2)) == []
     (few,) = on_rows(39, 2)

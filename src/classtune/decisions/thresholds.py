@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classtune.decisions.abstention import CONFIDENCE, promise
-from classtune.errors import SettingsError, did_you_mean
+from classtune.errors import SettingsError, counted, did_you_mean
 from classtune.stats import FloatArray, Floats, Truth, wilson
 
 # An own F1 threshold of a label counts as much as the shared one where the label has this many positive rows.
@@ -136,7 +136,7 @@ def by_wish(
                 )
             elif not proved:
                 notes.append(
-                    f"{label}: {kind} {reached:.3g} on {rows:,} held-out rows, 95 % interval {ends[0]:.3g} to "
+                    f"{label}: {kind} {reached:.3g} on {counted(rows, 'held-out row')}, 95 % interval {ends[0]:.3g} to "
                     f"{ends[1]:.3g}: so few rows do not prove {wanted:g} with 95 % confidence."
                 )
     return Thresholds(tuple(least), facts=tuple(facts), notes=tuple(notes))

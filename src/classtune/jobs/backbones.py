@@ -108,8 +108,8 @@ class Backbones:
         errors = min(rivals)
         if errors <= max(FEW_ERRORS, SMALL_ERROR * len(judges)):
             self.contest.note(
-                f"{name} is not tried: {errors} of {len(judges):,} held-out rows are wrong without it, too few to show "
-                "a gain."
+                f"{name} is not tried: without it {errors} of {len(judges):,} held-out rows went wrong, too few to "
+                "show a gain."
             )
             return False
         return True

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from classtune.errors import counted
 from classtune.judging.comparison import LEXICAL, LEXICAL_IN_WORDS, in_words
 from classtune.stats import BoolArray, Truth
 
@@ -61,7 +62,7 @@ def on_tail(name: str, right: BoolArray, probe_right: BoolArray) -> Iterator[str
     """That a tail is right on fewer held-out rows than the probe that it started from."""
     tail, probe = int(right.sum()), int(probe_right.sum())
     if tail < probe:
-        yield f"{name} is right on {tail:,} held-out rows, its own probe on {probe:,}."
+        yield f"{name} is right on {counted(tail, 'held-out row')}, its own probe on {probe:,}."
 
 
 def on_rows(rows: int, labels: int) -> Iterator[str]:
