@@ -12,8 +12,7 @@ What validation rows are used for, and what that does to a promise of ``max_erro
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -126,18 +125,6 @@ def decide(
             notes.append(_unheard(absent, promised=abstention.promised))
         notes += _how_promised(abstention, len(fits), len(promises), len(rows), len(truth_validation), networks)
     return replace(found, notes=tuple(notes))
-
-
-def as_options(settings: Mapping[str, Any]) -> str:
-    """What settings wish for, as a command line says it; "" where nothing was wished for."""
-    words: list[str] = []
-    for name in ("cost", "max_error"):
-        if settings.get(name):
-            words += [f"--{name.replace('_', '-')}", str(settings[name])]
-    for name in ("deploy_prior", "precision", "recall"):
-        for label, share in (settings.get(name) or {}).items():
-            words += [f"--{name.replace('_', '-')}", f"{label}={share:g}"]
-    return shlex.join(words)
 
 
 def read_wishes(

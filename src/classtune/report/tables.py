@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from classtune.config.options import as_options
 from classtune.data.dataset import DataFacts
-from classtune.decisions.decide import as_options
 from classtune.result import Result
 
 # What tables are called that no command can read again, and what stands in a command for them.

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from classtune.decisions.decide import as_options
+from classtune.config.options import as_options
 from classtune.decisions.decisions import Decisions
 from classtune.errors import counted
 from classtune.screen.terminal import console, listed, say, show, show_texts
