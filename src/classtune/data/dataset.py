@@ -190,7 +190,7 @@ def _check_labels(table: Table, given: Sequence[Table], labels: list[str]) -> No
 
 def label_problems(given: Table, table: Table, labels: Collection[str]) -> list[str]:
     """Why rows cannot stand beside a table of these labels; of labels that reading refuses nothing is said."""
-    faults = given.foreign_labels(labels, f"in {table.name}")
+    faults = given.foreign_labels(labels, f"is not in {table.name}")
     if table.label_sets is None:
         for line, row in zip(given.lines, given.row_labels, strict=True):
             if len(row) != 1:

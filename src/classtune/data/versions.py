@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classtune.data.reading.cells import cells_beside
-from classtune.data.reading.faults import listed
+from classtune.data.reading.faults import Faults
 from classtune.data.reading.labels import several_in_one
 from classtune.data.reading.tables import Table
 from classtune.data.splits import Rows, Splits, fold, grouped_split, joined_groups
@@ -201,16 +201,12 @@ def _joined(other: Table, table: Table) -> list[str]:
     """Labels of ``other`` that are several of the table's in one, each with its rows."""
     known = {label for labels in table.label_sets or () for label in labels}
     between = f", with {table.label_separator!r} between them" if table.label_separator else ""
-    rows: dict[str, list[int]] = {}
+    faults = Faults(other.name, other.unit)
     for labels, line in zip(other.label_sets or (), other.lines, strict=False):
         for label in labels:
             if several_in_one(label, known):
-                rows.setdefault(label, []).append(line)
-    return [
-        f"{other.name} {other.unit}{'s' * (len(lines) > 1)} {listed(lines)}: {label!r} is several labels of "
-        f"{table.name} in one. Write them apart{between}."
-        for label, lines in rows.items()
-    ]
+                faults.add(line, f"{label!r} is several labels of {table.name} in one. Write them apart{between}.")
+    return faults.problems()
 
 
 def _key(text: str) -> _Key:

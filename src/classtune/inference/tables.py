@@ -234,7 +234,7 @@ def label_problems(table: Table, labels: Sequence[str], *, multi: bool) -> list[
     """Why a bundle of these labels cannot be judged on the rows; of labels that reading refuses nothing is said."""
     if table.label_sets is not None and not multi:
         return [f"{table.name}: rows have several labels, and the bundle gives one."]
-    problems = table.foreign_labels(labels, "one of the bundle's").problems()
+    problems = table.foreign_labels(labels, "is not one of the bundle's").problems()
     if problems and multi and table.label_sets is None:
         problems.append(f"{table.name}: has one label a text, and the bundle gives several. Pass --label-separator.")
     return problems

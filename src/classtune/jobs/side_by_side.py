@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ import numpy as np
 
 from classtune.bundle import decisions_of, learned_rows, read_record
 from classtune.config import Progress
-from classtune.data.reading.labels import unknown_among
 from classtune.data.reading.tables import Check, Table
 from classtune.data.splits import copies_in_words
 from classtune.decisions.decisions import Decisions
-from classtune.errors import DataError, SettingsError, did_you_mean
+from classtune.errors import DataError, SettingsError
 from classtune.inference.runtimes import load_exported
 from classtune.inference.tables import adjusted, label_problems, learned_in_words, truth_of
 from classtune.jobs.steps import Notify
@@ -37,7 +35,7 @@ def judged_by(folders: Sequence[Path]) -> Check:
     records = [read_record(folder) for folder in folders]
     if len(records) > 1:
         known = [record["labels"] for record in records]
-        return lambda table: _problems(table.with_known([*chain.from_iterable(known)]), known)
+        return lambda table: _problems(table, known)
     multi = decisions_of(folders[0], records[0]).multi
     return lambda table: label_problems(table, records[0]["labels"], multi=multi)
 
@@ -250,10 +248,7 @@ def _truth(table: Table, known: Sequence[Sequence[str]]) -> list[frozenset[str]]
 def _problems(table: Table, known: Sequence[Sequence[str]]) -> list[str]:
     """A sentence for each label that no bundle has."""
     labels = sorted({label for one in known for label in one})
-    found = sorted({label for row in set(table.row_labels) for label in unknown_among(row, labels)})
-    return [
-        f"{table.name}: the label {label!r} is one of neither bundle. {did_you_mean(label, labels)}" for label in found
-    ]
+    return table.foreign_labels(labels, "is one of neither bundle").problems()
 
 
 def _changed(table: Table, truth: Sequence[frozenset[str]], sides: Sequence[Answered]) -> list[Change]:

@@ -87,13 +87,13 @@ class Table:
         return replace(self, labels=[same.get(label, label) for label in self.labels])
 
     def foreign_labels(self, labels: Collection[str], what: str) -> Faults:
-        """Labels that are not among these, as faults that say what they are not, such as ``in a.csv``; nothing of those
-        that reading refuses anyway."""
+        """Labels that are not among these, as faults that say what of them, such as ``is not in a.csv``; nothing of
+        those that reading refuses anyway."""
         faults, known, hints = Faults(self.name, self.unit), frozenset(labels), dict[str, str]()
         for line, row in zip(self.lines, self.with_known(known).row_labels, strict=True):
             for label in unknown_among(row, known):
                 hint = hints.setdefault(label, did_you_mean(label, labels))
-                faults.add(line, f"the label {label!r} is not {what}. {hint}")
+                faults.add(line, f"the label {label!r} {what}. {hint}")
         return faults
 
 
