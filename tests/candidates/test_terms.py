@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from classtune.candidates.lexical import counts_of, fit_tfidf
+from classtune.candidates.lexical import fit_tfidf, shared_counts
 from classtune.candidates.terms import TOKEN, Counts
 from classtune.errors import DataError
 
@@ -45,7 +45,7 @@ def test_what_learns_from_a_part_is_the_same_whoever_counted() -> None:
     for shared_terms in (False, True):
         own, common = (
             fit_tfidf(LEARNED, np.array([0, 1, 1, 1, 0]), shared_terms=shared_terms, counts=counts, **told)
-            for counts in (None, counts_of(TEXTS))
+            for counts in (None, shared_counts(TEXTS))
         )
         np.testing.assert_allclose(own.probabilities(TEXTS), common.probabilities(TEXTS), rtol=1e-6)
 

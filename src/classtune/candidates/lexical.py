@@ -142,7 +142,7 @@ def rows_to_learn(texts: Sequence[str], truth: IntArray | BoolArray, *, seed: in
     return part_of_each(truth, MOST_CHARACTERS / max(1, sum(map(len, texts))), seed=seed)
 
 
-def counts_of(texts: Sequence[str]) -> Counts | None:
+def shared_counts(texts: Sequence[str]) -> Counts | None:
     """Counts for classifiers that learn from parts of these texts. None where they are so many that each counts its
     own, for memory's sake."""
     held = len(texts) <= MANY_ROWS and sum(map(len, texts)) <= _MOST_HELD
@@ -168,7 +168,7 @@ def fit_tfidf(
     are more than MOST_SCORES, the classifier is one of centroids, and its name says so.
     shared_terms: only terms that two different texts have, so that none quotes one of them.
     weights: how often each row counts (n,), 1 on average. Of many rows see `rows_to_learn`.
-    counts: of these texts and others, where several are fitted to parts of them (see `counts_of`).
+    counts: of these texts and others, where several are fitted to parts of them (see `shared_counts`).
     progress: of many rows, is told what share of the work is done, above 0 … 1.
     Raises DataError where the rows hold fewer than two classes, no label at all, or no term that may be used.
     """

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from classtune.candidates.blend import NEGLIGIBLE, Option, least_losses
 from classtune.candidates.cost import duration
-from classtune.candidates.lexical import counts_of, fit_tfidf
+from classtune.candidates.lexical import fit_tfidf, shared_counts
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.config import Settings
 from classtune.data.dataset import Material
@@ -108,7 +108,7 @@ def gain_of_further(
     if lexical:
         texts, words = np.array([material.texts[row] for row in rows], dtype=object), np.zeros_like(options[0].logits)
         fold = deal(truth, FOLDS, seed=settings.seed, groups=groups)  # as the probes'
-        told["counts"] = counts_of(texts.tolist())
+        told["counts"] = shared_counts(texts.tolist())
         for held in (fold == number for number in np.unique(fold)):
             model = LexicalModel.of(fit_tfidf(texts[~held].tolist(), truth[~held], **told))
             words[held] = model.logits(texts[held].tolist())

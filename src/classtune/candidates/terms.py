@@ -73,7 +73,7 @@ class Counts:
                 weights[kind] = TfidfTransformer(sublinear_tf=True).fit(_part(own, columns=kept).astype(dtype))
         if not columns:
             raise DataError("training rows: no two texts share a word or a few letters. Pass --set keep_texts=true.")
-        return Terms(self, columns, weights, dtype)
+        return Terms(self, columns, weights)
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,15 @@ class Terms:
     counts: Counts
     columns: dict[str, NDArray[np.int64]]
     weights: dict[str, Any]
-    dtype: type[np.floating[Any]]
 
     def features(self, texts: Iterable[str]) -> Any:
         """TF-IDF of texts that were counted, sparse [texts, terms]."""
         from scipy.sparse import hstack
 
-        rows = self.counts.rows_of(texts)
-        parts = [
-            self.weights[kind].transform(_part(self.counts.counts[kind], rows, kept).astype(self.dtype), copy=False)
-            for kind, kept in self.columns.items()
-        ]
+        rows, parts = self.counts.rows_of(texts), []
+        for kind, weights in self.weights.items():
+            counts = _part(self.counts.counts[kind], rows, self.columns[kind])
+            parts.append(weights.transform(counts.astype(weights.idf_.dtype), copy=False))
         return hstack(parts).tocsr()
 
     def vectorizers(self) -> Any:
@@ -102,10 +100,11 @@ class Terms:
         from sklearn.pipeline import FeatureUnion
 
         union = []
-        for kind, kept in self.columns.items():
-            vocabulary = {term: place for place, term in enumerate(self.counts.terms[kind][kept])}
-            vectorizer = TfidfVectorizer(sublinear_tf=True, vocabulary=vocabulary, dtype=self.dtype, **_CUTS[kind])
-            vectorizer.idf_ = self.weights[kind].idf_
+        for kind, weights in self.weights.items():
+            terms, dtype = self.counts.terms[kind][self.columns[kind]], weights.idf_.dtype.type
+            vocabulary = {term: place for place, term in enumerate(terms)}
+            vectorizer = TfidfVectorizer(sublinear_tf=True, vocabulary=vocabulary, dtype=dtype, **_CUTS[kind])
+            vectorizer.idf_ = weights.idf_
             union.append((kind, vectorizer))
         return FeatureUnion(union)
 

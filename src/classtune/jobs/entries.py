@@ -16,7 +16,7 @@ from classtune.candidates.backbone import Backbone, Learned
 from classtune.candidates.blend import Weight
 from classtune.candidates.columns import ColumnsModel
 from classtune.candidates.folds import HeldOut
-from classtune.candidates.lexical import counts_of, fit_tfidf, rows_to_learn
+from classtune.candidates.lexical import fit_tfidf, rows_to_learn, shared_counts
 from classtune.candidates.lexical_model import LexicalModel
 from classtune.candidates.rules import fit_majority, fit_rule
 from classtune.candidates.terms import Counts
@@ -104,7 +104,7 @@ def cheap_entries(
 
     @cache
     def counts() -> Counts | None:
-        return counts_of(texts(np.concatenate([material.splits.train, material.splits.validation])))
+        return shared_counts(texts(np.concatenate([material.splits.train, material.splits.validation])))
 
     def lexical(rows: Rows) -> Fitted:
         fitted = fit_tfidf(
