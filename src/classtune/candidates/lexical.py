@@ -194,12 +194,12 @@ def fit_tfidf(
         dtype=np.float32 if passes else np.float64,
     )
     features = chosen.vectorizers()
+    made = None if many else chosen.features(texts)
+    del counts, chosen  # as much memory as the features take
     if many:
         work = len(some) + len(texts) * (1 + _PASSES_A_LABEL * classes)
         progress(len(some) / work)
         made = transformed(features, texts, lambda count: progress((len(some) + count) / work))
-    else:
-        made = chosen.features(texts)
     if centroids:
         regression: Any = _Centroids(balanced=class_weight == "balanced", seed=seed)
     else:
